@@ -1,0 +1,65 @@
+"""The flow, one session a step: release = fetch, apply, repack, prove, publish.
+
+Everything after ``--`` goes to the script of the same step; ``-- --help`` explains it.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group of pyproject.toml, pinned."""
+    requirements = nox.project.dependency_groups(PYPROJECT, group)
+    session.install("--constraint", "constraints.txt", *requirements)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """From a PyPI release to a private index: release -- [RELEASE ...] [--index DIR]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/release.py", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Only the patched wheels: wheels -- [RELEASE ...] [--out DIR]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/repack.py", *session.posargs)
+
+
+@nox.session
+def prove(session: nox.Session) -> None:
+    """Only the proof, on wheels you name: prove -- --help."""
+    install(session, "toolkit")
+    session.run("python", "scripts/prove.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The toolkit's tests; among them the proof of 1.4.6 and 1.8.9 with real pip and uv."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, lint and types."""
+    install(session, "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Apply and repack, side by side with what one would do otherwise: benchmarks -- --help."""
+    install(session, "toolkit")
+    session.run("python", "benchmarks/repack.py", *session.posargs)
