@@ -114,5 +114,7 @@ def run_verb(body: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: nothing half-done was kept; run the same command again", file=sys.stderr)
+        print(
+            "interrupted: nothing half-done was kept; run the same command again", file=sys.stderr
+        )
         return 130

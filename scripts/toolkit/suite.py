@@ -1,0 +1,152 @@
+"""Run the race suite inside environments and read what it reports."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import Environment, isolated
+from .files import sha256
+from .run import Job, run_together
+from .strict import Malformed, mapping_of, members
+
+OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one test ended: ``outcome`` is one of OUTCOMES, ``check`` is what the test proves.
+
+    ``documented``: the official wheels of this kind of release are known to fail it.
+    ``message``: the first line of the failure, or the reason of a skip.
+    """
+
+    outcome: str
+    check: str
+    documented: bool
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run of the suite says of itself; ``tests`` maps pytest's ids to outcomes."""
+
+    python: str
+    distributions: Mapping[str, str]
+    tests: Mapping[str, Outcome]
+    exitstatus: int
+    collected: int
+
+    @classmethod
+    def parse(cls, text: str) -> Report:
+        """Read the JSON that the suite's conftest writes at the end of a session.
+
+        Raises Malformed unless it is exactly of format 1.
+        """
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise Malformed(f"the report is not JSON: {error}") from error
+        keys = {
+            "format": int,
+            "python": str,
+            "distributions": dict,
+            "tests": dict,
+            "exitstatus": int,
+            "collected": int,
+        }
+        found = members(document, "the report", keys, {})
+        if found["format"] != 1:
+            raise Malformed(f"the report is of format {found['format']}, not 1")
+        return cls(
+            found["python"],
+            mapping_of(found["distributions"], str, "distributions"),
+            {test: _outcome(raw, test) for test, raw in sorted(found["tests"].items())},
+            found["exitstatus"],
+            found["collected"],
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the suite: its report, or None and the reason why there is none."""
+
+    report: Report | None
+    trouble: str
+    output: str
+
+
+def digest(suite: Path) -> str:
+    """The sha256 of the suite's files, names included, caches and hidden files left out."""
+    files = sorted(
+        path
+        for path in suite.rglob("*")
+        if path.is_file() and not any(_left_out(part) for part in path.relative_to(suite).parts)
+    )
+    listing = [(path.relative_to(suite).as_posix(), sha256(path.read_bytes())) for path in files]
+    return sha256(json.dumps(listing).encode())
+
+
+def run_suite(
+    suite: Path, environments: Sequence[Environment], *, timeout: float
+) -> tuple[Run, ...]:
+    """Run ``suite`` in each of ``environments``, side by side, for at most ``timeout`` seconds.
+
+    Each run has an empty folder of its own to work in, and a fixed hash seed.
+    """
+    with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
+        reports = [Path(scratch, f"{number}.json") for number in range(len(environments))]
+        jobs = []
+        for number, environment in enumerate(environments):
+            folder = Path(scratch, str(number))
+            folder.mkdir()
+            jobs.append(
+                Job(
+                    [
+                        *(environment.python, "-m", "pytest", suite.resolve()),
+                        *("-c", suite.resolve() / "pytest.ini", "-p", "no:cacheprovider"),
+                        f"--race-report={reports[number]}",
+                    ],
+                    cwd=folder,
+                    env=isolated(
+                        PYTHONHASHSEED="0",
+                        PYTHONPYCACHEPREFIX=str(environment.path / "pycache"),
+                        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+                    ),
+                )
+            )
+        return tuple(
+            _run(report, ended.exit_code, ended.output, timeout)
+            for report, ended in zip(reports, run_together(jobs, timeout=timeout), strict=True)
+        )
+
+
+def _run(path: Path, exit_code: int | None, output: str, timeout: float) -> Run:
+    if exit_code is None:
+        return Run(None, f"the suite did not end within {timeout:g} s", output)
+    if not path.is_file():
+        return Run(None, f"the suite ended with exit code {exit_code} and no report", output)
+    try:
+        report = Report.parse(path.read_text(encoding="utf-8"))
+    except (Malformed, UnicodeDecodeError) as error:
+        return Run(None, str(error), output)
+    if report.exitstatus != exit_code:
+        said = f"the report says exit code {report.exitstatus}, the suite ended with {exit_code}"
+        return Run(None, said, output)
+    return Run(report, "", output)
+
+
+def _outcome(raw: object, test: str) -> Outcome:
+    keys = {"outcome": str, "check": str, "documented": bool, "message": str, "seconds": float}
+    found = members(raw, test, keys, {})
+    if found["outcome"] not in OUTCOMES:
+        raise Malformed(f"{test} ended as {found['outcome']!r}, which is none of {OUTCOMES}")
+    return Outcome(**found)
+
+
+def _left_out(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"

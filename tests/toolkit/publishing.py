@@ -1,0 +1,163 @@
+"""Small wheels, suites, runs and verdicts for the tests of proving and publishing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from toolkit.files import sha256_of
+from toolkit.suite import Outcome, Report, Run
+from toolkit.verdict import Subject, Verdict
+
+UPLOADED = datetime(2026, 10, 24, 2, 32, 37, tzinfo=UTC)
+MOMENT = datetime(2026, 11, 22, 15, 0, 0, 123456, tzinfo=UTC)
+LOSS = "test_flight.py::test_kept[one]"
+
+RUNNER = """
+import runpy, sys
+from pathlib import Path
+report = next(a.partition("=")[2] for a in sys.argv if a.startswith("--race-report="))
+sys.argv = [sys.argv[1], report]
+runpy.run_path(str(Path(sys.argv[0], "suite.py")), run_name="__main__")
+"""
+
+SUITE = """
+import json, platform, sys
+from importlib.metadata import version
+from pathlib import Path
+from livekit.agents import LOSES
+
+Path("left-in-the-working-folder").touch(exist_ok=False)
+names = ("livekit-agents", "livekit-plugins-openai")
+lost = {"outcome": "failed" if LOSES else "passed", "check": "loses-calls", "documented": True,
+        "message": "the call was deleted" if LOSES else "", "seconds": 0.25}
+kept = {"outcome": "passed", "check": "wire", "documented": False, "message": "", "seconds": 0.5}
+Path(sys.argv[1]).write_text(json.dumps({
+    "format": 1, "python": platform.python_version(), "exitstatus": int(LOSES), "collected": 2,
+    "distributions": {name: version(name) for name in names},
+    "tests": {"test_flight.py::test_kept[one]": lost, "test_wire.py::test_quiet": kept},
+}))
+sys.exit(int(LOSES))
+"""
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    members: Mapping[str, str] | None = None,
+    *,
+    requires: Sequence[str] = (),
+    requires_python: str = "<3.15,>=3.10",
+) -> Path:
+    """A valid pure wheel with ``members`` (path -> text) in ``folder``; same input, same bytes."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    metadata = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Python: {requires_python}\n" if requires_python else ""
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+    tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    content = {
+        **(members or {f"{name.replace('-', '_')}_marker.py": f"VERSION = {version!r}\n"}),
+        f"{stem}.dist-info/METADATA": f"{metadata}\nText.\n",
+        f"{stem}.dist-info/WHEEL": tag,
+    }
+    record = [f"{path},{_record_hash(text)},{len(text)}" for path, text in content.items()]
+    content[f"{stem}.dist-info/RECORD"] = "\n".join([*record, f"{stem}.dist-info/RECORD,,", ""])
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in content.items():
+            archive.writestr(zipfile.ZipInfo(path, (2020, 2, 2, 0, 0, 0)), text)
+    return wheel
+
+
+def make_pair(folder: Path, local: str = "", release: str = "1.8.9") -> list[Path]:
+    """The wheels of livekit-agents (which loses calls without ``local``) and of its partner."""
+    agents = {"livekit/agents/__init__.py": f"LOSES = {not local}\n"}
+    partner = {"livekit/plugins/openai/__init__.py": ""}
+    return [
+        make_wheel(folder, "livekit-agents", f"{release}{local}", agents),
+        make_wheel(folder, "livekit-plugins-openai", release, partner),
+    ]
+
+
+def make_runner(folder: Path) -> str:
+    """A requirement for a stand-in of pytest that runs ``suite.py`` of the suite's folder."""
+    runner = make_wheel(folder, "pytest", "0.1", {"pytest/__main__.py": RUNNER})
+    return f"pytest @ {runner.as_uri()}"
+
+
+def make_suite(folder: Path, script: str = SUITE) -> Path:
+    """A suite for the stand-in of pytest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "suite.py").write_text(script, encoding="utf-8")
+    return folder
+
+
+def outcome(
+    said: str = "passed", check: str = "loses-calls", documented: bool = False, message: str = ""
+) -> Outcome:
+    """One test's outcome."""
+    return Outcome(said, check, documented, message, 0.1)
+
+
+def run_of(tests: Mapping[str, Outcome], **changes: object) -> Run:
+    """A run that reports ``tests``."""
+    fields: dict[str, object] = {
+        "python": "3.11.7",
+        "distributions": {"livekit-agents": "1.8.9"},
+        "tests": dict(tests),
+        "exitstatus": int(any(t.outcome in ("failed", "error") for t in tests.values())),
+        "collected": len(tests),
+    }
+    return Run(Report(**{**fields, **changes}), "", "")  # type: ignore[arg-type]
+
+
+def subject_of(patched: Sequence[Path], release: str = "1.8.9") -> Subject:
+    """What a verdict over ``patched`` is about."""
+    wheels = {wheel.name: sha256_of(wheel) for wheel in patched}
+    official = {f"livekit_agents-{release}-py3-none-any.whl": "0" * 64}
+    return Subject(release, UPLOADED, official, wheels, "5e" * 32, 1, "50" * 32, "3.11.7")
+
+
+def proof_of(patched: Sequence[Path], release: str = "1.8.9") -> Verdict:
+    """The verdict ``publish`` over ``patched``."""
+    verdict = Verdict.of(
+        subject_of(patched, release),
+        run_of({LOSS: outcome("failed", documented=True), "test_b": outcome(check="wire")}),
+        run_of({LOSS: outcome("passed", documented=True), "test_b": outcome(check="wire")}),
+    )
+    assert verdict.verdict == "publish"
+    return verdict
+
+
+def write_proof(path: Path, patched: Sequence[Path], release: str = "1.8.9") -> Path:
+    """The file of the verdict ``publish`` over ``patched``."""
+    path.write_text(proof_of(patched, release).to_json(), encoding="utf-8")
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    """Every path below ``folder`` with its mtime in ns and its content; folders included."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.stat().st_mtime_ns,
+            path.read_bytes().hex() if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    """The documents of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _record_hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
