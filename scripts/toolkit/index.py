@@ -1,0 +1,221 @@
+"""A static simple index in a folder, which pip and uv use as it is or behind any web server.
+
+``index.jsonl`` is the truth: an append-only list, one line a file. Everything under ``simple/``
+is a pure function of it, and is made again wherever it differs. Files are in place before the
+list names them, so the index is usable at every moment, whatever ends a publication.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from packaging.utils import parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from .candidate import Candidate, plain, proof_name, read_candidate, require_proof
+from .errors import IndexConflict, InvalidWheel, NotWritable
+from .files import TEMPORARY, sha256, write_whole, writing
+from .pages import Listed, render
+from .strict import Malformed, members
+from .verdict import Verdict
+
+LIST = "index.jsonl"
+LOCK = ".lock"
+PATIENCE = 60.0
+_EXPECTED = {
+    **dict.fromkeys(
+        ("filename", "project", "version", "sha256", "upload_time", "requires_python"), str
+    ),
+    **dict.fromkeys(("metadata_sha256", "verdict_sha256"), str),
+    "size": int,
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a call of :func:`publish` did: the files new to the index, and those it had."""
+
+    new: tuple[str, ...]
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConsumeLines:
+    """The lines that a user of pip and a user of uv paste into a shell."""
+
+    pip: str
+    uv: str
+
+
+def publish(
+    wheels: Sequence[Path], verdict: Verdict, folder: Path, *, now: datetime | None = None
+) -> Publication:
+    """Put ``wheels`` into the index at ``folder``, which is made if it is missing or empty.
+
+    They must be the very files that the verdict ``publish`` speaks of, all of them. What is in
+    the index already stays untouched. ``now`` (with a time zone) is the upload time of new files.
+
+    Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
+    else, is damaged, or holds other bytes under the same name.
+    """
+    proof = verdict.to_json().encode()
+    moment = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    candidates = [read_candidate(wheel, moment, sha256(proof)) for wheel in wheels]
+    require_proof(candidates, verdict)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_ours(folder)
+        try:
+            with FileLock(folder / LOCK, timeout=PATIENCE):
+                return _publish(folder, candidates, proof_name(verdict), proof)
+        except Timeout as error:
+            raise NotWritable(
+                f"another publication has held {folder} for {PATIENCE:g} s",
+                next_step="wait for it to end, then run the same command again",
+            ) from error
+
+
+def read_list(folder: Path) -> dict[str, Listed]:
+    """The index's files by name, in the order of their publication; empty without a list.
+
+    Raises IndexConflict if the list is not one of ours.
+    """
+    try:
+        text = (folder / LIST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise _damaged(folder / LIST, str(error)) from error
+    listed: dict[str, Listed] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            document = json.loads(line)
+            entry = Listed(**members(document, "the line", _EXPECTED, {}))
+            plain(entry.filename)
+            plain(entry.project)
+            Version(entry.version)
+        except (json.JSONDecodeError, Malformed, InvalidWheel, InvalidVersion) as error:
+            raise _damaged(folder / LIST, f"line {number}: {error}") from error
+        if entry.filename in listed:
+            raise _damaged(folder / LIST, f"line {number}: {entry.filename} is listed twice")
+        listed[entry.filename] = entry
+    return listed
+
+
+def consume_lines(folder: Path, wheels: Mapping[str, str]) -> ConsumeLines:
+    """How to install the ``wheels`` of a verdict, by file name, from the index at ``folder``.
+
+    Exact pins, because a range lets pip take a newer upstream release without the fix, and
+    every distribution, because uv takes each project from the first index that has it.
+    """
+    pins = sorted(
+        {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, wheels)}
+    )
+    url = f"{(folder.resolve() / 'simple').as_uri()}/"
+    return ConsumeLines(
+        pip=shlex.join(["pip", "install", "--extra-index-url", url, *pins]),
+        uv=shlex.join(["uv", "pip", "install", "--index", url, *pins]),
+    )
+
+
+def _publish(
+    folder: Path, candidates: Sequence[Candidate], proof_name: str, proof: bytes
+) -> Publication:
+    listed = read_list(folder)
+    _sweep(folder)
+    if not (folder / LIST).exists():
+        write_whole(folder / LIST, b"")
+    new = [c for c in candidates if not _is_published(folder, c, listed)]
+    if new:
+        referenced = {entry.verdict_sha256 for entry in listed.values()}
+        _store_proof(folder / "verdicts" / proof_name, proof, referenced)
+        for candidate in new:
+            path = folder / "files" / candidate.entry.filename
+            write_whole(path, candidate.data)
+            write_whole(_metadata(path), candidate.metadata)
+        listed |= {c.entry.filename: c.entry for c in new}
+        write_whole(folder / LIST, b"".join(map(_line, listed.values())))
+    for page, wanted in render(listed.values()).items():
+        if _bytes(folder / page) != wanted:
+            write_whole(folder / page, wanted)
+    names = {c.entry.filename for c in candidates}
+    fresh = {c.entry.filename for c in new}
+    return Publication(tuple(sorted(fresh)), tuple(sorted(names - fresh)))
+
+
+def _is_published(folder: Path, candidate: Candidate, listed: Mapping[str, Listed]) -> bool:
+    entry = listed.get(candidate.entry.filename)
+    if entry is None:
+        return False
+    if entry.sha256 != candidate.entry.sha256:
+        raise IndexConflict(
+            f"{folder} holds other bytes as {entry.filename}",
+            next_step="published files never change: repack with the next revision",
+        )
+    path = folder / "files" / entry.filename
+    for place, wanted in ((path, candidate.data), (_metadata(path), candidate.metadata)):
+        if _bytes(place) != wanted:
+            raise IndexConflict(
+                f"{place} is damaged: it is not what was published",
+                next_step="see who changed it, and put the published file back",
+            )
+    return True
+
+
+def _require_ours(folder: Path) -> None:
+    strangers = [
+        path.name
+        for path in folder.iterdir()
+        if path.name not in (LIST, LOCK) and not path.name.startswith(TEMPORARY)
+    ]
+    # In this order: the list comes first in a new index, so a racing publisher is no stranger.
+    if strangers and not (folder / LIST).exists():
+        raise IndexConflict(
+            f"{folder} is not an index of ours: it holds {min(strangers)} and no {LIST}",
+            next_step="name an empty folder or an index that publish.py made",
+        )
+
+
+def _store_proof(path: Path, proof: bytes, referenced: set[str]) -> None:
+    known = _bytes(path)
+    if known is not None and known != proof and sha256(known) in referenced:
+        raise IndexConflict(
+            f"{path} holds another verdict, by which files were published",
+            next_step="repack with the next revision",
+        )
+    if known != proof:
+        write_whole(path, proof)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed publication left behind; the lock is ours."""
+    for leftover in folder.rglob(f"{TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _line(entry: Listed) -> bytes:
+    return (json.dumps(asdict(entry), sort_keys=True) + "\n").encode()
+
+
+def _metadata(wheel: Path) -> Path:
+    return wheel.with_name(f"{wheel.name}.metadata")
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _damaged(path: Path, reason: str) -> IndexConflict:
+    return IndexConflict(
+        f"{path} is not a list of ours: {reason}",
+        next_step="put the list back from a copy, or publish into a new folder",
+    )
