@@ -1,0 +1,50 @@
+"""Apply the series to a release: a git repository with one commit a patch, and no fuzz.
+
+The tree holds the official files that the series touches, at upstream's monorepo paths.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import run_verb
+from toolkit.repacking import apply_series
+from toolkit.series import Series
+from toolkit.verbs import fetched, parser, workspace_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__)
+    arguments.add_argument("release", metavar="RELEASE", help="such as 1.8.9")
+    arguments.add_argument(
+        "--tree",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="the folder to make (or an empty one)",
+    )
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        series = Series.load(workspace.patches)
+        found = fetched(options.release, options, workspace)
+        tree = apply_series(found, series, options.tree)
+        changed = {name: sorted(members) for name, members in sorted(tree.changed.items())}
+        if options.json:
+            said = {"release": str(found.release.version), "tree": str(tree.path)}
+            print(json.dumps({**said, "commit": tree.commit, "changed": changed}))
+        else:
+            print(f"{tree.path} at {tree.commit}")
+            for name, members in changed.items():
+                print(*(f"  {name}: {member}" for member in members), sep="\n")
+
+    return run_verb(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Fetch the official wheels of a release: livekit-agents and the plugin that goes with it.
+
+The wheels are checked against PyPI's hashes and kept in a cache by content; the paths are
+printed. Without a release the newest stable one that is not yanked is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from toolkit.errors import run_verb
+from toolkit.verbs import each, fetched, parser, workspace_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__, series=False)
+    arguments.add_argument("release", nargs="*", metavar="RELEASE", help="such as 1.8.9")
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        for found in each(options.release, lambda name: fetched(name, options, workspace)):
+            if options.json:
+                print(
+                    json.dumps(
+                        {
+                            "release": str(found.release.version),
+                            "uploaded": found.release.uploaded.isoformat(),
+                            "official": [str(path) for path in found.paths],
+                        }
+                    )
+                )
+            else:
+                print(*found.paths, sep="\n")
+
+    return run_verb(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Make the patched wheels of a release: fetch, apply, repack. The new wheels' paths are printed.
+
+Without a release the newest stable one that is not yanked is taken. The same release and series
+give the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import run_verb
+from toolkit.repacking import RepackedRelease, repack_release
+from toolkit.series import Series
+from toolkit.verbs import each, fetched, parser, workspace_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__)
+    arguments.add_argument("release", nargs="*", metavar="RELEASE", help="such as 1.8.9")
+    arguments.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("dist/wheels"), help="default: %(default)s"
+    )
+    arguments.add_argument(
+        "--no-cache", action="store_true", help="apply and repack even if that was done before"
+    )
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        series = Series.load(workspace.patches)
+
+        def work(name: str | None) -> RepackedRelease:
+            found = fetched(name, options, workspace)
+            return repack_release(
+                found, series, workspace, options.out, cached=not options.no_cache
+            )
+
+        for done in each(options.release, work):
+            if options.json:
+                print(json.dumps(_as_json(done)))
+            else:
+                print(*done.wheels, sep="\n")
+
+    return run_verb(body)
+
+
+def _as_json(done: RepackedRelease) -> dict[str, object]:
+    return {
+        "release": str(done.release.version),
+        "uploaded": done.release.uploaded.isoformat(),
+        "revision": done.revision,
+        "series": done.series_digest,
+        "wheels": [str(path) for path in done.wheels],
+        "passthrough": [str(path) for path in done.passthrough],
+        "official": [str(path) for path in done.official],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""A release and its official wheels, in a cache by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from .errors import HashMismatch, UnknownRelease, Unreachable, YankedRelease
+from .files import sha256_of, writing
+from .strict import members, value_of
+from .workspace import Workspace, replacing
+
+if TYPE_CHECKING:
+    import requests
+
+MAIN, PARTNER = "livekit-agents", "livekit-plugins-openai"
+ATTEMPTS = 4
+BACKOFF = 0.5
+TIMEOUT = (10.0, 60.0)
+TRY_AGAIN = "check the network, or name another index with --pypi URL, and run again"
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None."""
+
+    distribution: str
+    version: str
+    filename: str
+    url: str
+    sha256: str
+    size: int
+    upload_time: datetime
+    requires_python: str | None
+    yanked: str | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """An agents release: its official wheels, and those of the plugin that goes with it."""
+
+    version: Version
+    artefacts: tuple[Artefact, ...]
+
+    @property
+    def uploaded(self) -> datetime:
+        """When the newest of the wheels was uploaded: the day to resolve dependencies as of."""
+        return max(artefact.upload_time for artefact in self.artefacts)
+
+    def of(self, distribution: str) -> tuple[Artefact, ...]:
+        """The wheels of one of the two distributions."""
+        return tuple(a for a in self.artefacts if a.distribution == distribution)
+
+    def refuse_yanked(self) -> None:
+        """Raise YankedRelease, with upstream's reason, if the release itself was yanked."""
+        for artefact in self.of(MAIN):
+            if artefact.yanked is not None:
+                raise YankedRelease(
+                    f"{MAIN} {self.version} was yanked: {artefact.yanked or 'no reason given'}",
+                    next_step="choose another release, or insist with --yanked",
+                )
+
+    def to_json(self) -> str:
+        """The release as a JSON document; :meth:`from_json` reads it."""
+        rows = [{**asdict(a), "upload_time": a.upload_time.isoformat()} for a in self.artefacts]
+        return json.dumps({"format": 1, "version": str(self.version), "artefacts": rows}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Release:
+        """Read what :meth:`to_json` wrote; raise ValueError for anything else."""
+        outer = {"format": int, "version": str, "artefacts": list}
+        raw = members(json.loads(text), "release", outer, {})
+        keys = dict.fromkeys(Artefact.__dataclass_fields__, str) | {"size": int}
+        loose = dict.fromkeys(("requires_python", "yanked"), object)
+        required = {name: kind for name, kind in keys.items() if name not in loose}
+        artefacts = []
+        for row in raw["artefacts"]:
+            fields = members(row, "artefact", required, loose)
+            for name in loose:
+                value_of(fields.get(name) or "", str, name)
+            when = datetime.fromisoformat(fields.pop("upload_time"))
+            artefacts.append(Artefact(**fields, upload_time=when))
+        return cls(Version(raw["version"]), tuple(artefacts))
+
+
+def remembered(version: Version | str, workspace: Workspace) -> Release:
+    """What PyPI last said of a release, without the network.
+
+    Raises UnknownRelease if it was never asked for.
+    """
+    try:
+        path = workspace.releases / f"{Version(str(version))}.json"
+        return Release.from_json(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnknownRelease(
+            f"{MAIN} {version} is not in the cache", next_step="run once without --offline"
+        ) from error
+
+
+def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = None) -> Path:
+    """The official wheel's path in the cache, downloaded if it is not there, or not whole.
+
+    ``progress`` is called with every number of bytes that arrives. Raises Unreachable when the
+    server fails or cuts off each of several attempts, HashMismatch, NotWritable.
+    """
+    target = _place(artefact, workspace)
+    if _is_kept(artefact, workspace):
+        return target
+    with writing(workspace.artefacts), replacing(target) as draft:
+        draft.write_bytes(_download(artefact, progress))
+    return target
+
+
+def fetch_all(
+    release: Release, workspace: Workspace, progress: Progress | None = None
+) -> tuple[Path, ...]:
+    """Every official wheel of a release, in its order, downloaded side by side."""
+    if all(_is_kept(artefact, workspace) for artefact in release.artefacts):
+        return tuple(_place(artefact, workspace) for artefact in release.artefacts)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return tuple(pool.map(lambda a: fetch(a, workspace, progress), release.artefacts))
+
+
+def _place(artefact: Artefact, workspace: Workspace) -> Path:
+    sha = artefact.sha256
+    return workspace.artefacts / sha[:2] / sha / artefact.filename
+
+
+def _is_kept(artefact: Artefact, workspace: Workspace) -> bool:
+    path = _place(artefact, workspace)
+    return path.is_file() and sha256_of(path) == artefact.sha256
+
+
+def _download(artefact: Artefact, progress: Progress | None) -> bytes:
+    import requests
+
+    error: Exception | None = None
+    with open_session() as session:
+        for attempt in range(ATTEMPTS):
+            time.sleep(BACKOFF * (2**attempt - 1))
+            try:
+                data = _body(session, artefact, progress)
+            except requests.HTTPError as refused:
+                error = refused
+                break
+            except requests.RequestException as failed:
+                error = failed
+                continue
+            if len(data) >= artefact.size:
+                return _checked(data, artefact)
+            error = EOFError(f"{len(data)} of {artefact.size} bytes")
+    raise Unreachable(
+        f"{artefact.filename} did not arrive whole: {error}", next_step=TRY_AGAIN
+    ) from error
+
+
+def _body(session: requests.Session, artefact: Artefact, progress: Progress | None) -> bytes:
+    body = bytearray()
+    with session.get(artefact.url, stream=True, timeout=TIMEOUT) as answer:
+        answer.raise_for_status()
+        for chunk in answer.iter_content(1 << 16):
+            body += chunk
+            if progress:
+                progress(len(chunk))
+            if len(body) > artefact.size:
+                break
+    return bytes(body)
+
+
+def _checked(data: bytes, artefact: Artefact) -> bytes:
+    found = hashlib.sha256(data).hexdigest()
+    if len(data) != artefact.size or found != artefact.sha256:
+        raise HashMismatch(
+            f"{artefact.filename} is not what its index announced: {len(data)} bytes or more "
+            f"with sha256 {found}, not {artefact.size} with {artefact.sha256}",
+            next_step="do not use this index; compare with PyPI's own page",
+        )
+    return data
+
+
+def open_session() -> requests.Session:
+    """A session that tries again, with growing pauses, after a reset or a 5xx answer."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
+
+    session = requests.Session()
+    retry = Retry(
+        total=ATTEMPTS - 1,
+        backoff_factor=BACKOFF,
+        status_forcelist=(500, 502, 503, 504),
+        allowed_methods={"GET"},
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session

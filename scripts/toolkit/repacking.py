@@ -1,0 +1,256 @@
+"""The flow's first half in one process: release, official wheels, patched tree, wheels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from packaging.version import Version
+
+from .errors import InvalidSeries, InvalidWheel, PatchConflict
+from .fetched import Fetched
+from .files import sha256_of, writing
+from .inspection import check_repacked
+from .ledger import read_ledger, revision_for
+from .release import Release
+from .series import Distribution, Series
+from .transplant import FORMAT, repack
+from .variant import Variant
+from .wheelfile import OfficialWheel
+from .workspace import Changed, PatchedTree, Workspace, apply, replacing
+
+_SUMS = "sha256.json"
+
+
+@dataclass(frozen=True)
+class RepackedRelease:
+    """A release, repacked.
+
+    ``wheels`` are the patched ones, ``official`` every official one of both distributions, and
+    ``passthrough`` those official ones that no patch touches.
+    """
+
+    release: Release
+    revision: int
+    wheels: tuple[Path, ...]
+    official: tuple[Path, ...]
+    passthrough: tuple[Path, ...]
+    series_digest: str
+
+
+def apply_series(
+    fetched: Fetched,
+    series: Series,
+    tree: Path,
+    *,
+    variants: Sequence[Variant] | None = None,
+    meanwhile: Callable[[Changed], object] = lambda _: None,
+) -> PatchedTree:
+    """Apply the series to the official files that it touches, as commits in a new ``tree``.
+
+    ``variants`` are those for the release, if they were read already; ``meanwhile`` is
+    :func:`.workspace.apply`'s. Raises PatchConflict, InvalidSeries, InvalidWheel, NotWritable.
+    """
+    if variants is None:
+        variants = series.variants_for(fetched.release.version)
+    files: dict[str, bytes] = {}
+    for path in dict.fromkeys(change.path for v in variants for change in v.changes):
+        distribution, member = series.locate(path)
+        for wheel in fetched.of(distribution):
+            text = wheel.read(member) if member in wheel.members else None
+            if text is not None and files.setdefault(path, text) != text:
+                raise InvalidWheel(
+                    f"{member} differs between the platforms of {distribution}",
+                    next_step="report this: one series cannot fit such a release",
+                )
+    try:
+        return apply(series, variants, files, tree, meanwhile=meanwhile)
+    except PatchConflict as error:
+        release = str(fetched.release.version)
+        raise PatchConflict(
+            f"{release}: {error.problem}", next_step=error.next_step.replace("<release>", release)
+        ) from error
+
+
+def repack_release(
+    fetched: Fetched, series: Series, workspace: Workspace, out: Path, *, cached: bool = True
+) -> RepackedRelease:
+    """Apply the series and repack what it changes into ``out``; every wheel is inspected first.
+
+    The revision is the ledger's, or one more if the bytes would differ from the recorded ones.
+    With ``cached`` the same input is worked on once. Raises as :func:`apply_series` does.
+    """
+    return _Job(fetched, series, workspace, cached).run(out)
+
+
+@dataclass
+class _Job:
+    fetched: Fetched
+    series: Series
+    workspace: Workspace
+    cached: bool
+    # What git confirmed: it is the same at every revision.
+    changed: Changed | None = None
+
+    @property
+    def version(self) -> Version:
+        return self.fetched.release.version
+
+    @cached_property
+    def series_digest(self) -> str:
+        return self.series.digest(self.version)
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        return self.series.variants_for(self.version)
+
+    @cached_property
+    def patched(self) -> set[str]:
+        """The distributions that get a local version, by canonical name."""
+        return {
+            self.series.locate(change.path)[0]
+            for variant in self.variants
+            for change in variant.changes
+        }
+
+    def run(self, out: Path) -> RepackedRelease:
+        with self.workspace.scratch() if not self.cached else nullcontext() as scratch:
+            store = self.workspace.repacked if scratch is None else scratch
+            row = read_ledger(self.workspace.ledger).get(self.version)
+            revision = revision_for(row, lambda recorded: _sums(self.at(recorded, store)))
+            made = self.at(revision, store)
+            wheels = tuple(_deliver(path, out) for path in made)
+        names = [a.distribution for a in self.fetched.release.artefacts]
+        kept = zip(names, self.fetched.paths, strict=True)
+        passthrough = tuple(path for name, path in kept if name not in self.patched)
+        return RepackedRelease(
+            self.fetched.release,
+            revision,
+            wheels,
+            self.fetched.paths,
+            passthrough,
+            self.series_digest,
+        )
+
+    def at(self, revision: int, store: Path) -> tuple[Path, ...]:
+        """The patched wheels at a revision, from ``store`` if they are there and whole."""
+        pins = self.pins(revision)
+        said = [FORMAT, self.fetched.digests(), self.series_digest, revision]
+        key = json.dumps([*said, sorted((name, str(pin)) for name, pin in pins.items())])
+        folder = store / hashlib.sha256(key.encode()).hexdigest()
+        names = _whole(folder)
+        if names is None:
+            with writing(store):
+                store.mkdir(parents=True, exist_ok=True)
+                with self.lock(folder):
+                    names = _whole(folder) or self.fill(folder, pins)
+        return tuple(folder / name for name in names)
+
+    def lock(self, folder: Path) -> AbstractContextManager[object]:
+        if not self.cached:
+            return nullcontext()
+        from filelock import FileLock
+
+        return FileLock(folder.with_suffix(".lock"))
+
+    def fill(self, folder: Path, pins: Mapping[str, Version]) -> list[str]:
+        shutil.rmtree(folder, ignore_errors=True)
+        with replacing(folder) as draft:
+            draft.mkdir()
+            sums = _sums(self.make(pins, draft))
+            (draft / _SUMS).write_text(json.dumps(sums, indent=1), "utf-8")
+        return list(sums)
+
+    def pins(self, revision: int) -> dict[str, Version]:
+        found = {}
+        for distribution in self.series.distributions:
+            artefacts = self.fetched.release.of(distribution.name)
+            if artefacts:
+                version = Version(artefacts[0].version)
+                if distribution.name in self.patched:
+                    version = self.series.local_version(version, revision)
+                found[distribution.name] = version
+        return found
+
+    def make(self, pins: Mapping[str, Version], folder: Path) -> list[Path]:
+        if not self.patched:
+            raise InvalidSeries(
+                f"the series changes nothing in {self.version}",
+                next_step="use the official wheels, or widen `releases` in patches/series.toml",
+            )
+        made: list[Path] = []
+
+        def repack_all(changed: Changed) -> None:
+            for distribution in self.series.distributions:
+                members = changed.get(distribution.name, {})
+                if distribution.name in self.patched:
+                    for wheel in self.fetched.of(distribution.name):
+                        made.append(self.make_one(wheel, distribution, members, pins, folder))
+
+        if self.changed is not None:
+            repack_all(self.changed)
+            return made
+        with self.workspace.scratch(small=True) as scratch:
+            tree = scratch / "tree"
+            self.changed = apply_series(
+                self.fetched, self.series, tree, variants=self.variants, meanwhile=repack_all
+            ).changed
+        return made
+
+    def make_one(
+        self,
+        wheel: OfficialWheel,
+        distribution: Distribution,
+        members: Mapping[str, bytes],
+        pins: Mapping[str, Version],
+        folder: Path,
+    ) -> Path:
+        version = pins[distribution.name]
+        others = {name: pin for name, pin in pins.items() if name != distribution.name}
+        path = repack(
+            wheel,
+            members,
+            version=version,
+            pins=others,
+            version_file=distribution.version_file,
+            out_dir=folder,
+        )
+        check_repacked(
+            wheel,
+            path,
+            series=self.series,
+            variants=self.variants,
+            version=version,
+            pins=others,
+            version_file=distribution.version_file,
+        )
+        return path
+
+
+def _sums(paths: Sequence[Path]) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in paths}
+
+
+def _whole(folder: Path) -> list[str] | None:
+    """The wheels of a kept result, if all are there with the bytes that they had."""
+    try:
+        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        return list(sums) if all(sha256_of(folder / n) == sha for n, sha in sums.items()) else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _deliver(path: Path, out: Path) -> Path:
+    """Put a wheel into ``out``; one that is there already, byte for byte, is left alone."""
+    target = out / path.name
+    with writing(out):
+        if not (target.is_file() and sha256_of(target) == sha256_of(path)):
+            with replacing(target) as draft:
+                shutil.copyfile(path, draft)
+    return target

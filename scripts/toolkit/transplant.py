@@ -1,0 +1,229 @@
+"""Repacking: a wheel with other contents in a few members, and every other byte carried over."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from .errors import InvalidWheel
+from .files import writing
+from .wheelfile import (
+    DESCRIPTOR,
+    LOCAL_HEADER,
+    UTF8,
+    Member,
+    OfficialWheel,
+    name_bytes,
+    record_hash,
+)
+from .workspace import replacing
+
+# Raise it with any change to the bytes that repack writes for the same input.
+FORMAT = 1
+
+# APPNOTE.TXT 4.3.9, 4.3.12 and 4.3.16.
+_DESCRIPTOR = struct.Struct("<4sLLL")
+_CENTRAL = struct.Struct("<4sBBBBHHHHLLLHHHHHLL")
+_END = struct.Struct("<4sHHHHLLH")
+
+# PEP 508, as far as a partner's requirement goes: a version, no URL.
+_REQUIRED = re.compile(r"\s*([A-Za-z0-9._-]+)")
+_REQUIREMENT = re.compile(
+    r"(?P<project>[A-Za-z0-9._-]+(\s*\[[^]]*\])?)(?P<specifier>[^;@]*?)(?P<marker>\s*;.*)?"
+)
+
+
+def repack(
+    official: OfficialWheel,
+    changed: Mapping[str, bytes],
+    *,
+    version: Version,
+    pins: Mapping[str, Version],
+    version_file: str,
+    out_dir: Path,
+) -> Path:
+    """Write ``official`` as ``version`` into ``out_dir`` and return the new wheel's path.
+
+    ``changed`` maps members to their new content; ``pins`` maps canonical names of partners to
+    the one version of each that is required from now on. Besides these only ``version_file``'s
+    ``__version__`` line, METADATA's ``Version:`` and partner lines, the names of dist-info and
+    ``.data``, and RECORD differ. Changed members are stored, so no zlib decides over the bytes:
+    the same input gives the same file everywhere.
+
+    Raises InvalidWheel for a wheel that cannot be carried over, NotWritable.
+    """
+    record_name = f"{official.dist_info}/RECORD"
+    if signed := [n for n in (f"{record_name}.jws", f"{record_name}.p7s") if n in official.members]:
+        raise _impossible(official, f"{signed[0]} would be void")
+    if version_file not in official.members:
+        raise _impossible(official, f"it has no {version_file}")
+    metadata = f"{official.dist_info}/METADATA"
+    contents = dict(changed)
+    source = contents.get(version_file, official.read(version_file))
+    contents[version_file] = _edit_version_file(official, source, version)
+    contents[metadata] = _edit_metadata(official, official.read(metadata), version, pins)
+    contents[record_name] = _edit_record(official, contents, version)
+    added = sorted(contents.keys() - official.members.keys())
+    model = official.members[version_file]
+    members: list[Member] = []
+    for name, member in official.members.items():
+        if added and name.startswith(f"{official.dist_info}/"):
+            members += [_replaced(model, new, contents[new]) for new in added]
+            added = []
+        target = renamed(official, name, version)
+        if name in contents:
+            members.append(_replaced(member, target, contents[name]))
+        else:
+            members.append(Member(_named(member.info, target), member.extra, member.stored))
+    target_path = out_dir / wheel_name(official, version)
+    with writing(out_dir), replacing(target_path) as draft:
+        draft.write_bytes(_archive(members))
+    return target_path
+
+
+def wheel_name(official: OfficialWheel, version: Version) -> str:
+    """The repacked wheel's file name: the official tag part kept verbatim."""
+    return f"{official.path.name.split('-')[0]}-{version}-{official.tag}.whl"
+
+
+def renamed(official: OfficialWheel, name: str, version: Version) -> str:
+    """A member's name in the repacked wheel: only dist-info and ``.data`` carry the version."""
+    stem = official.dist_info.removesuffix(".dist-info")
+    top, slash, rest = name.partition("/")
+    if top in (f"{stem}.dist-info", f"{stem}.data"):
+        return f"{stem.split('-')[0]}-{version}{top.removeprefix(stem)}{slash}{rest}"
+    return name
+
+
+def _impossible(official: OfficialWheel, why: str) -> InvalidWheel:
+    return InvalidWheel(
+        f"{official.path.name} cannot be repacked: {why}", next_step="report this: a new case"
+    )
+
+
+def _edit_version_file(official: OfficialWheel, text: bytes, version: Version) -> bytes:
+    line = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
+    found = line.findall(text)
+    if len(found) != 1 or found[0][2].decode("utf-8", "replace") != str(official.version):
+        raise _impossible(official, f"it has no single line __version__ = '{official.version}'")
+    return line.sub(lambda match: match[1] + match[2] + str(version).encode() + match[2], text)
+
+
+def _edit_metadata(
+    official: OfficialWheel, text: bytes, version: Version, pins: Mapping[str, Version]
+) -> bytes:
+    """Edit header lines only: parsing and writing METADATA again would alter the rest."""
+    end = re.search(rb"^\r?\n", text, re.M)
+    head, body = (text[: end.start()], text[end.start() :]) if end else (text, b"")
+    lines = [line.decode() for line in head.splitlines(keepends=True)]
+    for number, line in enumerate(lines):
+        field, _, value = line.rstrip("\r\n").partition(":")
+        ending = line[len(line.rstrip("\r\n")) :]
+        if field.lower() == "version":
+            lines[number] = f"{field}: {version}{ending}"
+        elif field.lower() == "requires-dist":
+            name = _REQUIRED.match(value)
+            pin = pins.get(canonicalize_name(name[1])) if name else None
+            if pin is None:
+                continue
+            plain = _REQUIREMENT.fullmatch(value.strip())
+            folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
+            if plain is None or folded:
+                raise _impossible(official, f"{line.strip()!r} cannot be pinned")
+            lines[number] = f"{field}: {plain['project']}=={pin}{plain['marker'] or ''}{ending}"
+    return "".join(lines).encode() + body
+
+
+def _edit_record(official: OfficialWheel, contents: Mapping[str, bytes], version: Version) -> bytes:
+    old = official.read(f"{official.dist_info}/RECORD")
+    rows = {name: row for name, row in official.record.items() if name not in contents}
+    table = io.StringIO(newline="")
+    ending = "\r\n" if b"\r\n" in old else "\n"
+    writer = csv.writer(table, lineterminator=ending)
+    added = sorted(contents.keys() - official.members.keys())
+    for name in official.record:
+        if added and name.startswith(f"{official.dist_info}/"):
+            writer.writerows(_row(new, contents[new]) for new in added)
+            added = []
+        target = renamed(official, name, version)
+        writer.writerow((target, *rows[name]) if name in rows else _row(target, contents.get(name)))
+    return table.getvalue().encode()
+
+
+def _row(name: str, content: bytes | None) -> tuple[str, str, str]:
+    return (name, "", "") if content is None else (name, record_hash(content), str(len(content)))
+
+
+def _named(info: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
+    info = copy(info)
+    info.orig_filename = info.filename = name
+    return info
+
+
+def _replaced(model: Member, name: str, content: bytes) -> Member:
+    """A stored member with ``content``, and date, attributes and extra fields of ``model``."""
+    info = _named(model.info, name)
+    info.flag_bits &= UTF8
+    info.compress_type = zipfile.ZIP_STORED
+    info.CRC = zlib.crc32(content)
+    info.compress_size = info.file_size = len(content)
+    return Member(info, model.extra, content)
+
+
+def _archive(members: Sequence[Member]) -> bytes:
+    """The zip file. zipfile cannot write a member that is compressed already, so this does."""
+    body, directory = io.BytesIO(), io.BytesIO()
+    for member in members:
+        info, name = member.info, name_bytes(member.info)
+        year, month, day, hour, minute, second = info.date_time
+        when = (hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day)
+        sizes = (info.CRC, info.compress_size, info.file_size)
+        later = bool(info.flag_bits & DESCRIPTOR)
+        fields = (info.flag_bits, info.compress_type, *when)
+        offset = body.tell()
+        body.write(
+            LOCAL_HEADER.pack(
+                b"PK\3\4",
+                info.extract_version | info.reserved << 8,
+                *fields,
+                *((0, 0, 0) if later else sizes),
+                len(name),
+                len(member.extra),
+            )
+        )
+        body.write(name + member.extra + member.stored)
+        if later:
+            body.write(_DESCRIPTOR.pack(b"PK\7\x08", *sizes))
+        directory.write(
+            _CENTRAL.pack(
+                b"PK\1\2",
+                info.create_version,
+                info.create_system,
+                info.extract_version,
+                info.reserved,
+                *fields,
+                *sizes,
+                len(name),
+                len(info.extra),
+                len(info.comment),
+                info.volume,
+                info.internal_attr,
+                info.external_attr,
+                offset,
+            )
+        )
+        directory.write(name + info.extra + info.comment)
+    start, length = body.tell(), directory.tell()
+    count = len(members)
+    end = _END.pack(b"PK\5\6", 0, 0, count, count, length, start, 0)
+    return body.getvalue() + directory.getvalue() + end

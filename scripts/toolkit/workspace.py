@@ -1,0 +1,282 @@
+"""Every path the toolkit writes to, and the patched tree (the only place that speaks to git)."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CommandFailed, NotWritable, PatchConflict
+from .files import writing
+from .folding import broken_by, conflict, fold
+from .series import Series
+from .variant import Variant
+
+if TYPE_CHECKING:
+    import git
+
+CACHE_VARIABLE = "LIVEKIT_DISPATCHED_CACHE"
+# Where Linux keeps files in memory; what is made there is for its owner only.
+MEMORY = Path("/dev/shm")  # noqa: S108
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield an unused path beside ``target``; at the end it takes ``target``'s place at once.
+
+    File or folder. On any error, Ctrl-C included, it is removed and ``target`` stays as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield draft
+        draft.replace(target)
+    except BaseException:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+        raise
+
+
+# A distribution's members and their new content.
+Changed = Mapping[str, Mapping[str, bytes]]
+
+
+@dataclass(frozen=True)
+class PatchedTree:
+    """A git repository with one commit a variant, on top of the official files it touches.
+
+    ``changed`` holds, by distribution and then by wheel member, the text after the last commit.
+    """
+
+    path: Path
+    commit: str
+    changed: Changed
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where things are kept: the cache below ``root``, and the series in ``patches``."""
+
+    root: Path
+    patches: Path = REPOSITORY / "patches"
+
+    @classmethod
+    def default(cls, patches: Path | None = None) -> Workspace:
+        """The user's cache folder, or the one that LIVEKIT_DISPATCHED_CACHE names."""
+        named = os.environ.get(CACHE_VARIABLE)
+        if named:
+            root = Path(named).expanduser().absolute()
+        else:
+            from platformdirs import user_cache_path
+
+            root = user_cache_path("livekit-dispatched")
+        return cls(root, (patches or REPOSITORY / "patches").absolute())
+
+    @property
+    def artefacts(self) -> Path:
+        """Official wheels, by content: ``<sha256[:2]>/<sha256>/<filename>``."""
+        return self.root / "artefacts"
+
+    @property
+    def sound(self) -> Path:
+        """Names of the official wheels that were checked, member by member: their sha256."""
+        return self.root / "sound"
+
+    @property
+    def releases(self) -> Path:
+        """What PyPI last said of a release: ``<version>.json``."""
+        return self.root / "releases"
+
+    @property
+    def environments(self) -> Path:
+        """Environments that the proof runs in."""
+        return self.root / "environments"
+
+    @property
+    def verdicts(self) -> Path:
+        """Verdicts, by the digest of everything they depend on."""
+        return self.root / "verdicts"
+
+    @property
+    def repacked(self) -> Path:
+        """Repacked wheels, by the digest of everything they depend on."""
+        return self.root / "repacked"
+
+    @property
+    def ledger(self) -> Path:
+        """Revisions and hashes of what was repacked before; generated, and committed."""
+        return self.patches / "releases.toml"
+
+    @contextmanager
+    def scratch(self, *, small: bool = False) -> Iterator[Path]:
+        """A new folder that is gone when the block ends, however it ends.
+
+        It is in the cache, or if what goes there is ``small``, in memory where the system has
+        a place for that: git writes some hundred files and folders for a tree.
+        """
+        memory = small and os.access(MEMORY, os.W_OK | os.X_OK)
+        home = MEMORY if memory else self.root / "scratch"
+        folder = home / f"livekit-dispatched-{secrets.token_hex(8)}"
+        with writing(home):
+            folder.mkdir(parents=True, mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def apply(
+    series: Series,
+    variants: Sequence[Variant],
+    files: Mapping[str, bytes],
+    tree: Path,
+    *,
+    meanwhile: Callable[[Changed], object] = lambda _: None,
+) -> PatchedTree:
+    """Apply ``variants`` to ``files`` (official bytes by monorepo path) as commits in ``tree``.
+
+    The same input gives the same commit ids. Hunks may be offset, never fuzzed or merged.
+    ``tree`` must not exist, or be an empty folder; it appears whole or not at all.
+    git is another process: while it works, ``meanwhile`` is called with what it should end
+    with. Do not show what you make of it before this function has returned.
+
+    Raises PatchConflict, NotWritable, or CommandFailed if git is missing.
+    """
+    if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
+        raise NotWritable(f"{tree} is not an empty folder", next_step="name a folder to be made")
+    expected = fold(variants, files)
+    with writing(tree.parent), replacing(tree.absolute()) as draft:
+        draft.mkdir(parents=True)
+        for path, data in files.items():
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            (draft / path).write_bytes(data)
+        broken: list[PatchConflict] = []
+        changed = _changed(series, files, expected or {})
+
+        def during() -> None:
+            broken.extend(broken_by(variants, expected or {}))
+            if expected and not broken:
+                meanwhile(changed)
+
+        commit = _commit_all(draft, variants, during)
+        texts = {path: (draft / path).read_bytes() for path in expected or files}
+        if texts != expected:
+            raise conflict(variants[-1], "git and unidiff read the series differently")
+        if broken:
+            raise broken[0]
+    return PatchedTree(tree, commit, changed)
+
+
+def _changed(series: Series, files: Mapping[str, bytes], texts: Mapping[str, bytes]) -> Changed:
+    changed: dict[str, dict[str, bytes]] = {}
+    for path, data in sorted(texts.items()):
+        if files.get(path) != data:
+            distribution, member = series.locate(path)
+            changed.setdefault(distribution, {})[member] = data
+    return changed
+
+
+def _commit_all(tree: Path, variants: Sequence[Variant], meanwhile: Callable[[], object]) -> str:
+    """Make the base commit and one commit a variant; return the last one's id.
+
+    ``meanwhile`` is called while git, which is another process, is at its longest step.
+    """
+    try:
+        import git
+    except ImportError as error:
+        raise CommandFailed(
+            f"git cannot be used: {str(error).splitlines()[0]}", next_step="install git"
+        ) from error
+    runner = git.Git(str(tree))
+    runner.update_environment(**_environment(tree))
+    try:
+        runner.init("--quiet", "--template=", "--initial-branch=series")
+        runner.add("--all", "--force", ".")
+        runner.commit("--quiet", "--no-verify", "--allow-empty", "--message=Official files")
+        if not variants:
+            return str(runner.rev_parse("HEAD"))
+        try:
+            am = runner.am(
+                "--quiet",
+                "--keep-cr",
+                "--no-3way",
+                "--no-scissors",
+                "--no-gpg-sign",
+                "--whitespace=nowarn",
+                *(str(variant.path.absolute()) for variant in variants),
+                as_process=True,
+            )
+            with am.proc:
+                meanwhile()
+                am.wait()
+        except git.GitCommandError as error:
+            raise _refused(tree, variants, error) from error
+        return str(runner.rev_parse("HEAD"))
+    except (git.GitCommandError, git.GitCommandNotFound) as error:
+        said = str(error.stderr or error).strip()
+        raise CommandFailed(f"git failed: {said}", next_step="check that git works") from error
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    """Variables that hide the user's configuration, and any GIT_* that points elsewhere."""
+    home = tree / ".git"
+    settings = {
+        "core.autocrlf": "false",
+        "core.fsync": "none",
+        "core.looseCompression": "0",
+        "core.attributesFile": os.devnull,
+        "core.hooksPath": os.devnull,
+        "core.fsmonitor": "false",
+        "gc.auto": "0",
+        "maintenance.auto": "false",
+    }
+    configuration = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_CONFIG_PARAMETERS": ""}
+    for number, (key, value) in enumerate(settings.items()):
+        configuration[f"GIT_CONFIG_KEY_{number}"] = key
+        configuration[f"GIT_CONFIG_VALUE_{number}"] = value
+    return {
+        **configuration,
+        **{f"GIT_{who}_{key}": _WHO[key] for who in ("AUTHOR", "COMMITTER") for key in _WHO},
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_DIR": str(home),
+        "GIT_COMMON_DIR": str(home),
+        "GIT_WORK_TREE": str(tree),
+        "GIT_INDEX_FILE": str(home / "index"),
+        "GIT_OBJECT_DIRECTORY": str(home / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_NAMESPACE": "",
+        "GIT_EDITOR": "true",
+    }
+
+
+def _refused(
+    tree: Path, variants: Sequence[Variant], error: git.GitCommandError
+) -> PatchConflict | CommandFailed:
+    """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words."""
+    said = re.sub(r"^\s*std(err|out): '|'$", "", f"{error.stderr}", flags=re.M).strip()
+    try:
+        variant = variants[int((tree / ".git/rebase-apply/next").read_text("utf-8")) - 1]
+    except (OSError, ValueError, IndexError):
+        return CommandFailed(f"git am failed: {said}", next_step="check that git works")
+    lines = []
+    for line in said.splitlines():
+        failed = re.fullmatch(r"error: patch failed: (.+):(\d+)", line)
+        if failed:
+            lines.append(variant.hunk_at(failed[1], int(failed[2])))
+        elif line.startswith("error: ") and not line.endswith(": patch does not apply"):
+            lines.append(line.removeprefix("error: "))
+    return conflict(variant, "does not apply: " + ("; ".join(lines) or said))
