@@ -1,0 +1,1 @@
+"""Deterministic simulation of a Realtime session: loop, transport, server, drivers, invariants."""

@@ -1,0 +1,156 @@
+"""Drives a real ``AgentSession`` with a real ``Agent`` on a simulated server: text output, no room,
+tools that run for as long as the scenario wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
+
+from .contexts import ids, without_calls
+from .features import Flavour, accepts
+from .script import Item, Response
+from .session import reach
+from .speaker import Speaker
+from .world import World
+
+
+class Tools:
+    """The agent's tools. Each waits for its gate; ``started`` lists (name, arguments) in order.
+
+    ``lookup(city)`` and ``book(seat)`` return what the gate is given, ``broken()`` raises.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.started: list[tuple[str, dict[str, Any]]] = []
+        self.finished: list[str] = []
+        self.gates: list[asyncio.Future[Any]] = []
+
+        @function_tool
+        async def lookup(context: RunContext[None], city: str) -> Any:
+            """Look up the weather.
+
+            Args:
+                city: where
+            """
+            return await self._run("lookup", city=city)
+
+        @function_tool
+        async def book(context: RunContext[None], seat: int) -> Any:
+            """Book a seat.
+
+            Args:
+                seat: which
+            """
+            return await self._run("book", seat=seat)
+
+        @function_tool
+        async def broken(context: RunContext[None]) -> Any:
+            """Fail."""
+            await self._run("broken")
+            raise RuntimeError("this tool always fails")
+
+        self.all: list[Any] = [lookup, book, broken]
+        self.lookup, self.book, self.broken = lookup, book, broken
+
+    async def _run(self, name: str, **arguments: Any) -> Any:
+        self._world.story.tell("tool", f"{name}({arguments}) starts")
+        self.started.append((name, arguments))
+        gate = asyncio.get_running_loop().create_future()
+        self.gates.append(gate)
+        value = await gate
+        self.finished.append(name)
+        self._world.story.tell("tool", f"{name} ends")
+        return value
+
+    def open(self, value: Any = "22 degrees") -> None:
+        """Let every running tool return ``value``."""
+        for gate in self.gates:
+            if not gate.done():
+                gate.set_result(value)
+        self._world.loop.settle()
+
+
+class AgentDriver:
+    """A model, an ``AgentSession``, its agent and tools, started and at rest.
+
+    Args:
+    flavour: which realtime client.
+    history: items that the agent starts with.
+    audio: audio modality with an in-memory speaker that plays only when told; else text.
+    """
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        *,
+        history: Sequence[Any] = (),
+        audio: bool = False,
+    ) -> None:
+        self.world = world = World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        self.flavour = flavour
+        self.model = flavour.model(world.http, audio=audio, server_turns=True)
+        self.tools = Tools(world)
+        self.agent = self.make_agent(history=history)
+        self.speaker = Speaker() if audio else None
+        world.loop.call(self._build)
+        start: dict[str, Any] = {"record": False} if accepts(AgentSession.start, "record") else {}
+        world.run(self.session.start(self.agent, **start), "AgentSession.start")
+        world.story.columns["mirror"] = self._mirror
+        world.story.columns["agent"] = lambda: ids(self.session.current_agent.chat_ctx)
+        world.closers.append(self.session.aclose)
+        world.exchange()
+
+    def _build(self) -> None:
+        self.session: AgentSession[None] = AgentSession(llm=self.model)
+        if self.speaker is not None:
+            self.session.output.audio = self.speaker
+
+    def make_agent(self, *, history: Sequence[Any] = (), tools: Any = None) -> Agent:
+        return Agent(
+            instructions="Help the caller.",
+            chat_ctx=llm.ChatContext(list(history)),
+            tools=self.tools.all if tools is None else tools,
+        )
+
+    @property
+    def realtime(self) -> Any:
+        """The realtime session that the current agent uses."""
+        return self.session.current_agent.realtime_llm_session
+
+    def _mirror(self) -> list[str]:
+        try:
+            return ids(self.realtime.chat_ctx)
+        except RuntimeError:  # between two agents
+            return ["(no session)"]
+
+    # -- the conversation -------------------------------------------------------------------
+
+    def hear(self, *items: Item, moment: str = "end", **ends: Any) -> None:
+        """The model answers with ``items`` on its own; go on up to ``moment`` of the last one."""
+        self.world.respond(Response(items=items, **ends))
+        reach(self.world, items[-1], moment)
+
+    def update(
+        self, items: Sequence[Any], what: str, agent: Agent | None = None
+    ) -> asyncio.Task[None]:
+        """Start ``Agent.update_chat_ctx`` with these items; its events go on the wire."""
+        context = llm.ChatContext(list(items))
+        operation = (agent or self.session.current_agent).update_chat_ctx(context)
+        return self.world.start(operation, f"Agent.update_chat_ctx: {what}")
+
+    def leave_out_calls(self) -> asyncio.Task[None]:
+        """Pass a fresh copy without any function call, which may delete what is over."""
+        return self.update(without_calls(self.items()), "without function calls")
+
+    def interrupt(self) -> None:
+        self.world.story.tell("agent", "the caller interrupts")
+        self.world.loop.call(self.session.interrupt)
+        self.world.settle()
+
+    def items(self) -> list[Any]:
+        """What the agent knows: a fresh copy of its context."""
+        return list(self.session.current_agent.chat_ctx.copy().items)
