@@ -29,6 +29,8 @@ from toolkit.verdict import Subject, Verdict
 
 RACE_SUITE = Path(__file__).resolve().parents[1] / "tests" / "race"
 TIMEOUT = 600.0
+# in the environment for the proof's sake only
+_TOOLS = frozenset({"iniconfig", "pip", "pluggy", "pytest", "setuptools"})
 SHOWN = 20
 _NEXT = {
     "fixed": "upstream needs the series no more for this release: retire it there",
@@ -95,7 +97,9 @@ def prove(
         return Verdict.inconclusive(subject, f"other dependencies differ: {', '.join(differing)}")
     ran = suite.run_suite(race_suite, pair, timeout=timeout)
     runs = [_of(run, expected) for run, expected in zip(ran, versions, strict=True)]
-    verdict = Verdict.of(subject, *runs)
+    beside = pair[0].distributions().items()
+    dependencies = {n: v for n, v in beside if n not in versions[0] and n not in _TOOLS}
+    verdict = Verdict.of(subject, runs[0], runs[1], dependencies)
     if verdict.verdict in ("publish", "fixed"):
         with writing(verdicts):
             write_whole(kept, verdict.to_json().encode())
@@ -132,7 +136,7 @@ def _key(subject: Subject, extra: Sequence[str]) -> str:
         "uploaded": subject.uploaded.isoformat(),
         "platform": sysconfig.get_platform(),
         "extra": sorted(extra),
-        "formats": [environment.FORMAT, 1],
+        "formats": [environment.FORMAT, 2],
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())
 

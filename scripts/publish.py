@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> int:
         verdict = read_verdict(chosen.verdict)
         done = publish(chosen.wheels, verdict, chosen.index)
-        lines = consume_lines(chosen.index, verdict.wheels)
+        lines = consume_lines(chosen.index, verdict)
         if chosen.json:
             print(json.dumps({**vars(done), **vars(lines)}, indent=2))
             return 0

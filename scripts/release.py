@@ -86,7 +86,7 @@ def release_one(
             wheels = [*repacked.wheels, *repacked.passthrough]
             published = publish(wheels, verdict, options.index)
             _record(repacked, workspace)
-        lines = consume_lines(options.index, verdict.wheels)
+        lines = consume_lines(options.index, verdict)
         return Outcome(label, verdict, published.new, lines)
     except ToolkitError as error:
         return Outcome(label, verdict, error=error)
@@ -129,20 +129,17 @@ def show(outcomes: Sequence[Outcome]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "release", "verdict", "official loses", "patched loses", "wheels", box=SIMPLE_HEAD
-    )
+    table = Table("release", "verdict", "official loses", "patched loses", box=SIMPLE_HEAD)
     for outcome in outcomes:
         loses = [f"{len(s.lost)} of {s.passed + s.failed} tests" for s in outcome.sides]
-        published = sorted(outcome.verdict.wheels) if outcome.verdict and outcome.lines else []
-        marked = [f"{wheel} (new)" if wheel in outcome.new else wheel for wheel in published]
-        table.add_row(outcome.release, outcome.word, *(loses or ["", ""]), "\n".join(marked))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+        table.add_row(outcome.release, outcome.word, *(loses or ["", ""]))
+    Console(highlight=False).print(table)
     for outcome in outcomes:
-        if outcome.lines:
-            print(f"Install {outcome.release} with the fix:\n")
-            print(f"  {outcome.lines.pip}\n  {outcome.lines.uv}\n")
+        if outcome.verdict and outcome.lines:
+            print(f"{outcome.release} with the fix:")
+            for wheel in sorted(outcome.verdict.wheels):
+                print(f"  {wheel}{' (new)' if wheel in outcome.new else ''}")
+            print(f"\n  {outcome.lines.pip}\n\n  {outcome.lines.uv}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

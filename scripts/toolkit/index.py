@@ -73,7 +73,7 @@ def publish(
         _require_ours(folder)
         try:
             with FileLock(folder / LOCK, timeout=PATIENCE):
-                return _publish(folder, candidates, proof_name(verdict), proof)
+                return _publish(folder, candidates, verdict, proof)
         except Timeout as error:
             raise NotWritable(
                 f"another publication has held {folder} for {PATIENCE:g} s",
@@ -108,24 +108,38 @@ def read_list(folder: Path) -> dict[str, Listed]:
     return listed
 
 
-def consume_lines(folder: Path, wheels: Mapping[str, str]) -> ConsumeLines:
-    """How to install the ``wheels`` of a verdict, by file name, from the index at ``folder``.
+def consume_lines(folder: Path, verdict: Verdict) -> ConsumeLines:
+    """How to install the wheels that ``verdict`` let into the index at ``folder``.
 
     Exact pins, because a range lets pip take a newer upstream release without the fix, and
-    every distribution, because uv takes each project from the first index that has it.
+    every distribution, because uv takes each project from the first index that has it. The
+    constraints are the dependencies of the proof: old releases do not import with today's.
     """
     pins = sorted(
-        {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, wheels)}
+        {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, verdict.wheels)}
     )
     url = f"{(folder.resolve() / 'simple').as_uri()}/"
+    constraints = ["--constraint", (folder.resolve() / constraints_name(verdict)).as_uri()]
     return ConsumeLines(
-        pip=shlex.join(["pip", "install", "--extra-index-url", url, *pins]),
-        uv=shlex.join(["uv", "pip", "install", "--index", url, *pins]),
+        pip=shlex.join(["pip", "install", "--extra-index-url", url, *constraints, *pins]),
+        uv=shlex.join(["uv", "pip", "install", "--index", url, *constraints, *pins]),
     )
+
+
+def constraints_name(verdict: Verdict) -> str:
+    """Where in an index the dependencies of a proof stand, as pip and uv read constraints."""
+    # without a plus sign, which some servers and clients take for a space
+    return f"constraints/{proof_name(verdict).removesuffix('.json').replace('+', '-')}.txt"
+
+
+def _constraints(verdict: Verdict) -> bytes:
+    head = f"# What {verdict.release} was proved with.\n"
+    lines = [f"{name}=={version}\n" for name, version in sorted(verdict.dependencies.items())]
+    return "".join([head, *lines]).encode()
 
 
 def _publish(
-    folder: Path, candidates: Sequence[Candidate], proof_name: str, proof: bytes
+    folder: Path, candidates: Sequence[Candidate], verdict: Verdict, proof: bytes
 ) -> Publication:
     listed = read_list(folder)
     _sweep(folder)
@@ -134,13 +148,15 @@ def _publish(
     new = [c for c in candidates if not _is_published(folder, c, listed)]
     if new:
         referenced = {entry.verdict_sha256 for entry in listed.values()}
-        _store_proof(folder / "verdicts" / proof_name, proof, referenced)
+        _store_proof(folder / "verdicts" / proof_name(verdict), proof, referenced)
         for candidate in new:
             path = folder / "files" / candidate.entry.filename
             write_whole(path, candidate.data)
             write_whole(_metadata(path), candidate.metadata)
         listed |= {c.entry.filename: c.entry for c in new}
         write_whole(folder / LIST, b"".join(map(_line, listed.values())))
+    if not (constraints := folder / constraints_name(verdict)).exists():
+        write_whole(constraints, _constraints(verdict))
     for page, wanted in render(listed.values()).items():
         if _bytes(folder / page) != wanted:
             write_whole(folder / page, wanted)

@@ -70,7 +70,8 @@ class Verdict:
     """One of VERDICTS, the reason for it, and all that it rests on.
 
     Holds neither a time nor a path of the machine that made it: the same inputs give the same
-    bytes. ``wheels`` (file name -> sha256) are what may be published if it says ``publish``.
+    bytes. ``wheels`` (file name -> sha256) are what may be published if it says ``publish``,
+    ``dependencies`` (project -> version) what was installed beside them on both sides.
     """
 
     release: str
@@ -85,14 +86,21 @@ class Verdict:
     python: str
     uploaded: str
     tests: Mapping[str, Compared] = field(default_factory=dict)
+    dependencies: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, subject: Subject, official: Run, patched: Run) -> Verdict:
+    def of(
+        cls,
+        subject: Subject,
+        official: Run,
+        patched: Run,
+        dependencies: Mapping[str, str] | None = None,
+    ) -> Verdict:
         """Judge two runs of the suite over ``subject``."""
         tests = compare(official.report, patched.report)
         trouble = troubles(official, patched)
         verdict, reason = ("inconclusive", trouble) if trouble else judge(tests)
-        return cls._make(subject, verdict, reason, tests)
+        return cls._make(subject, verdict, reason, tests, dependencies or {})
 
     @classmethod
     def conflict(cls, subject: Subject, reason: str) -> Verdict:
@@ -106,7 +114,12 @@ class Verdict:
 
     @classmethod
     def _make(
-        cls, subject: Subject, verdict: str, reason: str, tests: Mapping[str, Compared]
+        cls,
+        subject: Subject,
+        verdict: str,
+        reason: str,
+        tests: Mapping[str, Compared],
+        dependencies: Mapping[str, str] | None = None,
     ) -> Verdict:
         return cls(
             release=subject.release,
@@ -121,6 +134,7 @@ class Verdict:
             python=subject.python,
             uploaded=subject.uploaded.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             tests=tests,
+            dependencies=dict(dependencies or {}),
         )
 
     def to_json(self) -> str:
@@ -139,12 +153,13 @@ class Verdict:
         except json.JSONDecodeError as error:
             raise Malformed(f"the verdict is not JSON: {error}") from error
         texts = ("release", "verdict", "reason", "series", "suite", "python", "uploaded")
-        folders = ("official", "patched", "wheels", "tests")
+        folders = ("official", "patched", "wheels", "tests", "dependencies")
         keys = {"format": int, "revision": int} | dict.fromkeys(texts, str)
         found = members(document, "the verdict", keys | dict.fromkeys(folders, dict), {})
         if found.pop("format") != FORMAT:
             raise Malformed(f"the verdict is not of format {FORMAT}")
-        found["wheels"] = mapping_of(found["wheels"], str, "wheels")
+        for name in ("wheels", "dependencies"):
+            found[name] = mapping_of(found[name], str, name)
         for side in ("official", "patched"):
             found[side] = _parse_side(found[side], side)
         found["tests"] = {test: _parse_test(raw, test) for test, raw in found["tests"].items()}

@@ -16,7 +16,6 @@ import pytest
 from publishing import make_pair, make_wheel, proof_of
 
 from toolkit.environment import uv
-from toolkit.files import sha256_of
 from toolkit.index import consume_lines, publish
 
 pytestmark = pytest.mark.pypi
@@ -116,7 +115,7 @@ def consumer(request: pytest.FixtureRequest, tmp_path: Path) -> Consumer:
 
 
 def line_of(consumer: Consumer, index: Path, wheels: list[Path], url: str = "") -> str:
-    lines = consume_lines(index, {wheel.name: sha256_of(wheel) for wheel in wheels})
+    lines = consume_lines(index, proof_of(wheels))
     line: str = getattr(lines, consumer.tool)
     own = f"{index.as_uri()}/simple/"
     assert own in line

@@ -171,20 +171,32 @@ def test_a_list_comes_back(tmp_path: Path) -> None:
 
 
 def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
-    wheels = make_pair(tmp_path, "+dispatched.1")
     folder = tmp_path / "an index & more"
-    lines = consume_lines(folder, {wheel.name: "" for wheel in wheels})
-    url = f"{folder.as_uri()}/simple/"
+    lines = consume_lines(folder, proof_of(make_pair(tmp_path, "+dispatched.1")))
+    url = folder.as_uri()
+    where = [f"{url}/simple/", "--constraint", f"{url}/constraints/1.8.9-dispatched.1.txt"]
     pins = ["livekit-agents==1.8.9+dispatched.1", "livekit-plugins-openai==1.8.9"]
     assert "%20" in url
-    assert shlex.split(lines.pip) == ["pip", "install", "--extra-index-url", url, *pins]
-    assert shlex.split(lines.uv) == ["uv", "pip", "install", "--index", url, *pins]
+    assert shlex.split(lines.pip) == ["pip", "install", "--extra-index-url", *where, *pins]
+    assert shlex.split(lines.uv) == ["uv", "pip", "install", "--index", *where, *pins]
 
 
 def test_one_pin_for_all_wheels_of_a_platform_set(tmp_path: Path) -> None:
     names = [f"livekit_agents-2.0+d.1-cp310-abi3-{p}.whl" for p in ("win_amd64", "linux_x86_64")]
-    lines = consume_lines(tmp_path, dict.fromkeys(names, ""))
-    assert lines.uv.count("livekit-agents==2.0+d.1") == 1
+    verdict = replace(proof_of(make_pair(tmp_path), "2.0"), wheels=dict.fromkeys(names, ""))
+    assert consume_lines(tmp_path, verdict).uv.count("livekit-agents==2.0+d.1") == 1
+
+
+def test_the_dependencies_of_the_proof_are_constraints(tmp_path: Path) -> None:
+    wheels = make_pair(tmp_path, "+dispatched.1")
+    verdict = replace(proof_of(wheels), dependencies={"openai": "2.28.0", "aiohttp": "3.13.0"})
+    index = tmp_path / "index"
+    publish(wheels, verdict, index)
+    published = index / "constraints" / "1.8.9-dispatched.1.txt"
+    assert published.read_text().splitlines()[1:] == ["aiohttp==3.13.0", "openai==2.28.0"]
+    published.unlink()
+    publish(wheels, verdict, index)
+    assert published.exists()
 
 
 def test_a_wheel_without_requires_python_is_published(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""The main job on real releases: from PyPI to an index whose wheels keep every call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+from publishing import snapshot
+
+import release as verb
+from toolkit.environment import Environment, uv
+from toolkit.suite import run_suite
+
+pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("flow")]
+
+SCRIPTS = Path(verb.__file__).parent
+RACE = SCRIPTS.parent / "tests" / "race"
+RELEASES = ("1.8.9", "1.4.6")
+
+
+@dataclass(frozen=True)
+class Released:
+    """What ``release.py`` made of RELEASES in a folder of its own."""
+
+    folder: Path
+    rows: dict[str, dict[str, Any]]
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "index"
+
+    def again(self) -> list[dict[str, Any]]:
+        """Run it once more, with nothing new to do."""
+        rows: list[dict[str, Any]] = release(self.folder)
+        return rows
+
+
+def call(folder: Path, *words: str | Path) -> str:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    env["LIVEKIT_DISPATCHED_CACHE"] = str(folder / "cache")
+    line = [str(word) for word in words]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, cwd=folder, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def release(folder: Path) -> Any:
+    # a copy of the series: what is proved here must not end up in the repository's ledger
+    patches = folder / "patches"
+    if not patches.exists():
+        call(folder, "cp", "-r", SCRIPTS.parent / "patches", patches)
+    options = ("--index", folder / "index", "--patches", patches, "--json")
+    return json.loads(call(folder, sys.executable, SCRIPTS / "release.py", *RELEASES, *options))
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
+    folder = tmp_path_factory.mktemp("flow")
+    return Released(folder, {row["release"]: row for row in release(folder)})
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_official_wheels_lose_calls_and_the_patched_lose_none(
+    released: Released, name: str
+) -> None:
+    row = released.rows[name]
+    assert row["verdict"] == "publish", row
+    verdict = json.loads((released.index / "verdicts" / f"{name}+dispatched.1.json").read_text())
+    assert verdict["official"]["lost"]
+    assert verdict["patched"]["failed"] == 0
+    documented = {name: test for name, test in verdict["tests"].items() if test["documented"]}
+    assert documented
+    assert {test["official"] for test in documented.values()} == {"failed"}
+
+
+def test_the_ledger_of_the_repository_knows_these_bytes(released: Released) -> None:
+    committed = (SCRIPTS.parent / "patches" / "releases.toml").read_text()
+    assert (released.folder / "patches" / "releases.toml").read_text() == committed
+
+
+def test_nothing_to_do_changes_nothing(released: Released) -> None:
+    before = snapshot(released.index)
+    rows = released.again()
+    assert [row["new"] for row in rows] == [[], []]
+    assert snapshot(released.index) == before
+
+
+@pytest.mark.parametrize("name", RELEASES)
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_the_printed_line_installs_wheels_that_keep_their_calls(
+    released: Released, tool: str, name: str, tmp_path: Path
+) -> None:
+    row = released.rows[name]
+    venv, interpreter = tmp_path / "venv", tmp_path / "venv" / "bin" / "python"
+    line = shlex.split(row[tool])
+    if tool == "pip":
+        call(tmp_path, uv(), "venv", "--seed", venv)
+        call(tmp_path, interpreter, "-m", *line, "pytest")
+    else:
+        call(tmp_path, uv(), "venv", venv)
+        call(tmp_path, uv(), *line[1:], "--python", interpreter, "pytest")
+
+    found = Environment(venv, interpreter, "")
+    installed = found.distributions()
+    expected = [parse_wheel_filename(wheel)[:2] for wheel in row["wheels"]]
+    assert [(project, Version(installed[project])) for project, _ in expected] == expected
+    assert installed["livekit-agents"] == f"{name}+dispatched.1"
+    say = "import livekit.agents; print(livekit.agents.__version__)"
+    assert call(tmp_path, interpreter, "-c", say).strip() == f"{name}+dispatched.1"
+    (run,) = run_suite(RACE, [found], timeout=300)
+    assert run.report is not None, f"{run.trouble}\n{run.output}"
+    outcomes = {outcome.outcome for outcome in run.report.tests.values()}
+    assert outcomes <= {"passed", "skipped"}, run.output[-3000:]
+    checks = {o.check for o in run.report.tests.values() if o.outcome == "passed"}
+    assert "loses-calls" in checks
