@@ -21,12 +21,14 @@ from packaging.version import Version
 
 from toolkit import environment, suite
 from toolkit.environment import Environment, Environments
-from toolkit.errors import InvalidWheel, NotProved, run_verb
+from toolkit.errors import EnvironmentUnresolvable, InvalidWheel, NotProved, run_verb
 from toolkit.files import sha256, sha256_of, write_whole, writing
 from toolkit.strict import Malformed
 from toolkit.suite import Run
 from toolkit.verdict import Subject, Verdict
 
+# Plugins that subclass the patched session: the fix reaches them and must not break them.
+SUBCLASSES = ("livekit-plugins-xai",)
 RACE_SUITE = Path(__file__).resolve().parents[1] / "tests" / "race"
 TIMEOUT = 600.0
 # in the environment for the proof's sake only
@@ -52,6 +54,7 @@ def prove(
     race_suite: Path = RACE_SUITE,
     python: str | None = None,
     extra: Sequence[str] = ("pytest",),
+    optional: Sequence[str] = (),
     timeout: float = TIMEOUT,
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Verdict:
@@ -59,7 +62,8 @@ def prove(
 
     Both lists hold every distribution; ``patched`` has the official partner where that needs
     no patch. ``uploaded`` dates the dependencies, ``series`` is the digest of what was applied,
-    ``timeout`` (seconds) is for the whole suite, ``extra`` is installed beside the wheels.
+    ``timeout`` (seconds) is for the whole suite, ``extra`` is installed beside the wheels, and
+    ``optional`` too if there is a version of it for the release; the suite says what it left out.
     A verdict that lets things go on (``publish``, ``fixed``) is kept in ``verdicts``, and for
     the same inputs nothing runs again. Otherwise ``tell`` gets what failed, line by line.
 
@@ -83,14 +87,23 @@ def prove(
         suite=suite.digest(race_suite),
         python=environment.find_interpreter(python).version,
     )
-    kept = verdicts / f"{_key(subject, extra)}.json"
+    kept = verdicts / f"{_key(subject, [*extra, *optional])}.json"
     if (known := _known(kept)) is not None:
         return known
     cache = Environments(environments)
-    pair = [
-        cache.prepare(wheels, uploaded=uploaded, python=python, extra=extra)
-        for wheels in (official, patched)
-    ]
+
+    def prepare(extra: Sequence[str]) -> list[Environment]:
+        return [
+            cache.prepare(wheels, uploaded=uploaded, python=python, extra=extra)
+            for wheels in (official, patched)
+        ]
+
+    try:
+        pair = prepare([*extra, *optional])
+    except EnvironmentUnresolvable:
+        if not optional:
+            raise
+        pair = prepare(extra)
     for place in pair:
         environment.check(place, versions[0])
     if differing := _differing(pair, versions[0]):
@@ -222,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             race_suite=chosen.suite,
             python=chosen.python,
             timeout=chosen.timeout,
+            optional=SUBCLASSES,
         )
         if chosen.out:
             with writing(chosen.out.parent):

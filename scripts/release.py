@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prove import prove
+from prove import SUBCLASSES, prove
 from toolkit.errors import NotProved, PatchConflict, SomeReleasesFailed, ToolkitError, run_verb
 from toolkit.files import sha256_of
 from toolkit.index import ConsumeLines, consume_lines, publish
@@ -102,6 +102,7 @@ def _prove(repacked: RepackedRelease, workspace: Workspace, options: argparse.Na
         verdicts=workspace.verdicts,
         series=repacked.series_digest,
         python=options.python,
+        optional=SUBCLASSES,
     )
 
 

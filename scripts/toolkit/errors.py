@@ -1,11 +1,12 @@
 """Every error a verb can end with: what is wrong, what to do next, and its exit code.
 
 The codes are part of the command line's contract and are listed in README.md.
-0 is success, 2 is argparse's usage error, 130 is Ctrl-C (128 + SIGINT).
+0 is success, 2 is argparse's usage error, 130 is Ctrl-C (128 + SIGINT), 141 a reader that left.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import ClassVar
@@ -113,6 +114,10 @@ def run_verb(body: Callable[[], int | None]) -> int:
     except ToolkitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # whoever read us has stopped, as `| head` does; keep the interpreter's exit quiet
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        return 141
     except KeyboardInterrupt:
         print(
             "interrupted: nothing half-done was kept; run the same command again", file=sys.stderr

@@ -151,3 +151,19 @@ def test_the_next_agents_call_in_flight(start_agent: Start, moment: str) -> None
     driver.hear(OTHER, moment=moment)
     driver.world.finish(driver.update(driver.items(), "a fresh copy"))
     invariants.kept(driver.world, OTHER)
+
+
+@pytest.mark.race(check="loses-calls", documented=True)
+def test_the_next_agents_call_waits_for_its_turn(start_agent: Start) -> None:
+    """The same with a complete response, while earlier speech of the next agent is playing."""
+    driver = start_agent(history=history(), audio=True)
+    other = driver.make_agent(history=history())
+    driver.world.loop.call(lambda: driver.session.update_agent(other))
+    driver.world.rest()
+    before = driver.items()
+    driver.speaker.automatic = False
+    driver.hear(Say("A long story.", id="msg_long"))
+    driver.hear(OTHER)
+    invariants.ran(driver.world, driver.tools.started)
+    driver.world.finish(driver.update(before, "a stale snapshot"))
+    invariants.kept(driver.world, OTHER)

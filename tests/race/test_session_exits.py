@@ -102,6 +102,28 @@ def test_reconnected(driver: SessionDriver, moment: str) -> None:
     _leave_out(driver, CALL)
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_reconnected_and_put_back(driver: SessionDriver, moment: str) -> None:
+    """On the new connection the client puts the call there itself, under its old id."""
+    driver.set_history(history())
+    driver.hear(CALL, moment=moment)
+    known = driver.items()
+    driver.world.disconnect()
+    driver.world.rest(seconds=5.0)
+    driver.set_history(known)
+    invariants.agree(driver.world, [item.id for item in known])
+    _leave_out(driver, CALL)
+
+
+@pytest.mark.parametrize("moment", ["announced", "writing", "written"])
+def test_another_response_takes_over(driver: SessionDriver, moment: str) -> None:
+    """The server gives a response up without a word, and starts the next."""
+    driver.hear(CALL, moment=moment)
+    driver.world.server.give_up()
+    driver.hear(Say())
+    _leave_out(driver, CALL)
+
+
 def test_the_client_put_it_there(driver: SessionDriver) -> None:
     """History at the start: the server announces it like its own, and it is removable at once."""
     driver.set_history([*history(), *answered_call()])

@@ -264,6 +264,15 @@ def test_an_environment_that_cannot_be_had(
         proved(official=[needy, official[1]])
 
 
+def test_a_subclass_is_there_if_the_release_has_one(proved: Prove, tmp_path: Path) -> None:
+    plugin = make_wheel(tmp_path / "p", "livekit-plugins-xai", "1.8.9")
+    verdict = proved(optional=[f"livekit-plugins-xai @ {plugin.as_uri()}"])
+    assert verdict.dependencies["livekit-plugins-xai"] == "1.8.9"
+    without = proved(optional=["no-such-plugin"])
+    assert without.verdict == "publish"
+    assert "livekit-plugins-xai" not in without.dependencies
+
+
 def test_the_command_line_says_why_it_stops(
     tmp_path: Path, official: list[Path], patched: list[Path]
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import toolkit.errors
 from toolkit.errors import CommandFailed
 from toolkit.run import Ended, Job, run, run_together
 
@@ -34,3 +38,22 @@ def test_a_missing_program_ends_what_was_started() -> None:
 def test_a_variable_can_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAID", "inherited")
     assert run([sys.executable, "-c", SAY, "0"], env={"SAID": None}).stdout == "nothing\n"
+
+
+def test_a_reader_that_leaves_early_is_no_crash() -> None:
+    script = "from toolkit.errors import run_verb\n"
+    script += "raise SystemExit(run_verb(lambda: print('x' * 10_000_000)))"
+    scripts = Path(toolkit.errors.__file__).parents[1]
+    child = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(scripts)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    child.stdout.read(1)
+    child.stdout.close()
+    assert child.stderr is not None
+    said = child.stderr.read()
+    assert child.wait(30) == 141, said
+    assert not said

@@ -36,7 +36,7 @@ class Tools:
             Args:
                 city: where
             """
-            return await self._run("lookup", city=city)
+            return await self._run(context, "lookup", city=city)
 
         @function_tool
         async def book(context: RunContext[None], seat: int) -> Any:
@@ -45,18 +45,19 @@ class Tools:
             Args:
                 seat: which
             """
-            return await self._run("book", seat=seat)
+            return await self._run(context, "book", seat=seat)
 
         @function_tool
         async def broken(context: RunContext[None]) -> Any:
             """Fail."""
-            await self._run("broken")
+            await self._run(context, "broken")
             raise RuntimeError("this tool always fails")
 
         self.all: list[Any] = [lookup, book, broken]
         self.lookup, self.book, self.broken = lookup, book, broken
 
-    async def _run(self, name: str, **arguments: Any) -> Any:
+    async def _run(self, context: RunContext[None], name: str, **arguments: Any) -> Any:
+        self._world.chronicle.append(("started", context.function_call.call_id))
         self._world.story.tell("tool", f"{name}({arguments}) starts")
         self.started.append((name, arguments))
         gate = asyncio.get_running_loop().create_future()
@@ -65,6 +66,10 @@ class Tools:
         self.finished.append(name)
         self._world.story.tell("tool", f"{name} ends")
         return value
+
+    def open_oldest(self, value: Any = "22 degrees") -> None:
+        """Let the tool that has run longest return ``value``."""
+        next(gate for gate in self.gates if not gate.done()).set_result(value)
 
     def open(self, value: Any = "22 degrees") -> None:
         """Let every running tool return ``value``."""
@@ -81,6 +86,7 @@ class AgentDriver:
     flavour: which realtime client.
     history: items that the agent starts with.
     audio: audio modality with an in-memory speaker that plays only when told; else text.
+    world: the conversation to take part in, with the flavour's dialect; else a new one.
     """
 
     def __init__(
@@ -89,8 +95,10 @@ class AgentDriver:
         *,
         history: Sequence[Any] = (),
         audio: bool = False,
+        world: World | None = None,
     ) -> None:
-        self.world = world = World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        world = world or World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        self.world = world
         self.flavour = flavour
         self.model = flavour.model(world.http, audio=audio, server_turns=True)
         self.tools = Tools(world)

@@ -23,6 +23,7 @@ class Flavour:
 
     ``ordered`` is false for clients that put every item announced without a predecessor at the
     end, as their own provider means it: their mirror may differ from the server's in order.
+    ``needs_tools`` is true for clients that drop the calls of tools they were not given.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Flavour:
     dialect: Dialect = "ga"
     model_name: str | None = "gpt-realtime"
     ordered: bool = True
+    needs_tools: bool = False
 
     def find(self) -> Any:
         """The model's class. Raises LookupError, with the reason, if this release has none."""
@@ -94,6 +96,7 @@ FLAVOURS = {
             "RealtimeModel",
             model_name=None,
             ordered=False,
+            needs_tools=True,
         ),
     )
 }

@@ -7,12 +7,11 @@ The server only appends to its outbox; the transport decides when the client see
 
 from __future__ import annotations
 
-import base64
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Literal
 
-from .script import Answer, Call, Item, Response, Say, Status
+from .generation import Conversation, Generation
+from .script import Response, Say
 from .transport import Event
 
 Dialect = Literal["ga", "beta"]
@@ -28,17 +27,16 @@ _BETA: dict[str, str | None] = {
     "response.output_audio_transcript.delta": "response.audio_transcript.delta",
     "response.output_audio_transcript.done": "response.audio_transcript.done",
 }
-_SAMPLE_RATE = 24_000
 
 
-class Server:
+class Server(Conversation):
     """State of one connection: the ordered items, the response being generated, the outbox."""
 
     def __init__(self, *, dialect: Dialect = "ga", audio: bool = False) -> None:
+        super().__init__()
         self.dialect = dialect
         self.audio = audio
         self.outbox: deque[Event] = deque()
-        self.items: list[dict[str, Any]] = []
         self.scripts: deque[Response] = deque()
         self.session: dict[str, Any] = {}
         self.errors: list[Event] = []
@@ -46,18 +44,10 @@ class Server:
         self.deaf_to_cancel = False
         self.responses = 0
         self._sent = 0
-        self._active: Iterator[Event] | None = None
-        self._active_id = ""
-        self._open_item: dict[str, Any] | None = None
+        self._active: Generation | None = None
         self._emit({"type": "session.created", "session": {"id": "sess_1"}})
 
     # -- the conversation -------------------------------------------------------------------
-
-    def ids(self) -> list[str]:
-        return [item["id"] for item in self.items]
-
-    def get(self, item_id: str) -> dict[str, Any] | None:
-        return next((item for item in self.items if item["id"] == item_id), None)
 
     def _insert(self, item: dict[str, Any], previous: str | None) -> None:
         """Insert after ``previous`` (an id, "root" for the head, None for the end); announce it."""
@@ -67,16 +57,7 @@ class Server:
         else:
             index = 0 if previous == "root" else ids.index(previous) + 1
         self.items.insert(index, item)
-        self._emit(self._placed("conversation.item.added", item))
-
-    def _placed(self, event_type: str, item: dict[str, Any]) -> Event:
-        ids = self.ids()
-        index = ids.index(item["id"]) if item["id"] in ids else 0
-        return {
-            "type": event_type,
-            "previous_item_id": ids[index - 1] if index else None,
-            "item": dict(item),
-        }
+        self._emit(self.placed("conversation.item.added", item))
 
     # -- generation -------------------------------------------------------------------------
 
@@ -88,8 +69,9 @@ class Server:
         """Start a response; each ``step`` then makes its next event."""
         assert self._active is None, "a conversation generates one response at a time"
         self.responses += 1
-        self._active_id = f"resp_{self.responses}"
-        self._active = self._generate(response, metadata)
+        self._active = Generation(
+            self.responses, response, self, audio=self.audio, metadata=metadata
+        )
 
     def step(self) -> Event | None:
         """Make the next event of the active response; None if there is none."""
@@ -97,118 +79,13 @@ class Server:
             return None
         event = next(self._active)
         if event["type"] == "response.done":
-            self._active = self._open_item = None
+            self._active = None
         self._emit(event)
         return event
 
-    def _generate(self, response: Response, metadata: dict[str, Any] | None) -> Iterator[Event]:
-        yield self._response("response.created", "in_progress", metadata)
-        for index, content in enumerate(response.items):
-            cut = response.cut and index == len(response.items) - 1
-            item = self._item(content)
-            self._open_item = item
-            yield self._output("response.output_item.added", item, index)
-            self.items.append(item)
-            yield self._placed("conversation.item.added", item)
-            yield from self._contents(content, item, cut)
-            if not cut:
-                item["status"] = "completed"
-                yield self._placed("conversation.item.done", item)
-                yield self._output("response.output_item.done", item, index)
-                self._open_item = None
-            elif response.item_done:
-                item["status"] = "incomplete"
-                yield self._output("response.output_item.done", item, index)
-        yield self._response("response.done", response.status, metadata)
-
-    def _cancelled(self, item: dict[str, Any] | None) -> Iterator[Event]:
-        if item is not None and self.cancel_sends_item_done:
-            item["status"] = "incomplete"
-            yield self._output("response.output_item.done", item, 0)
-        yield self._response("response.done", "cancelled", None)
-
-    def _item(self, content: Item) -> dict[str, Any]:
-        item: dict[str, Any] = {
-            "id": content.id, "object": "realtime.item", "status": "in_progress"
-        }  # fmt: skip
-        if isinstance(content, Call):
-            return item | {
-                "type": "function_call",
-                "name": content.name,
-                "call_id": content.call_id,
-                "arguments": "",
-            }
-        if isinstance(content, Answer):
-            answer = {"call_id": content.call_id, "output": content.output}
-            return item | {"type": "function_call_output"} | answer
-        return item | {"type": "message", "role": "assistant", "content": []}
-
-    def _contents(self, content: Item, item: dict[str, Any], cut: bool) -> Iterator[Event]:
-        if isinstance(content, Answer):
-            return
-        where = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-        if isinstance(content, Call):
-            text, kind = content.arguments, "response.function_call_arguments"
-        elif self.audio:
-            text, kind = content.text, "response.output_audio_transcript"
-        else:
-            text, kind = content.text, "response.output_text"
-        half = text[: len(text) // 2]
-
-        if isinstance(content, Say):
-            part = {"type": "audio" if self.audio else "text"}
-            yield self._event("response.content_part.added", part=part, **where)
-        yield self._event(f"{kind}.delta", delta=half, **where)
-        if isinstance(content, Say) and self.audio:
-            samples = int(content.seconds * _SAMPLE_RATE)
-            silence = base64.b64encode(bytes(2 * samples)).decode()
-            yield self._event("response.output_audio.delta", delta=silence, **where)
-        if cut:
-            if isinstance(content, Call):
-                item["arguments"] = half
-            return
-        yield self._event(f"{kind}.delta", delta=text[len(half) :], **where)
-        if isinstance(content, Call):
-            item["arguments"] = text
-            yield self._event(f"{kind}.done", arguments=text, call_id=content.call_id, **where)
-            return
-        if self.audio:
-            item["content"] = [{"type": "output_audio", "transcript": text}]
-            yield self._event("response.output_audio.done", **where)
-            yield self._event(f"{kind}.done", transcript=text, **where)
-        else:
-            item["content"] = [{"type": "output_text", "text": text}]
-            yield self._event(f"{kind}.done", text=text, **where)
-        yield self._event("response.content_part.done", part=item["content"][0], **where)
-
-    def _event(self, event_type: str, **fields: Any) -> Event:
-        return {"type": event_type, "response_id": self._active_id, **fields}
-
-    def _output(self, event_type: str, item: dict[str, Any], index: int) -> Event:
-        return self._event(event_type, output_index=index, item=dict(item))
-
-    def _response(
-        self, event_type: str, status: Status | str, metadata: dict[str, Any] | None
-    ) -> Event:
-        details: dict[str, Any] | None = None
-        if status == "cancelled":
-            details = {"type": "cancelled", "reason": "client_cancelled"}
-        elif status == "incomplete":
-            details = {"type": "incomplete", "reason": "max_output_tokens"}
-        elif status == "failed":
-            details = {"type": "failed", "error": {"type": "server_error", "code": "simulated"}}
-        return {
-            "type": event_type,
-            "response": {
-                "id": self._active_id,
-                "object": "realtime.response",
-                "status": status,
-                "status_details": details,
-                "output": [],
-                "metadata": metadata,
-                "usage": None,
-            },
-        }
+    def give_up(self) -> None:
+        """Drop the active response without any further event."""
+        self._active = None
 
     # -- what the client asks for -----------------------------------------------------------
 
@@ -247,7 +124,7 @@ class Server:
             message = f"No such call: tool call id '{item['call_id']}' not found in conversation."
             return self._refuse(event, "invalid_tool_call_id", message)
         self._insert(item, previous)
-        return self._emit(self._placed("conversation.item.done", item))
+        return self._emit(self.placed("conversation.item.done", item))
 
     def _has_call(self, call_id: str) -> bool:
         return any(
@@ -278,12 +155,10 @@ class Server:
     def _cancel(self, event: Event) -> None:
         if self.deaf_to_cancel:
             return None
-        wanted = event.get("response_id", self._active_id)
-        if self._active is None or wanted != self._active_id:
+        if self._active is None or event.get("response_id", self._active.id) != self._active.id:
             message = "Cancellation failed: no active response found"
             return self._refuse(event, "response_cancel_not_active", message)
-        self._active = self._cancelled(self._open_item)
-        return None
+        return self._active.cancel(item_done=self.cancel_sends_item_done)
 
     def _refuse(self, event: Event, code: str, message: str) -> None:
         error = {

@@ -26,15 +26,29 @@ _EVENT = {
 MOMENTS = (*list(_EVENT)[1:], "end")
 
 
+@llm.function_tool
+async def lookup(city: str) -> str:
+    """The weather in a city."""
+    return city
+
+
+@llm.function_tool
+async def book(seat: int) -> str:
+    """Book a seat."""
+    return str(seat)
+
+
 class SessionDriver:
     """A model, its session, and what came out of it.
 
     ``calls`` are the function calls handed to the agent, in order; ``texts`` the messages.
     """
 
-    def __init__(self, flavour: Flavour, *, audio: bool = False) -> None:
+    def __init__(
+        self, flavour: Flavour, *, audio: bool = False, world: World | None = None
+    ) -> None:
         self.flavour = flavour
-        self.world = World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        self.world = world or World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
         self.model = flavour.model(self.world.http, audio=audio)
         self.calls: list[llm.FunctionCall] = []
         self.texts: list[str] = []
@@ -45,17 +59,22 @@ class SessionDriver:
         self.world.story.columns["mirror"] = lambda: ids(self.session.chat_ctx)
         self.world.closers.append(self.session.aclose)
         self.world.exchange()
+        if flavour.needs_tools:
+            self.world.run(self.session.update_tools([lookup, book]), "update_tools")
+            self.world.exchange()
 
     # -- the agent's side -------------------------------------------------------------------
 
     def _on_generation(self, generation: llm.GenerationCreatedEvent) -> None:
         self.open_generations += 1
+        self.world.chronicle.append(("generation", None))
         self._readers.append(asyncio.ensure_future(self._read(generation)))
 
     async def _read(self, generation: llm.GenerationCreatedEvent) -> None:
         async def functions() -> None:
             async for call in generation.function_stream:
                 self.calls.append(call)
+                self.world.chronicle.append(("handed", call))
 
         async def messages() -> None:
             async for message in generation.message_stream:
@@ -68,6 +87,7 @@ class SessionDriver:
         """Do what the agent does when it starts a tool, or has finalised a generation."""
         for call in calls:
             self.world.story.tell("agent", f"starts the tool of {call.call_id}")
+            self.world.chronicle.append(("started", call.call_id))
             if hasattr(call, "extra"):
                 call.extra["dispatched"] = True
 

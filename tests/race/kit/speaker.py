@@ -38,8 +38,12 @@ class Speaker(io.AudioOutput):
         if self.automatic:
             self.play()
 
+    @property
+    def playable(self) -> bool:
+        return self._flushed and bool(self._seconds)
+
     def play(self) -> None:
-        if self._flushed and self._seconds:
+        if self.playable:
             self._finish(interrupted=False)
 
     def clear_buffer(self) -> None:

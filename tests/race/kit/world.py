@@ -31,10 +31,16 @@ class World:
     dialect: the server's event names, "ga" or "beta".
     audio: whether the server speaks (audio modality) or writes.
     ordered: whether the client under test keeps the server's order in its mirror.
+    story: where to tell what happens.
     """
 
     def __init__(
-        self, *, dialect: Dialect = "ga", audio: bool = False, ordered: bool = True
+        self,
+        *,
+        dialect: Dialect = "ga",
+        audio: bool = False,
+        ordered: bool = True,
+        story: Story | None = None,
     ) -> None:
         self.ordered = ordered
         self.loop = VirtualLoop()
@@ -49,7 +55,9 @@ class World:
         self.http = MemoryHTTP(self._accept)
         self.sent: list[Event] = []
         self.delivered: list[Event] = []
-        self.story = Story()
+        # what the client was told and did, in one order: (kind, event, call or name)
+        self.chronicle: list[tuple[str, Any]] = []
+        self.story = story or Story()
         self.story.columns["server"] = lambda: self.server.ids()
         self.story.now = self.loop.time
         self.connections = 0
@@ -73,6 +81,7 @@ class World:
 
     def _client_sent(self, event: Event) -> None:
         self.sent.append(event)
+        self.chronicle.append(("sent", event))
         self.story.event("client", event)
 
     def disconnect(self) -> None:
@@ -98,6 +107,7 @@ class World:
             return None
         event = self.connection.deliver()
         self.delivered.append(event)
+        self.chronicle.append(("heard", event))
         self.story.event("server", event)
         if settle:
             self.settle()
@@ -206,6 +216,16 @@ class World:
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.settle()
+        self._forget()
+
+    def drop(self) -> None:
+        """End at once: cancel everything, close nothing politely."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.settle()
+        self._forget()
+
+    def _forget(self) -> None:
         asyncio.set_event_loop(None)
         self.loop.close()
         _LOGGER.removeHandler(self.log)
