@@ -44,16 +44,15 @@ def test_a_reader_that_leaves_early_is_no_crash() -> None:
     script = "from toolkit.errors import run_verb\n"
     script += "raise SystemExit(run_verb(lambda: print('x' * 10_000_000)))"
     scripts = Path(toolkit.errors.__file__).parents[1]
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(scripts)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert child.stdout is not None
-    child.stdout.read(1)
-    child.stdout.close()
-    assert child.stderr is not None
-    said = child.stderr.read()
-    assert child.wait(30) == 141, said
-    assert not said
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        child.stdout.read(1)
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(30) == 141
