@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,3 +25,9 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     monkeypatch.setattr(release, "BACKOFF", 0)
     with serving(Index()) as served:
         yield served
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard() -> None:
+    """A shell starts background jobs with SIGINT ignored, and every child inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
