@@ -111,12 +111,11 @@ def test_a_copy_without_function_calls(start_agent: Start, moment: str) -> None:
 def test_a_fresh_copy_after_a_change(start_agent: Start, change: str, moment: str) -> None:
     driver = start_agent()
     driver.hear(Say("Hello.", id="msg_0"))
-    agent = driver.session.current_agent
     if change == "instructions":
-        driver.world.run(agent.update_instructions("Be brief."), "update_instructions")
+        driver.change("instructions", "Be brief.")
     else:
         kept = [driver.tools.lookup, driver.tools.book]
-        driver.world.run(agent.update_tools(kept), "update_tools")
+        driver.change("tools", kept)
     driver.hear(CALL, moment=moment)
     driver.world.finish(driver.update(driver.items(), "a fresh copy"))
     _all_answered(driver, CALL)
@@ -127,8 +126,7 @@ def test_its_tool_is_removed(start_agent: Start, moment: str) -> None:
     """A tool that is gone makes a fresh copy leave its call out."""
     driver = start_agent()
     driver.hear(CALL, moment=moment)
-    agent = driver.session.current_agent
-    driver.world.run(agent.update_tools([driver.tools.book]), "update_tools")
+    driver.change("tools", [driver.tools.book])
     driver.world.finish(driver.update(driver.items(), "a fresh copy"))
     invariants.kept(driver.world, CALL)
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 
 from .contexts import ids, without_calls
@@ -57,7 +58,8 @@ class Tools:
         self.lookup, self.book, self.broken = lookup, book, broken
 
     async def _run(self, context: RunContext[None], name: str, **arguments: Any) -> Any:
-        self._world.chronicle.append(("started", context.function_call.call_id))
+        call_id = context.function_call.call_id
+        self._world.chronicle += [("started", call_id), ("given", (call_id, arguments))]
         self._world.story.tell("tool", f"{name}({arguments}) starts")
         self.started.append((name, arguments))
         gate = asyncio.get_running_loop().create_future()
@@ -97,18 +99,23 @@ class AgentDriver:
         audio: bool = False,
         world: World | None = None,
     ) -> None:
-        world = world or World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        world = world or World(
+            dialect=flavour.dialect, audio=audio or not flavour.writes, ordered=flavour.ordered
+        )
         self.world = world
         self.flavour = flavour
         self.model = flavour.model(world.http, audio=audio, server_turns=True)
         self.tools = Tools(world)
         self.agent = self.make_agent(history=history)
         self.speaker = Speaker() if audio else None
+        self._activity: Any = None
         world.loop.call(self._build)
         start: dict[str, Any] = {"record": False} if accepts(AgentSession.start, "record") else {}
+        if not accepts(Agent.__init__, "chat_ctx"):
+            start["chat_ctx"] = llm.ChatContext(list(history))
         world.run(self.session.start(self.agent, **start), "AgentSession.start")
         world.story.columns["mirror"] = self._mirror
-        world.story.columns["agent"] = lambda: ids(self.session.current_agent.chat_ctx)
+        world.story.columns["agent"] = lambda: ids(self.knowledge.chat_ctx)
         world.closers.append(self.session.aclose)
         world.exchange()
 
@@ -118,16 +125,37 @@ class AgentDriver:
             self.session.output.audio = self.speaker
 
     def make_agent(self, *, history: Sequence[Any] = (), tools: Any = None) -> Agent:
+        own: dict[str, Any] = {}
+        if accepts(Agent.__init__, "chat_ctx"):
+            own["chat_ctx"] = llm.ChatContext(list(history))
         return Agent(
             instructions="Help the caller.",
-            chat_ctx=llm.ChatContext(list(history)),
             tools=self.tools.all if tools is None else tools,
+            **own,
         )
+
+    @property
+    def knowledge(self) -> Any:
+        """What holds the agent's own context, and takes updates of it: the agent, or where an
+        agent keeps none, what runs it."""
+        agent = self.session.current_agent
+        if hasattr(agent, "update_chat_ctx"):
+            return agent
+        # kept for when the session is closed
+        self._activity = self.session._activity or self._activity
+        return self._activity
+
+    def change(self, what: str, value: Any) -> None:
+        """Change the current agent's "instructions" or "tools"; skips where that is impossible."""
+        name = f"update_{what}"
+        if not hasattr(Agent, name):
+            pytest.skip(f"no agent of this release has {name}")
+        self.world.run(getattr(self.session.current_agent, name)(value), name)
 
     @property
     def realtime(self) -> Any:
         """The realtime session that the current agent uses."""
-        return self.session.current_agent.realtime_llm_session
+        return self.knowledge.realtime_llm_session
 
     def _mirror(self) -> list[str]:
         try:
@@ -147,7 +175,7 @@ class AgentDriver:
     ) -> asyncio.Task[None]:
         """Start ``Agent.update_chat_ctx`` with these items; its events go on the wire."""
         context = llm.ChatContext(list(items))
-        operation = (agent or self.session.current_agent).update_chat_ctx(context)
+        operation = (agent or self.knowledge).update_chat_ctx(context)
         return self.world.start(operation, f"Agent.update_chat_ctx: {what}")
 
     def leave_out_calls(self) -> asyncio.Task[None]:
@@ -161,4 +189,4 @@ class AgentDriver:
 
     def items(self) -> list[Any]:
         """What the agent knows: a fresh copy of its context."""
-        return list(self.session.current_agent.chat_ctx.copy().items)
+        return list(self.knowledge.chat_ctx.copy().items)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from livekit.agents import llm, voice
+from livekit.agents import AgentSession, llm, voice
 
 from .server import Dialect
 from .transport import MemoryHTTP
@@ -29,7 +29,6 @@ class Flavour:
     name: str
     module: str
     attribute: str
-    dialect: Dialect = "ga"
     model_name: str | None = "gpt-realtime"
     ordered: bool = True
     needs_tools: bool = False
@@ -40,9 +39,25 @@ class Flavour:
             found = getattr(importlib.import_module(self.module), self.attribute)
         except (ImportError, AttributeError) as error:
             raise LookupError(f"no {self.name} realtime client here: {error}") from None
-        if not hasattr(_session_class(found), "_create_update_chat_ctx_events"):
+        session = _session_class(found)
+        if not (hasattr(session, _GA_HANDLER) or hasattr(session, _BETA_HANDLER)):
             raise LookupError(f"{self.name}'s realtime client does not share the OpenAI engine")
         return found
+
+    @property
+    def dialect(self) -> Dialect:
+        """The server's event names that this client understands."""
+        return "ga" if hasattr(_session_class(self.find()), _GA_HANDLER) else "beta"
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model can be asked to write only; else it always speaks."""
+        return accepts(self.find().__init__, "modalities")
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether a session opens a new connection when it has lost one."""
+        return hasattr(_session_class(self.find()), "_run_ws")
 
     def missing(self) -> str | None:
         """Why this release has no such client, or None if it has one."""
@@ -86,7 +101,6 @@ FLAVOURS = {
             "beta",
             "livekit.plugins.openai.realtime.realtime_model_beta",
             "RealtimeModelBeta",
-            dialect="beta",
         ),
         Flavour("inference", *_INFERENCE, model_name="openai/gpt-realtime"),
         Flavour("inference-xai", *_INFERENCE, model_name="xai/grok-voice", ordered=False),
@@ -100,6 +114,11 @@ FLAVOURS = {
         ),
     )
 }
+
+
+# the engine's own names (typing error included): they tell it from other providers' clients
+_GA_HANDLER = "_handle_conversion_item_added"
+_BETA_HANDLER = "_handle_conversion_item_created"
 
 
 def _session_class(model_class: Any) -> Any:
@@ -116,12 +135,34 @@ def has_placeholders() -> bool:
     return hasattr(voice.agent_activity.AgentActivity, "_on_remote_item_added")
 
 
+def agent_knows_calls() -> bool:
+    """Whether the agent's own context holds a realtime call from the start of its tool on.
+
+    Where it never does, a call is in flight until its generation is over.
+    """
+    return hasattr(AgentSession, "_tool_items_added")
+
+
 def accepts(function: Callable[..., Any], parameter: str) -> bool:
     return parameter in inspect.signature(function).parameters
 
 
 def call_has_extra() -> bool:
     return "extra" in llm.FunctionCall.model_fields
+
+
+def call_has_age() -> bool:
+    return "created_at" in llm.FunctionCall.model_fields
+
+
+def messages_can_be_edited() -> bool:
+    """Whether an update replaces a message that has the same id and another text."""
+    return "to_update" in llm.utils.DiffOps.__dataclass_fields__
+
+
+def servers_can_answer() -> bool:
+    """Whether a model may be said to make the outputs of its own calls."""
+    return "auto_tool_reply_generation" in llm.RealtimeCapabilities.__dataclass_fields__
 
 
 def distributions() -> dict[str, str]:

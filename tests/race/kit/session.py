@@ -48,7 +48,9 @@ class SessionDriver:
         self, flavour: Flavour, *, audio: bool = False, world: World | None = None
     ) -> None:
         self.flavour = flavour
-        self.world = world or World(dialect=flavour.dialect, audio=audio, ordered=flavour.ordered)
+        self.world = world or World(
+            dialect=flavour.dialect, audio=audio or not flavour.writes, ordered=flavour.ordered
+        )
         self.model = flavour.model(self.world.http, audio=audio)
         self.calls: list[llm.FunctionCall] = []
         self.texts: list[str] = []
@@ -67,14 +69,16 @@ class SessionDriver:
 
     def _on_generation(self, generation: llm.GenerationCreatedEvent) -> None:
         self.open_generations += 1
-        self.world.chronicle.append(("generation", None))
-        self._readers.append(asyncio.ensure_future(self._read(generation)))
+        number = len(self._readers)
+        self.world.chronicle.append(("generation", number))
+        self._readers.append(asyncio.ensure_future(self._read(generation, number)))
 
-    async def _read(self, generation: llm.GenerationCreatedEvent) -> None:
+    async def _read(self, generation: llm.GenerationCreatedEvent, number: int) -> None:
         async def functions() -> None:
             async for call in generation.function_stream:
                 self.calls.append(call)
                 self.world.chronicle.append(("handed", call))
+            self.world.chronicle.append(("ended", number))
 
         async def messages() -> None:
             async for message in generation.message_stream:

@@ -3,41 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from .transport import Event
-
+Event = dict[str, Any]
 _ARROW = {"server": "server ─▶ client", "client": "client ─▶ server", "read": "server reads    "}
 _BORING = ("session.", "input_audio_buffer.", "rate_limits.")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One line: at ``seconds`` of virtual time, ``who`` did ``what``.
+
+    ``event`` is the event that travelled, as it was at that moment, if one did. ``holds`` are the
+    ids that ``who`` knows from then on, if that is what the line says.
+    """
+
+    seconds: float
+    who: str
+    what: str = ""
+    event: Event | None = None
+    holds: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        if self.holds is not None:
+            return f"{'':28}{self.who:>7} = {', '.join(self.holds) or '(empty)'}"
+        return f"{self.seconds:8.3f}  {_ARROW.get(self.who, f'{self.who:<16}')}  {self.what}"
+
+
 class Story:
-    """Lines of (seconds, what), with the ids in each of ``columns`` where they changed."""
+    """Entries in their order, with the ids in each of ``columns`` where they changed.
+
+    ``start`` is the number of the first entry after the set-up (see ``begin``), ``before`` what
+    each column knew then.
+    """
 
     def __init__(self) -> None:
         self.columns: dict[str, Callable[[], list[str]]] = {}
         self.now: Callable[[], float] = lambda: 0.0
-        self._lines: list[str] = []
+        self.entries: list[Entry] = []
+        self.start = 0
+        self.before: dict[str, tuple[str, ...]] = {}
         self._last: dict[str, list[str]] = {}
+
+    def begin(self) -> None:
+        """What comes now is the matter; what came before was the set-up."""
+        self.look()
+        self.start = len(self.entries)
+        self.before = {name: tuple(ids) for name, ids in self._last.items()}
 
     def tell(self, who: str, what: str) -> None:
         """Add one line: the cause, before its effects."""
-        self._lines.append(f"{self.now():8.3f}  {_ARROW.get(who, f'{who:<16}')}  {what}")
+        self.entries.append(Entry(self.now(), who, what))
 
     def event(self, who: str, event: Event) -> None:
         if not event["type"].startswith(_BORING):
-            self.tell(who, describe(event))
+            # the server goes on writing into the items that it has sent
+            as_it_is = {k: {**v} if isinstance(v, dict) else v for k, v in event.items()}
+            self.entries.append(Entry(self.now(), who, describe(event), as_it_is))
 
     def look(self) -> None:
         """Add each column that is not what it was."""
         for name, ids in self.columns.items():
             if self._last.get(name) != (known := ids()):
                 self._last[name] = known
-                self._lines.append(f"{'':28}{name:>7} = {', '.join(known) or '(empty)'}")
+                self.entries.append(Entry(self.now(), name, holds=tuple(known)))
 
     def render(self, last: int = 60) -> str:
-        cut = len(self._lines) - last
+        cut = len(self.entries) - last
         head = [f"… {cut} lines earlier …"] if cut > 0 else []
-        return "\n".join(head + self._lines[-last:])
+        return "\n".join(head + [str(entry) for entry in self.entries[-last:]])
 
 
 def describe(event: Event) -> str:

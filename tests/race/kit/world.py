@@ -21,7 +21,7 @@ from .transport import Connection, Event, MemoryHTTP
 
 T = TypeVar("T")
 MOVES = 10_000
-_LOGGER = logging.getLogger("livekit.agents")
+_LOGGER = logging.getLogger("livekit")  # on early releases the plugin logs for itself
 
 
 class World:
