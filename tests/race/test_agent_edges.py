@@ -11,6 +11,9 @@ from kit.agent import AgentDriver
 from kit.contexts import history, ids, without_calls
 from kit.script import Call, Response, Say
 from kit.session import reach
+from livekit.agents import llm, utils
+
+pytestmark = pytest.mark.clients("openai", "beta")
 
 CALL, OTHER = Call(), Call("book", '{"seat": 4}', id="fnc_2", call_id="call_2")
 THIRD = Call(id="fnc_3", call_id="call_3")
@@ -56,6 +59,53 @@ def test_too_many_steps(start_agent: Start, steps: int) -> None:
     assert driver.world.server.responses > 1
     invariants.ran(driver.world, driver.tools.started[:1], CALL)
     _deletable(driver, *calls)
+
+
+@pytest.mark.race(check="contract")
+def test_calls_of_other_realtime_models(start_agent: Start) -> None:
+    """A model that marks no calls gets none marked: nothing is added to its items."""
+    driver = start_agent()
+    call = llm.FunctionCall(
+        id=CALL.id, call_id=CALL.call_id, name="lookup", arguments='{"city": "D"}'
+    )
+
+    def generate() -> None:
+        functions: utils.aio.Chan[llm.FunctionCall] = utils.aio.Chan()
+        messages: utils.aio.Chan[llm.MessageGeneration] = utils.aio.Chan()
+        event = llm.GenerationCreatedEvent(
+            message_stream=messages, function_stream=functions, user_initiated=False
+        )
+        driver.realtime.emit("generation_created", event)
+        functions.send_nowait(call)
+        functions.close()
+        messages.close()
+
+    before = call.model_dump(exclude={"created_at"})
+    driver.world.loop.call(generate)
+    driver.world.settle()
+    assert driver.tools.started == [("lookup", {"city": "D"})]
+    assert call.model_dump(exclude={"created_at"}) == before
+
+
+@pytest.mark.race(check="contract")
+@pytest.mark.parametrize("ticks", range(8))
+def test_refused_and_interrupted_at_once(start_agent: Start, ticks: int) -> None:
+    """The server refuses a reply, and the caller interrupts it so many loop ticks later."""
+    driver = start_agent()
+    world = driver.world
+    world.loop.call(driver.session.generate_reply)
+    world.settle()
+    world.respond(Response(items=(Say(),)))
+    while world.hand_in():
+        pass
+    assert [error["code"] for error in world.server.errors if "active" in error["code"]]
+    while world.connection.downstream:
+        world.settle()
+        world.deliver(settle=False)
+    world.loop.tick(ticks)
+    world.loop.call(driver.session.interrupt)
+    world.rest()
+    assert not [line for line in world.log.lines if line.startswith("Error in ")]
 
 
 # -- the agent is on its way out -------------------------------------------------------------

@@ -114,7 +114,7 @@ class AgentDriver:
         if not accepts(Agent.__init__, "chat_ctx"):
             start["chat_ctx"] = llm.ChatContext(list(history))
         world.run(self.session.start(self.agent, **start), "AgentSession.start")
-        world.story.columns["mirror"] = self._mirror
+        world.story.columns["mirror"] = self.mirror
         world.story.columns["agent"] = lambda: ids(self.knowledge.chat_ctx)
         world.closers.append(self.session.aclose)
         world.exchange()
@@ -157,7 +157,8 @@ class AgentDriver:
         """The realtime session that the current agent uses."""
         return self.knowledge.realtime_llm_session
 
-    def _mirror(self) -> list[str]:
+    def mirror(self) -> list[str]:
+        """The ids that the current agent's realtime session knows."""
         try:
             return ids(self.realtime.chat_ctx)
         except RuntimeError:  # between two agents

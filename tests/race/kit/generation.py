@@ -60,14 +60,17 @@ class Generation(Iterator[Event]):
         self._audio = audio
         self._metadata = metadata
         self._open_item: dict[str, Any] | None = None
+        self._is_cancelled = False
         self._events = self._complete(response)
 
     def __next__(self) -> Event:
         return next(self._events)
 
     def cancel(self, *, item_done: bool) -> None:
-        """Go to the end: with or without ``output_item.done`` (incomplete) of an open item."""
-        self._events = self._cancelled(item_done=item_done)
+        """Go to the end, once: with or without ``output_item.done`` of an open item."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self._events = self._cancelled(item_done=item_done)
 
     def _complete(self, response: Response) -> Iterator[Event]:
         yield self._response("response.created", "in_progress")

@@ -62,7 +62,7 @@ class World:
         self.story.now = self.loop.time
         self.connections = 0
         self.closers: list[Callable[[], Awaitable[Any]]] = []
-        self.log = _Log(self.story)
+        self.log = _Log(self)
         _LOGGER.addHandler(self.log)
 
     # -- connections ------------------------------------------------------------------------
@@ -234,9 +234,9 @@ class World:
 class _Log(logging.Handler):
     """What livekit warns of, kept and told in the story."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, world: World) -> None:
         super().__init__(logging.WARNING)
-        self._story = story
+        self._world = world
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -244,7 +244,8 @@ class _Log(logging.Handler):
             str(getattr(record, name)) for name in ("error", "errors") if hasattr(record, name)
         ]
         self.lines.append(": ".join([record.getMessage(), *extra]))
-        self._story.tell("log", self.lines[-1].splitlines()[0])
+        self._world.chronicle.append(("logged", self.lines[-1]))
+        self._world.story.tell("log", self.lines[-1].splitlines()[0])
 
 
 async def _wrap(closer: Callable[[], Awaitable[Any]]) -> None:

@@ -1,0 +1,287 @@
+"""What a run proves, from the chronicle of the client's end: (kind, what) in one order.
+
+The life of a call, as far as the client can know it: *pending* from its announcement, *complete*
+when it is handed over, *started* with its tool; or *over*, by any exit. In flight is what is
+pending or complete; without a connection a call is in *limbo*, and not judged. An output that the
+server makes is pending as long as its response.
+
+Kinds: ``heard`` and ``sent`` an event; the client ``asks`` for a response; a ``generation`` was
+handed out and ``ended``, a call ``handed`` over, ``dispatched`` to its tool, which ``started`` and
+was ``given`` its arguments; ``update`` and ``updated``; a line ``logged``; ``exit`` of every
+response so far; ``away`` and ``back`` while nobody takes responses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..transport import Event
+from .scenario import Scenario
+
+# the patched release must never break one of these
+FLAG = (
+    "deleted-in-flight",
+    "recreated-in-flight",
+    "undeletable",
+    "client-call-in-flight",
+    "arguments",
+    "twice",
+    "flag-on-the-wire",
+)
+# the patched release may break one of these only on a schedule where the official one does
+DIFFERENTIAL = (
+    "output-lost",
+    "not-started",
+    "timeout",
+    "update-failed",
+    "refused",
+    "mirror-unlike-server",
+    "agent-unlike-server",
+    "anchor-warning",
+    "task-failed",
+    "stuck",
+)
+# the flag's contract allows these
+RECORDED = (
+    "deleted-while-running",
+    "deleted-after-exit",
+    "created-while-running",
+    "output-lost-with-connection",
+)
+IN_FLIGHT = ("pending", "complete")
+
+
+@dataclass
+class Judgement:
+    """Names of broken invariants and of recorded facts, so far."""
+
+    scenario: Scenario
+    violations: set[str] = field(default_factory=set)
+    recorded: set[str] = field(default_factory=set)
+    state: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    cut_off: set[str] = field(default_factory=set)
+    excused: set[str] = field(default_factory=set)
+    completed: set[str] = field(default_factory=set)
+    starts: list[str] = field(default_factory=list)
+    _response: int = 0
+    _response_open: bool = False
+    _stalled: bool = False
+    _ended: set[int] = field(default_factory=set)
+    _claimed: set[int] = field(default_factory=set)
+    _generations: dict[int | None, int] = field(default_factory=dict)
+    _response_of: dict[str, int] = field(default_factory=dict)
+    _away: bool = False
+    _to_ask: int = 0
+    _asked: set[str] = field(default_factory=set)
+    _given_up: set[str] = field(default_factory=set)
+    _doomed: int = 0
+    _owed: dict[int, set[str]] = field(default_factory=dict)
+
+    def read(self, chronicle: Iterable[tuple[str, Any]]) -> None:
+        by_call_id = {call.call_id: item for item, call in self.scenario.generated().items()}
+        for kind, what in chronicle:
+            if kind == "heard":
+                self._heard(what)
+            elif kind == "sent":
+                self._sent(what)
+            elif kind == "generation":
+                self._claimed.add(self._response)
+                self._generations[what] = self._response
+            elif kind == "ended":
+                self._end_generation(self._generations[what])
+            elif kind == "handed":
+                self._handed(by_call_id.get(what.call_id), what.arguments)
+            elif kind == "started" and what in by_call_id:
+                self._started(by_call_id[what])
+            elif kind == "dispatched" and what in by_call_id:
+                self.state[by_call_id[what]] = "started"
+            elif kind == "given" and what[0] in by_call_id:
+                self._given(by_call_id[what[0]], what[1])
+            elif kind == "update":
+                self._update(*what)
+            elif kind == "updated":
+                self._updated(*what)
+            elif kind in ("exit", "away", "back"):
+                self._away = {"away": True, "back": False}.get(kind, self._away)
+                self._given_up |= self._asked
+                self._doomed += self._to_ask
+                self._to_ask = 0
+                self._exit()
+            elif kind == "logged" and what.startswith("skipping new realtime generation"):
+                self._end_generation(self._response)
+            elif kind == "asks":
+                self._to_ask += 1
+            elif kind == "connect":
+                self._reconnected()
+
+    # -- what the client hears ---------------------------------------------------------------
+
+    def _heard(self, event: Event) -> None:
+        kind = event["type"]
+        if kind == "response.created":
+            self._stalled |= bool(self._response) and self._response not in self._ended
+            self._end_response()
+            self._response += 1
+            asked = (event["response"]["metadata"] or {}).get("client_event_id")
+            self._response_open = asked not in self._given_up
+        elif kind == "response.output_item.added":
+            if event["item"]["type"] in ("function_call", "function_call_output"):
+                alive = self._response_open and not self._away
+                self.state[event["item"]["id"]] = "pending" if alive else "over"
+                self._response_of[event["item"]["id"]] = self._response
+        elif kind == "response.output_item.done":
+            if event["item"]["type"] == "function_call":
+                self._item_done(event["item"])
+        elif kind == "response.done":
+            self._end_response()
+        elif kind == "input_audio_buffer.speech_started":
+            self._exit()
+        elif kind == "hang-up":
+            self._exit("limbo")
+
+    def _item_done(self, item: Event) -> None:
+        item_id = item["id"]
+        if item["status"] == "completed":
+            self.completed.add(item_id)
+        if self.scenario.level == "agent" and self.state.get(item_id) == "pending":
+            starts = item["status"] == "completed" and item_id not in self.scenario.never_start
+            self.state[item_id] = "complete" if starts else "over"
+
+    def _end_response(self) -> None:
+        """What was never handed over is over."""
+        for item_id, state in self.state.items():
+            if state == "pending":
+                self.state[item_id] = "over"
+        self._ended.add(self._response)
+        self._response_open = False
+
+    def _end_generation(self, response: int) -> None:
+        """Nobody takes its calls any more, perhaps before the response ends."""
+        for item_id, state in self.state.items():
+            if state == "pending" and self._response_of[item_id] == response:
+                self.state[item_id] = "over"
+        if response == self._response:
+            self._response_open = False
+
+    def _exit(self, state_after: str = "over") -> None:
+        for item_id, state in self.state.items():
+            if state in IN_FLIGHT:
+                self.state[item_id] = state_after
+                if state_after == "limbo":
+                    self.cut_off.add(item_id)
+        self._response_open = False
+
+    def _reconnected(self) -> None:
+        """What is replayed to the new connection is the client's own."""
+        self._owed.clear()
+        self._ended.add(self._response)
+        for item_id, state in self.state.items():
+            if state == "limbo":
+                self.state[item_id] = "over"
+
+    # -- what the client does ----------------------------------------------------------------
+
+    def _sent(self, event: Event) -> None:
+        kind = event["type"]
+        if kind == "conversation.item.delete":
+            item_id = event["item_id"]
+            state = self.state.get(item_id)
+            self.deleted.add(item_id)
+            if self._in_flight(item_id):
+                self.violations.add("deleted-in-flight")
+                self.lost.add(item_id)
+            elif state == "started":
+                self.recorded.add("deleted-while-running")
+                self.excused.add(item_id)
+            elif state is not None:
+                self.recorded.add("deleted-after-exit")
+                self.excused.add(item_id)
+        elif kind == "response.create":
+            self._ask(event["event_id"])
+        elif kind == "conversation.item.create":
+            item_id = event["item"].get("id", "")
+            if self._in_flight(item_id):
+                self.violations.add("recreated-in-flight")
+            elif self.state.get(item_id) == "started":
+                self.recorded.add("created-while-running")
+
+    def _ask(self, event_id: str) -> None:
+        """A request for a response goes out, perhaps after it was given up."""
+        if self._doomed:
+            self._doomed -= 1
+            self._given_up.add(event_id)
+        else:
+            self._to_ask = max(0, self._to_ask - 1)
+            self._asked.add(event_id)
+
+    def _in_flight(self, item_id: str) -> bool:
+        """A response that was not handed out, because nobody wants it any more, has no calls."""
+        claimed = self._response_of.get(item_id) in self._claimed
+        return claimed and self.state.get(item_id) in IN_FLIGHT
+
+    def _handed(self, item_id: str | None, arguments: str) -> None:
+        if item_id is None:
+            return
+        if item_id in self.completed:
+            if arguments != self.scenario.generated()[item_id].arguments:
+                self.violations.add("arguments")
+            self.starts.append(item_id)
+        if self.state.get(item_id) == "pending":
+            self.state[item_id] = "complete"
+
+    def _started(self, item_id: str) -> None:
+        if item_id in self.deleted:  # before its tool started, so nothing excuses the loss
+            self.lost.add(item_id)
+        self.state[item_id] = "started"
+        if self.scenario.level == "agent":
+            self.starts.append(item_id)
+
+    def _given(self, item_id: str, arguments: dict[str, Any]) -> None:
+        expected = json.loads(self.scenario.generated()[item_id].arguments)
+        if item_id in self.completed and arguments != expected:
+            self.violations.add("arguments")
+
+    def _update(self, number: int, kept: frozenset[str], known: frozenset[str]) -> None:
+        """An update begins: it must delete what it leaves out and is not in flight."""
+        gone = ("started", "over") if self.scenario.level == "session" else ("started",)
+        self._owed[number] = {
+            item_id
+            for item_id, state in self.state.items()
+            if state in gone and item_id in known and item_id not in kept | self.deleted
+        }
+
+    def _updated(self, number: int, error: str | None) -> None:
+        owed = self._owed.pop(number, set())
+        if error is None and owed - self.deleted:
+            self.violations.add("undeletable")
+
+    def come_to_rest(self) -> None:
+        """A response that never ended leaves its last call where no invariant speaks of it.
+
+        If another took its place, an agent may wait for its end before it starts any other tool.
+        """
+        for item_id in set(self.state) - set(self.starts):
+            unended = self._response_of[item_id] not in self._ended
+            if self._stalled or (unended and item_id not in self.completed):
+                self.state[item_id] = "limbo"
+
+    # -- at the end --------------------------------------------------------------------------
+
+    def wire(self, texts: Iterable[str]) -> None:
+        """The texts of all client events: none carries the flag, or the field that it is in."""
+        for text in texts:
+            if "dispatched" in text or '"extra"' in text:
+                self.violations.add("flag-on-the-wire")
+
+    def counts(self) -> None:
+        """Each call that was completed starts once, unless an exit came first."""
+        for item_id in self.scenario.generated():
+            if self.starts.count(item_id) > 1:
+                self.violations.add("twice")
+            if self._in_flight(item_id) and item_id in self.completed - set(self.starts):
+                self.violations.add("not-started")

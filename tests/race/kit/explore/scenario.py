@@ -1,0 +1,80 @@
+"""What is explored: the server's responses, the client's operations, and who may do what when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..script import Answer, Call, Item, Response
+from ..server import Server
+
+if TYPE_CHECKING:
+    from .stage import Stage
+
+Level = Literal["session", "agent"]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ARGUMENTS_IN_PIECES = frozenset({"response.function_call_arguments.delta"})
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of the client. ``ready`` depends on nothing but the client's own state."""
+
+    name: str
+    do: Callable[[Any], None]
+    ready: Callable[[Any], bool] = lambda stage: True
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One space of schedules.
+
+    Args:
+    name: unique together with level and flavour; no colon, nothing that a shell expands.
+    level: the session alone, or the whole ``AgentSession``.
+    responses: what the server says on its own, one after the other.
+    ops: the client's operations, in their order, lettered A, B, …; with ``any_order`` each once.
+    asked: what the server answers when it is asked, in order.
+    server_ops: what else the server may do once: "x" hang up, "s" hear the caller speak, "v" give
+        the response up, "a" announce its last item once more.
+    client_moves: "t" if tools are let go one by one, "p" if the speaker plays when told, "w" if
+        time may pass while the client has no connection; otherwise all that comes at the end.
+    calls: the calls that the client itself put on the server, among ``history``.
+    never_start: item ids of calls whose tool cannot start.
+    ticks: cut at every tick of the loop, not only when the client is at rest; sampled.
+    """
+
+    name: str
+    level: Level
+    flavour: str
+    responses: tuple[Response, ...]
+    ops: tuple[Op, ...] = ()
+    asked: tuple[Response, ...] = ()
+    any_order: bool = False
+    history: Callable[[], list[Any]] = list
+    server_ops: str = ""
+    client_moves: str = ""
+    calls: tuple[Call, ...] = ()
+    never_start: frozenset[str] = frozenset()
+    audio: bool = False
+    unsent: frozenset[str] = frozenset()
+    configure: Callable[[Server], None] = field(default=lambda server: None)
+    prepare: Callable[[Stage], None] = field(default=lambda stage: None)
+    ticks: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.level}/{self.flavour}/{self.name}"
+
+    def generated(self) -> dict[str, Call]:
+        """The calls that the server makes, by item id."""
+        return {item.id: item for item in self._items() if isinstance(item, Call)}
+
+    def guarded(self) -> set[str]:
+        """The ids of the calls, and of the outputs, that the server makes."""
+        return {item.id for item in self._items() if isinstance(item, Call | Answer)}
+
+    def _items(self) -> list[Item]:
+        responses = (*self.responses, *self.asked)
+        return [item for response in responses for item in response.items]

@@ -1,0 +1,185 @@
+"""What each tier explores, and what came of it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..features import FLAVOURS
+from .agent_space import agent_flavours, agent_scenarios, at_every_tick
+from .ends import Explorer, Space
+from .judge import DIFFERENTIAL, FLAG
+from .run import Result, at_random, perform
+from .scenario import Scenario
+from .schedule import encode, split, weight
+from .selection import QUICK, among
+from .session_space import session_flavours, session_scenarios
+from .shrink import shrink
+
+Tier = Literal["quick", "full"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many runs a scenario may take: exhaustive, then at random, and those cut at each tick."""
+
+    runs: int
+    samples: int
+    ticks: int
+
+
+BOUNDS: dict[Tier, Bounds] = {"quick": Bounds(25, 5, 4), "full": Bounds(1500, 300, 100)}
+
+
+def scenarios(tier: Tier = "full") -> Iterator[Scenario]:
+    """Those of a tier that this release can play; the tier full has all."""
+    for scenario in _present().values():
+        if tier == "full" or among(scenario.id, QUICK):
+            yield scenario
+
+
+@functools.cache
+def _present() -> dict[str, Scenario]:
+    everything = (
+        *(*session_scenarios(), *session_flavours()),
+        *(*agent_scenarios(), *agent_flavours(), *at_every_tick()),
+    )
+    present = {name for name, flavour in FLAVOURS.items() if flavour.missing() is None}
+    return {scenario.id: scenario for scenario in everything if scenario.flavour in present}
+
+
+def find(scenario_id: str) -> Scenario:
+    """Raises LookupError if this release has no such scenario."""
+    if (scenario := _present().get(scenario_id)) is None:
+        raise LookupError(f"no scenario {scenario_id!r} on this release")
+    return scenario
+
+
+def replay(schedule: str) -> Result:
+    """Run ``scenario:moves`` once. Raises ValueError or LookupError if it names none."""
+    scenario_id, moves = split(schedule)
+    return perform(find(scenario_id), moves, choose=None).result
+
+
+@dataclass
+class Level:
+    schedules: int = 0
+    explored: int = 0
+    seconds: float = 0.0
+    scenarios: int = 0
+    exhausted: int = 0
+
+
+@dataclass
+class Findings:
+    """What exploring found: ``results`` maps each schedule that was run to its result."""
+
+    levels: dict[str, Level] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
+
+    def add(self, scenario: Scenario, space: Space[Result], runs: int, seconds: float) -> None:
+        level = self.levels.setdefault(scenario.level, Level())
+        level.schedules += space.schedules
+        level.explored += runs
+        level.seconds += seconds
+        level.scenarios += 1
+        level.exhausted += space.complete
+        for moves, result in space.results.items():
+            self.results[f"{scenario.id}:{encode(moves)}"] = result
+
+    def breaking(self, violation: str) -> list[str]:
+        """The schedules that break an invariant, shortest first."""
+        found = [text for text, result in self.results.items() if violation in result.violations]
+        return sorted(found, key=lambda text: (weight(split(text)[1]), text))
+
+    def shortest(self, violation: str) -> str | None:
+        """The shortest schedule with the fewest switches that breaks it, if one does."""
+        if not (found := self.breaking(violation)):
+            return None
+        scenario_id, moves = split(found[0])
+        return f"{scenario_id}:{encode(shrink(find(scenario_id), moves, violation))}"
+
+    def digest(self) -> str:
+        lines = (f"{text} {result}\n" for text, result in sorted(self.results.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def report(self) -> dict[str, Any]:
+        """For a report file; see ``explore.py``."""
+        violations = {}
+        for name in (*FLAG, *DIFFERENTIAL):
+            if count := len(self.breaking(name)):
+                kind = "flag" if name in FLAG else "differential"
+                violations[name] = {"kind": kind, "count": count, "shortest": self.shortest(name)}
+        recorded: dict[str, int] = {}
+        for result in self.results.values():
+            for name in result.recorded:
+                recorded[name] = recorded.get(name, 0) + 1
+        levels = {
+            name: {**vars(level), "seconds": round(level.seconds, 3)}
+            for name, level in self.levels.items()
+        }
+        broken = {
+            text: list(result.violations)
+            for text, result in sorted(self.results.items())
+            if result.violations
+        }
+        return {
+            "levels": levels,
+            "violations": violations,
+            "recorded": dict(sorted(recorded.items())),
+            "digest": self.digest(),
+            "schedules": broken,
+        }
+
+
+def explore(
+    tier: Tier,
+    seed: int,
+    *,
+    wanted: Callable[[Scenario], bool] = lambda scenario: True,
+    progress: Callable[[Scenario, Space[Result], int, float], None] = lambda *_: None,
+) -> Findings:
+    """Explore a tier's scenarios, each as far as its bounds go."""
+    findings = Findings()
+    for scenario in filter(wanted, scenarios(tier)):
+        began = time.perf_counter()
+        space, runs = explore_one(scenario, BOUNDS[tier], seed)
+        seconds = time.perf_counter() - began
+        findings.add(scenario, space, runs, seconds)
+        progress(scenario, space, runs, seconds)
+    return findings
+
+
+def explore_one(scenario: Scenario, bounds: Bounds, seed: int) -> tuple[Space[Result], int]:
+    """The space of a scenario as far as the bounds go, and how many real runs that took."""
+    explorer: Explorer[Result] = Explorer(
+        lambda moves: perform(scenario, moves), most_runs=0 if scenario.ticks else bounds.runs
+    )
+    space = explorer.explore()
+    if not space.complete:
+        for number in range(bounds.ticks if scenario.ticks else bounds.samples):
+            choose = at_random(f"{seed}/{scenario.id}/{number}")
+            explorer.learn(perform(scenario, "", choose=choose))
+        space = explorer.found()
+    return space, explorer.runs
+
+
+def whole(scenario: Scenario) -> tuple[int, list[str]]:
+    """Run every schedule of a small scenario, and compare each with the one that stands for it.
+
+    Returns how many there are, and those whose result is another.
+    """
+    explorer: Explorer[Result] = Explorer(lambda moves: perform(scenario, moves))
+    space = explorer.explore()
+    count, unlike = 0, []
+    for moves, _, expected in explorer.every_schedule():
+        count += 1
+        if perform(scenario, moves).result != expected:
+            unlike.append(f"{scenario.id}:{encode(moves)}")
+    if count != space.schedules:
+        unlike.append(f"{scenario.id}: {count} schedules, not {space.schedules}")
+    return count, unlike
