@@ -29,6 +29,27 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def update(session: nox.Session) -> None:
+    """What is on PyPI, into patches/releases.toml: update -- [--as-of DATE]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/update.py", *session.posargs)
+
+
+@nox.session
+def status(session: nox.Session) -> None:
+    """The support matrix: status -- [RELEASE ...] [--json]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/status.py", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """The same releases as a CI matrix, fanned out over Python versions, as JSON."""
+    install(session, "toolkit")
+    session.run("python", "scripts/status.py", "--matrix", *session.posargs)
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Only the patched wheels: wheels -- [RELEASE ...] [--out DIR]."""
     install(session, "toolkit")
@@ -37,9 +58,16 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def prove(session: nox.Session) -> None:
-    """Only the proof, on wheels you name: prove -- --help."""
+    """Only the proof: prove -- [RELEASE ...] [--tier quick|full] [--replay SCHEDULE]."""
     install(session, "toolkit")
     session.run("python", "scripts/prove.py", *session.posargs)
+
+
+@nox.session
+def mutate(session: nox.Session) -> None:
+    """Can the race suite fail? Drop each hunk of the series: mutate -- [RELEASE ...]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/mutate.py", *session.posargs)
 
 
 @nox.session
@@ -63,3 +91,10 @@ def benchmarks(session: nox.Session) -> None:
     """Apply and repack, side by side with what one would do otherwise: benchmarks -- --help."""
     install(session, "toolkit")
     session.run("python", "benchmarks/repack.py", *session.posargs)
+
+
+@nox.session
+def all_releases(session: nox.Session) -> None:
+    """The same for every release at once, and with nothing to do: all_releases -- --help."""
+    install(session, "toolkit")
+    session.run("python", "benchmarks/all_releases.py", *session.posargs)

@@ -16,7 +16,7 @@ from toolkit.verbs import each, fetched, parser, workspace_of
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
-    arguments = parser(__doc__, series=False)
+    arguments = parser(__doc__)
     arguments.add_argument("release", nargs="*", metavar="RELEASE", help="such as 1.8.9")
     options = arguments.parse_args(argv)
 

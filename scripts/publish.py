@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> int:
         verdict = read_verdict(chosen.verdict)
-        done = publish(chosen.wheels, verdict, chosen.index)
+        picture = chosen.verdict.with_suffix(".svg")
+        done = publish(chosen.wheels, verdict, chosen.index, picture=picture)
         lines = consume_lines(chosen.index, verdict)
         if chosen.json:
             print(json.dumps({**vars(done), **vars(lines)}, indent=2))

@@ -1,12 +1,13 @@
-"""A wheel on its way into an index: what it says of itself, and whether it was proved."""
+"""Wheels on their way into an index: what they say of themselves, and whether they were proved."""
 
 from __future__ import annotations
 
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from packaging.metadata import InvalidMetadata, Metadata
@@ -21,16 +22,93 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A wheel about to be published: its bytes, its METADATA and what the list will say."""
+class Claim:
+    """What a verdict says of which wheels; the whole verdict is a :class:`Proof` of it.
 
-    entry: Listed
+    ``wheels`` maps file names to sha256, ``dependencies`` projects to versions.
+    """
+
+    release: str
+    verdict: str
+    reason: str
+    wheels: Mapping[str, str]
+    dependencies: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The verdict's file name in an index, such as ``1.8.9+dispatched.1.json``."""
+        every = (parse_wheel_filename(wheel)[1].local for wheel in self.wheels)
+        # a borrowed partner's local part is longer than that of the release
+        local = min(filter(None, every), key=len, default="")
+        return plain("+".join(filter(None, (self.release, local))) + ".json")
+
+
+@dataclass(frozen=True)
+class Proof(Claim):
+    """A claim with its verdict, as bytes, which go into the index."""
+
     data: bytes
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Proof:
+        """The proof that a verdict is."""
+        return cls(
+            verdict.release,
+            verdict.verdict,
+            verdict.reason,
+            verdict.wheels,
+            verdict.dependencies,
+            verdict.to_json().encode(),
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A wheel about to be published: where it is, its METADATA and what the list will say."""
+
+    path: Path
+    entry: Listed
     metadata: bytes
+
+    def read(self) -> bytes:
+        """The wheel's bytes; raises InvalidWheel unless they are those that were checked."""
+        data = self.path.read_bytes()
+        if sha256(data) != self.entry.sha256:
+            raise InvalidWheel(f"{self.path} changes while it is read", next_step="run again")
+        return data
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is published together: all wheels of a proof. ``picture`` is an SVG, if it exists."""
+
+    candidates: tuple[Candidate, ...]
+    proof: Proof
+    picture: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        wheels: Sequence[Path],
+        proof: Proof,
+        *,
+        picture: Path | None = None,
+        now: datetime | None = None,
+    ) -> Parcel:
+        """Check ``wheels`` and that ``proof`` speaks of all of them, and of no other.
+
+        ``now`` (with a time zone) is the upload time of those that the index does not have yet.
+        Raises NotProved, InvalidWheel.
+        """
+        moment = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        digest = sha256(proof.data)
+        candidates = tuple(read_candidate(wheel, moment, digest) for wheel in wheels)
+        require_proof(candidates, proof)
+        return cls(candidates, proof, picture)
 
 
 def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
-    """Read a wheel once; what is checked is what gets published.
+    """Check a wheel; ``moment`` is its upload time, ``proof`` its verdict's sha256.
 
     Raises InvalidWheel if it is none, or if its METADATA speaks of something else.
     """
@@ -68,10 +146,10 @@ def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
         metadata_sha256=sha256(raw),
         verdict_sha256=proof,
     )
-    return Candidate(entry, data, raw)
+    return Candidate(wheel, entry, raw)
 
 
-def require_proof(candidates: Sequence[Candidate], verdict: Verdict) -> None:
+def require_proof(candidates: Sequence[Candidate], verdict: Claim) -> None:
     """Raise NotProved unless ``verdict`` lets exactly these files be published, all of them."""
     if verdict.verdict != "publish":
         raise NotProved(
@@ -91,12 +169,6 @@ def require_proof(candidates: Sequence[Candidate], verdict: Verdict) -> None:
             f"the wheels were proved together, and {', '.join(absent)} is not among those given",
             next_step="publish every wheel that the verdict names",
         )
-
-
-def proof_name(verdict: Verdict) -> str:
-    """The file name of a verdict, such as ``1.8.9+dispatched.1.json``."""
-    local = {parse_wheel_filename(wheel)[1].local for wheel in verdict.wheels} - {None}
-    return plain("+".join([verdict.release, *map(str, sorted(local, key=str))]) + ".json")
 
 
 def plain(name: str) -> str:

@@ -64,6 +64,10 @@ class Environment:
         return dict(sorted((_project(d), d.version) for d in found if _project(d)))
 
 
+# Projects whose sdists need a compiler and C libraries; an older wheel serves as well.
+BINARY_ONLY = ("--only-binary", "av")
+
+
 @dataclass(frozen=True)
 class Environments:
     """The cache of environments below ``root``."""
@@ -114,7 +118,7 @@ class Environments:
             _uv("venv", "--relocatable", "--python", interpreter.executable, partial)
             _uv(
                 *("pip", "install", "--python", _python(partial), "--link-mode", "copy"),
-                *("--exclude-newer", cutoff, *requirements),
+                *("--exclude-newer", cutoff, *BINARY_ONLY, *requirements),
                 cwd=partial,
             )
             partial.replace(final)

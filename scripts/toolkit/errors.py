@@ -107,6 +107,12 @@ class SomeReleasesFailed(ToolkitError):
     exit_code = 22
 
 
+class MutantSurvived(ToolkitError):
+    """No race test fails when some hunk of the series is dropped."""
+
+    exit_code = 23
+
+
 def run_verb(body: Callable[[], int | None]) -> int:
     """Run a verb's body and turn what ends it early into one message and an exit code."""
     try:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
+from .catalogue import Catalogue, Entry
 from .errors import UnknownRelease
 from .files import writing
-from .release import Progress, Release, fetch_all, remembered
+from .release import MAIN, Artefact, Progress, Release, fetch_all, is_kept, remembered
 from .wheelfile import SOUNDNESS, OfficialWheel
 from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .pypi import PyPI
 
 
 @dataclass(frozen=True)
@@ -26,52 +34,132 @@ class Fetched:
     paths: tuple[Path, ...]
     sound: Path
 
-    @cached_property
-    def wheels(self) -> tuple[OfficialWheel, ...]:
-        """The wheels, opened and checked: each once, as :func:`fetch_all` vouches for the bytes."""
-        found = []
-        for path, sha in zip(self.paths, self.digests(), strict=True):
-            mark = self.sound / f"{sha}.{SOUNDNESS}"
-            found.append(OfficialWheel.open(path, sound=mark.is_file()))
-            with writing(self.sound):
-                self.sound.mkdir(parents=True, exist_ok=True)
-                mark.touch()
-        return tuple(found)
+    def each(self, distribution: str) -> Iterator[OfficialWheel]:
+        """The wheels of one distribution: one, or one a platform, of which only one is held.
+
+        They are opened and checked, each once ever, as :func:`fetch_all` vouches for the bytes.
+        """
+        chosen = [p for p, a in self._pairs if a.distribution == distribution]
+        for path in chosen:
+            yield self._alone(path) if len(chosen) == 1 else self._open(path)
 
     def of(self, distribution: str) -> tuple[OfficialWheel, ...]:
-        """The wheels of one distribution: one, or one a platform."""
-        return tuple(wheel for wheel in self.wheels if wheel.distribution == distribution)
+        """The wheels of one distribution, all at once."""
+        return tuple(self.each(distribution))
+
+    @property
+    def _pairs(self) -> list[tuple[Path, Artefact]]:
+        return list(zip(self.paths, self.release.artefacts, strict=True))
+
+    @cached_property
+    def _alone(self) -> Callable[[Path], OfficialWheel]:
+        return cache(self._open)
+
+    def _open(self, path: Path) -> OfficialWheel:
+        sha = next(artefact.sha256 for other, artefact in self._pairs if other == path)
+        mark = self.sound / f"{sha}.{SOUNDNESS}"
+        wheel = OfficialWheel.open(path, sound=mark.is_file())
+        with writing(self.sound):
+            self.sound.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        return wheel
 
     def digests(self) -> list[str]:
         """The official sha256s, which :func:`.release.fetch` has held the files against."""
         return [artefact.sha256 for artefact in self.release.artefacts]
 
 
-def fetch_release(
+def find_release(
     release: str | Version | None,
     workspace: Workspace,
     *,
+    catalogue: Catalogue | None = None,
     endpoint: str | None = None,
     yanked: bool = False,
     offline: bool = False,
+    as_of: datetime | None = None,
+) -> Release:
+    """Find a release (None: the newest stable one that is not yanked).
+
+    If the ``catalogue`` (None: the workspace's) has it, it is what it says there, without a
+    question to PyPI. Later than ``as_of`` there is no release. ``offline`` takes what is known.
+
+    Raises UnknownRelease, YankedRelease, Unreachable.
+    """
+    known = Catalogue.read(workspace.catalogue) if catalogue is None else catalogue
+    with ExitStack() as stack:
+
+        @cache
+        def pypi() -> PyPI:
+            from .pypi import PyPI
+
+            return stack.enter_context(PyPI(endpoint, workspace=workspace, as_of=as_of))
+
+        if release is None:
+            release = newest(known, as_of) if offline else pypi().newest()
+        entry = _entry(known, release)
+        if entry:
+            found = _existing(entry, as_of).release
+        else:
+            found = remembered(release, workspace) if offline else pypi().find(release, yanked=True)
+    if not yanked:
+        found.refuse_yanked()
+    return found
+
+
+def fetch_release(
+    release: Release | str | Version | None,
+    workspace: Workspace,
+    *,
+    endpoint: str | None = None,
+    offline: bool = False,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Find a release (None: the newest stable one, not yanked) and fetch its official wheels.
+    """Fetch the official wheels of a release, which is found first if it is only named.
 
-    ``offline`` takes what PyPI said the last time, and needs a release by name. Raises
-    UnknownRelease, YankedRelease, Unreachable, HashMismatch, NotWritable.
+    PyPI is asked for the addresses of those that are not in the cache. Raises UnknownRelease,
+    YankedRelease, Unreachable, HashMismatch, NotWritable.
     """
-    if offline:
-        if release is None:
+    if not isinstance(release, Release):
+        release = find_release(release, workspace, endpoint=endpoint, offline=offline)
+    if not all(a.url or is_kept(a, workspace) for a in release.artefacts):
+        if offline:
             raise UnknownRelease(
-                "which release is the newest is not known offline", next_step="name a release"
+                f"the wheels of {MAIN} {release.version} are not in the cache",
+                next_step="run once without --offline",
             )
-        found = remembered(release, workspace)
-        if not yanked:
-            found.refuse_yanked()
-    else:
         from .pypi import PyPI
 
         with PyPI(endpoint, workspace=workspace) as pypi:
-            found = pypi.find(release if release is not None else pypi.newest(), yanked=yanked)
-    return Fetched(found, fetch_all(found, workspace, progress), workspace.sound)
+            release = pypi.located(release)
+    return Fetched(release, fetch_all(release, workspace, progress), workspace.sound)
+
+
+def newest(catalogue: Catalogue, as_of: datetime | None = None) -> Version:
+    """The newest stable release of the catalogue that is not yanked; raises UnknownRelease."""
+    for version in sorted(catalogue, reverse=True):
+        entry = catalogue[version]
+        good = entry.yanked is None and entry.official and entry.existed(as_of)
+        if good and not version.is_prerelease:
+            return version
+    raise UnknownRelease(
+        "which release is the newest is not known offline", next_step="name a release"
+    )
+
+
+def _entry(catalogue: Catalogue, release: str | Version) -> Entry | None:
+    """What the catalogue says of a release, if it knows its official wheels."""
+    try:
+        entry = catalogue.get(Version(str(release)))
+    except InvalidVersion:
+        return None
+    return entry if entry and entry.official else None
+
+
+def _existing(entry: Entry, as_of: datetime | None) -> Entry:
+    if not entry.existed(as_of):
+        raise UnknownRelease(
+            f"{MAIN} {entry.version} did not exist on {as_of:%Y-%m-%d %H:%M} UTC",
+            next_step="choose an earlier release, or a later --as-of",
+        )
+    return entry

@@ -11,16 +11,16 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from .candidate import Candidate, plain, proof_name, read_candidate, require_proof
-from .errors import IndexConflict, InvalidWheel, NotWritable
-from .files import TEMPORARY, sha256, write_whole, writing
+from .candidate import Candidate, Claim, Parcel, Proof, plain
+from .errors import IndexConflict, InvalidWheel, NotWritable, ToolkitError
+from .files import TEMPORARY, sha256, sha256_of, write_whole, writing
 from .pages import Listed, render
 from .strict import Malformed, members
 from .verdict import Verdict
@@ -54,31 +54,63 @@ class ConsumeLines:
 
 
 def publish(
-    wheels: Sequence[Path], verdict: Verdict, folder: Path, *, now: datetime | None = None
+    wheels: Sequence[Path],
+    verdict: Verdict,
+    folder: Path,
+    *,
+    picture: Path | None = None,
+    now: datetime | None = None,
 ) -> Publication:
     """Put ``wheels`` into the index at ``folder``, which is made if it is missing or empty.
 
     They must be the very files that the verdict ``publish`` speaks of, all of them. What is in
     the index already stays untouched. ``now`` (with a time zone) is the upload time of new files.
+    ``picture`` is the SVG that prove drew, if it did; it goes beside the verdict.
 
     Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
     else, is damaged, or holds other bytes under the same name.
     """
-    proof = verdict.to_json().encode()
-    moment = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    candidates = [read_candidate(wheel, moment, sha256(proof)) for wheel in wheels]
-    require_proof(candidates, verdict)
+    parcel = Parcel.of(wheels, Proof.of(verdict), picture=picture, now=now)
+    (done,) = publish_all([parcel], folder)
+    if isinstance(done, ToolkitError):
+        raise done
+    return done
+
+
+def publish_all(parcels: Sequence[Parcel], folder: Path) -> list[Publication | ToolkitError]:
+    """Put each parcel into the index at ``folder``, whole or not at all, and make the pages once.
+
+    The answers are in the order of ``parcels``: an error of one does not stop the others.
+    Raises NotWritable, and IndexConflict if the folder is something else or is damaged.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _require_ours(folder)
         try:
             with FileLock(folder / LOCK, timeout=PATIENCE):
-                return _publish(folder, candidates, verdict, proof)
+                return _publish(folder, parcels)
         except Timeout as error:
             raise NotWritable(
                 f"another publication has held {folder} for {PATIENCE:g} s",
                 next_step="wait for it to end, then run the same command again",
             ) from error
+
+
+def holds(folder: Path, listed: Mapping[str, Listed], claim: Claim) -> bool:
+    """Whether the index has every wheel that ``claim`` names, whole, and its constraints.
+
+    ``listed`` is what :func:`read_list` returned.
+    """
+    for name, digest in claim.wheels.items():
+        entry = listed.get(name)
+        path = folder / "files" / name
+        if entry is None or entry.sha256 != digest:
+            return False
+        for place, wanted in ((path, digest), (_metadata(path), entry.metadata_sha256)):
+            if not place.is_file() or sha256_of(place) != wanted:
+                return False
+    places = (folder / "verdicts" / claim.name, folder / constraints_name(claim))
+    return all(place.is_file() for place in places)
 
 
 def read_list(folder: Path) -> dict[str, Listed]:
@@ -108,7 +140,7 @@ def read_list(folder: Path) -> dict[str, Listed]:
     return listed
 
 
-def consume_lines(folder: Path, verdict: Verdict) -> ConsumeLines:
+def consume_lines(folder: Path, verdict: Claim | Verdict) -> ConsumeLines:
     """How to install the wheels that ``verdict`` let into the index at ``folder``.
 
     Exact pins, because a range lets pip take a newer upstream release without the fix, and
@@ -119,47 +151,65 @@ def consume_lines(folder: Path, verdict: Verdict) -> ConsumeLines:
         {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, verdict.wheels)}
     )
     url = f"{(folder.resolve() / 'simple').as_uri()}/"
-    constraints = ["--constraint", (folder.resolve() / constraints_name(verdict)).as_uri()]
+    claim = Proof.of(verdict) if isinstance(verdict, Verdict) else verdict
+    constraints = ["--constraint", (folder.resolve() / constraints_name(claim)).as_uri()]
     return ConsumeLines(
         pip=shlex.join(["pip", "install", "--extra-index-url", url, *constraints, *pins]),
         uv=shlex.join(["uv", "pip", "install", "--index", url, *constraints, *pins]),
     )
 
 
-def constraints_name(verdict: Verdict) -> str:
+def constraints_name(claim: Claim) -> str:
     """Where in an index the dependencies of a proof stand, as pip and uv read constraints."""
     # without a plus sign, which some servers and clients take for a space
-    return f"constraints/{proof_name(verdict).removesuffix('.json').replace('+', '-')}.txt"
+    return f"constraints/{claim.name.removesuffix('.json').replace('+', '-')}.txt"
 
 
-def _constraints(verdict: Verdict) -> bytes:
-    head = f"# What {verdict.release} was proved with.\n"
-    lines = [f"{name}=={version}\n" for name, version in sorted(verdict.dependencies.items())]
+def _constraints(proof: Claim) -> bytes:
+    head = f"# What {proof.release} was proved with.\n"
+    lines = [f"{name}=={version}\n" for name, version in sorted(proof.dependencies.items())]
     return "".join([head, *lines]).encode()
 
 
-def _publish(
-    folder: Path, candidates: Sequence[Candidate], verdict: Verdict, proof: bytes
-) -> Publication:
+def _publish(folder: Path, parcels: Sequence[Parcel]) -> list[Publication | ToolkitError]:
     listed = read_list(folder)
     _sweep(folder)
     if not (folder / LIST).exists():
         write_whole(folder / LIST, b"")
+    known = len(listed)
+    done: list[Publication | ToolkitError] = []
+    try:
+        for parcel in parcels:
+            try:
+                done.append(_store(folder, parcel, listed))
+            except ToolkitError as error:
+                done.append(error)
+    finally:
+        if len(listed) > known:
+            write_whole(folder / LIST, b"".join(map(_line, listed.values())))
+        for page, wanted in render(listed.values()).items():
+            if _bytes(folder / page) != wanted:
+                write_whole(folder / page, wanted)
+    return done
+
+
+def _store(folder: Path, parcel: Parcel, listed: dict[str, Listed]) -> Publication:
+    """Put the files in place, and their entries into ``listed`` once all are there."""
+    candidates, proof = parcel.candidates, parcel.proof
     new = [c for c in candidates if not _is_published(folder, c, listed)]
     if new:
         referenced = {entry.verdict_sha256 for entry in listed.values()}
-        _store_proof(folder / "verdicts" / proof_name(verdict), proof, referenced)
+        _store_proof(folder / "verdicts" / proof.name, proof.data, referenced)
         for candidate in new:
             path = folder / "files" / candidate.entry.filename
-            write_whole(path, candidate.data)
+            write_whole(path, candidate.read())
             write_whole(_metadata(path), candidate.metadata)
-        listed |= {c.entry.filename: c.entry for c in new}
-        write_whole(folder / LIST, b"".join(map(_line, listed.values())))
-    if not (constraints := folder / constraints_name(verdict)).exists():
-        write_whole(constraints, _constraints(verdict))
-    for page, wanted in render(listed.values()).items():
-        if _bytes(folder / page) != wanted:
-            write_whole(folder / page, wanted)
+    drawing = (folder / "verdicts" / proof.name).with_suffix(".svg")
+    if parcel.picture and (drawn := _bytes(parcel.picture)) and not drawing.exists():
+        write_whole(drawing, drawn)
+    if not (constraints := folder / constraints_name(proof)).exists():
+        write_whole(constraints, _constraints(proof))
+    listed |= {c.entry.filename: c.entry for c in new}
     names = {c.entry.filename for c in candidates}
     fresh = {c.entry.filename for c in new}
     return Publication(tuple(sorted(fresh)), tuple(sorted(names - fresh)))
@@ -175,8 +225,8 @@ def _is_published(folder: Path, candidate: Candidate, listed: Mapping[str, Liste
             next_step="published files never change: repack with the next revision",
         )
     path = folder / "files" / entry.filename
-    for place, wanted in ((path, candidate.data), (_metadata(path), candidate.metadata)):
-        if _bytes(place) != wanted:
+    for place, wanted in ((path, entry.sha256), (_metadata(path), sha256(candidate.metadata))):
+        if not place.is_file() or sha256_of(place) != wanted:
             raise IndexConflict(
                 f"{place} is damaged: it is not what was published",
                 next_step="see who changed it, and put the published file back",

@@ -99,18 +99,22 @@ def _expected_texts(
                 continue
             if member not in texts:
                 texts[member] = b"" if change.is_new else official.read(member)
-            text = change.applied(texts[member])
+            # a wheel that was built on Windows may have other line ends than the patches
+            lines = texts[member].splitlines(keepends=True)
+            dos = bool(lines) and all(line.endswith(b"\r\n") for line in lines)
+            text = change.applied(texts[member].replace(b"\r\n", b"\n") if dos else texts[member])
             if text is None:
                 raise InvalidWheel(
                     f"{variant.patch}/{variant.path.name} does not fit "
                     f"{official.path.name}: {member}",
                     next_step="run scripts/apply.py for this release: it says where and why",
                 )
-            texts[member] = text
+            texts[member] = text.replace(b"\n", b"\r\n") if dos else text
     lines = texts[version_file].splitlines(keepends=True)
-    old, new = str(official.version).encode(), str(version).encode()
+    new = rb"\g<1>" + str(version).encode() + rb"\g<1>"
     texts[version_file] = b"".join(
-        line.replace(old, new, 1) if line.startswith(b"__version__") else line for line in lines
+        re.sub(rb"([\"'])[^\"']*\1", new, line) if line.startswith(b"__version__") else line
+        for line in lines
     )
     return texts
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from .errors import UnknownRelease, Unreachable
+from .errors import HashMismatch, UnknownRelease, Unreachable
 from .files import writing
 from .release import MAIN, PARTNER, TIMEOUT, TRY_AGAIN, Artefact, Release, fetch, open_session
 from .workspace import Workspace, replacing
@@ -25,15 +27,23 @@ ENDPOINT_VARIABLE = "LIVEKIT_DISPATCHED_PYPI"
 class PyPI:
     """The simple index (PEP 691) that official releases come from.
 
-    ``endpoint`` None means LIVEKIT_DISPATCHED_PYPI, or else pypi-simple's own default. What is
+    ``endpoint`` None means LIVEKIT_DISPATCHED_PYPI, or else pypi-simple's own default. What was
+    uploaded after ``as_of`` is not seen; yanks are today's, as no index dates them. What is
     found is remembered in ``workspace``, for :func:`remembered`. Use it in a ``with`` block.
     """
 
-    def __init__(self, endpoint: str | None = None, *, workspace: Workspace | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        workspace: Workspace | None = None,
+        as_of: datetime | None = None,
+    ) -> None:
         from pypi_simple import ACCEPT_JSON_ONLY, PYPI_SIMPLE_ENDPOINT, PyPISimple
 
         self.endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
         self.workspace = workspace or Workspace.default()
+        self.as_of = as_of
         self._client: PyPISimple = PyPISimple(
             self.endpoint, session=open_session(), accept=ACCEPT_JSON_ONLY
         )
@@ -87,6 +97,40 @@ class PyPI:
             draft.write_text(release.to_json(), "utf-8")
         return release
 
+    def releases(self) -> Iterator[Release]:
+        """Every release since FIRST with its partner, or without one where there is none."""
+        for version, wheels in sorted(self._page(MAIN).items()):
+            if version >= FIRST:
+                partner = next(self.partners(version), None)
+                yield Release(
+                    version, (*wheels, *(self._page(PARTNER)[partner] if partner else ()))
+                )
+
+    def located(self, release: Release) -> Release:
+        """The release with the addresses of its wheels.
+
+        Raises UnknownRelease if one is there no more, and HashMismatch if it is another file.
+        """
+        known = {
+            a.filename: a for name in (MAIN, PARTNER) for w in self._page(name).values() for a in w
+        }
+        found = []
+        for artefact in release.artefacts:
+            there = known.get(artefact.filename)
+            if there is None:
+                raise UnknownRelease(
+                    f"{self.endpoint} has no {artefact.filename} (any more)",
+                    next_step="take it from another index with --pypi URL, or another release",
+                )
+            if there.sha256 != artefact.sha256:
+                raise HashMismatch(
+                    f"{self.endpoint} has another {artefact.filename} than patches/releases.toml: "
+                    f"its sha256 is {there.sha256}, not {artefact.sha256}",
+                    next_step="do not use this index; files on PyPI never change",
+                )
+            found.append(replace(artefact, url=there.url))
+        return replace(release, artefacts=tuple(found))
+
     def partners(self, version: Version) -> Iterator[Version]:
         """The plugin releases that may go with an agents release, the best first.
 
@@ -137,7 +181,10 @@ class PyPI:
             ) from error
         page: dict[Version, list[Artefact]] = {}
         for version, artefact in _artefacts(project, packages):
-            page.setdefault(version, []).append(artefact)
+            if self.as_of is None or artefact.upload_time <= self.as_of:
+                page.setdefault(version, []).append(artefact)
+        for wheels in page.values():
+            wheels.sort(key=lambda wheel: wheel.filename)
         return self._pages.setdefault(project, page)
 
 

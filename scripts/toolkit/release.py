@@ -32,7 +32,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Artefact:
-    """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None."""
+    """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None.
+
+    ``url`` is empty where it is not known; :meth:`.pypi.PyPI.located` asks for it.
+    """
 
     distribution: str
     version: str
@@ -114,7 +117,7 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     server fails or cuts off each of several attempts, HashMismatch, NotWritable.
     """
     target = _place(artefact, workspace)
-    if _is_kept(artefact, workspace):
+    if is_kept(artefact, workspace):
         return target
     with writing(workspace.artefacts), replacing(target) as draft:
         draft.write_bytes(_download(artefact, progress))
@@ -125,7 +128,7 @@ def fetch_all(
     release: Release, workspace: Workspace, progress: Progress | None = None
 ) -> tuple[Path, ...]:
     """Every official wheel of a release, in its order, downloaded side by side."""
-    if all(_is_kept(artefact, workspace) for artefact in release.artefacts):
+    if all(is_kept(artefact, workspace) for artefact in release.artefacts):
         return tuple(_place(artefact, workspace) for artefact in release.artefacts)
     from concurrent.futures import ThreadPoolExecutor
 
@@ -138,7 +141,8 @@ def _place(artefact: Artefact, workspace: Workspace) -> Path:
     return workspace.artefacts / sha[:2] / sha / artefact.filename
 
 
-def _is_kept(artefact: Artefact, workspace: Workspace) -> bool:
+def is_kept(artefact: Artefact, workspace: Workspace) -> bool:
+    """Whether the cache holds the official wheel, whole."""
     path = _place(artefact, workspace)
     return path.is_file() and sha256_of(path) == artefact.sha256
 

@@ -8,18 +8,19 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from packaging.version import Version
 
+from .catalogue import Catalogue, revision_for
 from .errors import InvalidSeries, InvalidWheel, PatchConflict
 from .fetched import Fetched
 from .files import sha256_of, writing
 from .inspection import check_repacked
-from .ledger import read_ledger, revision_for
 from .release import Release
 from .series import Distribution, Series
+from .strict import mapping_of
 from .transplant import FORMAT, repack
 from .variant import Variant
 from .wheelfile import OfficialWheel
@@ -33,7 +34,8 @@ class RepackedRelease:
     """A release, repacked.
 
     ``wheels`` are the patched ones, ``official`` every official one of both distributions, and
-    ``passthrough`` those official ones that no patch touches.
+    ``passthrough`` those official ones that no patch touches. ``sums`` maps the names of
+    ``wheels`` to sha256 in hex.
     """
 
     release: Release
@@ -42,6 +44,7 @@ class RepackedRelease:
     official: tuple[Path, ...]
     passthrough: tuple[Path, ...]
     series_digest: str
+    sums: Mapping[str, str]
 
 
 def apply_series(
@@ -60,15 +63,18 @@ def apply_series(
     if variants is None:
         variants = series.variants_for(fetched.release.version)
     files: dict[str, bytes] = {}
-    for path in dict.fromkeys(change.path for v in variants for change in v.changes):
-        distribution, member = series.locate(path)
-        for wheel in fetched.of(distribution):
-            text = wheel.read(member) if member in wheel.members else None
-            if text is not None and files.setdefault(path, text) != text:
+    touched = {change.path for variant in variants for change in variant.changes}
+    for distribution in series.distributions:
+        members = {p: m for p in touched for d, m in [series.locate(p)] if d == distribution.name}
+        for number, wheel in enumerate(fetched.each(distribution.name) if members else ()):
+            found = {p: _unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
+            odd = [m for p, m in members.items() if number and found.get(p) != files.get(p)]
+            if odd:
                 raise InvalidWheel(
-                    f"{member} differs between the platforms of {distribution}",
+                    f"{min(odd)} differs between the platforms of {distribution.name}",
                     next_step="report this: one series cannot fit such a release",
                 )
+            files |= found
     try:
         return apply(series, variants, files, tree, meanwhile=meanwhile)
     except PatchConflict as error:
@@ -79,14 +85,22 @@ def apply_series(
 
 
 def repack_release(
-    fetched: Fetched, series: Series, workspace: Workspace, out: Path, *, cached: bool = True
+    fetched: Fetched,
+    series: Series,
+    workspace: Workspace,
+    out: Path | None = None,
+    *,
+    catalogue: Catalogue | None = None,
+    cached: bool = True,
 ) -> RepackedRelease:
     """Apply the series and repack what it changes into ``out``; every wheel is inspected first.
 
-    The revision is the ledger's, or one more if the bytes would differ from the recorded ones.
-    With ``cached`` the same input is worked on once. Raises as :func:`apply_series` does.
+    The revision is the catalogue's, or one more if the bytes would differ from the recorded ones.
+    With ``cached`` the same input is worked on once; without ``out`` the wheels stay in that
+    cache. Raises as :func:`apply_series` does.
     """
-    return _Job(fetched, series, workspace, cached).run(out)
+    known = Catalogue.read(workspace.catalogue) if catalogue is None else catalogue
+    return _Job(fetched, series, workspace, cached or out is None).run(out, known)
 
 
 @dataclass
@@ -119,13 +133,14 @@ class _Job:
             for change in variant.changes
         }
 
-    def run(self, out: Path) -> RepackedRelease:
+    def run(self, out: Path | None, catalogue: Catalogue) -> RepackedRelease:
         with self.workspace.scratch() if not self.cached else nullcontext() as scratch:
             store = self.workspace.repacked if scratch is None else scratch
-            row = read_ledger(self.workspace.ledger).get(self.version)
-            revision = revision_for(row, lambda recorded: _sums(self.at(recorded, store)))
-            made = self.at(revision, store)
-            wheels = tuple(_deliver(path, out) for path in made)
+            entry = catalogue.get(self.version)
+            at = cache(lambda revision: self.at(revision, store))
+            revision = revision_for(entry.row if entry else None, lambda recorded: at(recorded)[1])
+            made, sums = at(revision)
+            wheels = tuple(_deliver(path, sums[path.name], out) if out else path for path in made)
         names = [a.distribution for a in self.fetched.release.artefacts]
         kept = zip(names, self.fetched.paths, strict=True)
         passthrough = tuple(path for name, path in kept if name not in self.patched)
@@ -136,21 +151,22 @@ class _Job:
             self.fetched.paths,
             passthrough,
             self.series_digest,
+            sums,
         )
 
-    def at(self, revision: int, store: Path) -> tuple[Path, ...]:
-        """The patched wheels at a revision, from ``store`` if they are there and whole."""
+    def at(self, revision: int, store: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
+        """The patched wheels at a revision, from ``store`` if whole, and their digests by name."""
         pins = self.pins(revision)
         said = [FORMAT, self.fetched.digests(), self.series_digest, revision]
         key = json.dumps([*said, sorted((name, str(pin)) for name, pin in pins.items())])
         folder = store / hashlib.sha256(key.encode()).hexdigest()
-        names = _whole(folder)
-        if names is None:
+        sums = _whole(folder)
+        if sums is None:
             with writing(store):
                 store.mkdir(parents=True, exist_ok=True)
                 with self.lock(folder):
-                    names = _whole(folder) or self.fill(folder, pins)
-        return tuple(folder / name for name in names)
+                    sums = _whole(folder) or self.fill(folder, pins)
+        return tuple(folder / name for name in sums), sums
 
     def lock(self, folder: Path) -> AbstractContextManager[object]:
         if not self.cached:
@@ -159,13 +175,13 @@ class _Job:
 
         return FileLock(folder.with_suffix(".lock"))
 
-    def fill(self, folder: Path, pins: Mapping[str, Version]) -> list[str]:
+    def fill(self, folder: Path, pins: Mapping[str, Version]) -> dict[str, str]:
         shutil.rmtree(folder, ignore_errors=True)
         with replacing(folder) as draft:
             draft.mkdir()
-            sums = _sums(self.make(pins, draft))
+            sums = {path.name: sha256_of(path) for path in self.make(pins, draft)}
             (draft / _SUMS).write_text(json.dumps(sums, indent=1), "utf-8")
-        return list(sums)
+        return sums
 
     def pins(self, revision: int) -> dict[str, Version]:
         found = {}
@@ -174,7 +190,7 @@ class _Job:
             if artefacts:
                 version = Version(artefacts[0].version)
                 if distribution.name in self.patched:
-                    version = self.series.local_version(version, revision)
+                    version = self.series.local_version(version, revision, self.version)
                 found[distribution.name] = version
         return found
 
@@ -190,7 +206,7 @@ class _Job:
             for distribution in self.series.distributions:
                 members = changed.get(distribution.name, {})
                 if distribution.name in self.patched:
-                    for wheel in self.fetched.of(distribution.name):
+                    for wheel in self.fetched.each(distribution.name):
                         made.append(self.make_one(wheel, distribution, members, pins, folder))
 
         if self.changed is not None:
@@ -215,7 +231,7 @@ class _Job:
         others = {name: pin for name, pin in pins.items() if name != distribution.name}
         path = repack(
             wheel,
-            members,
+            {name: _ends_of(wheel, name, text) for name, text in members.items()},
             version=version,
             pins=others,
             version_file=distribution.version_file,
@@ -233,24 +249,35 @@ class _Job:
         return path
 
 
-def _sums(paths: Sequence[Path]) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in paths}
+def _unix(text: bytes) -> bytes:
+    """``text`` as the patches have it; a wheel that was built on Windows may end lines in CRLF."""
+    return text.replace(b"\r\n", b"\n") if _is_dos(text) else text
 
 
-def _whole(folder: Path) -> list[str] | None:
-    """The wheels of a kept result, if all are there with the bytes that they had."""
+def _ends_of(wheel: OfficialWheel, member: str, text: bytes) -> bytes:
+    """``text`` with the line ends that the wheel has in ``member``, or in its other modules."""
+    model = member if member in wheel.members else next(n for n in wheel.members if n[-3:] == ".py")
+    return text.replace(b"\n", b"\r\n") if _is_dos(wheel.read(model)) else text
+
+
+def _is_dos(text: bytes) -> bool:
+    return 0 < text.count(b"\n") == text.count(b"\r\n")
+
+
+def _whole(folder: Path) -> dict[str, str] | None:
+    """The wheels of a kept result with their digests, if all have the bytes that they had."""
     try:
-        sums = json.loads((folder / _SUMS).read_text("utf-8"))
-        return list(sums) if all(sha256_of(folder / n) == sha for n, sha in sums.items()) else None
-    except (OSError, ValueError, AttributeError):
+        sums = mapping_of(json.loads((folder / _SUMS).read_text("utf-8")), str, _SUMS)
+        return sums if all(sha256_of(folder / n) == sha for n, sha in sums.items()) else None
+    except (OSError, ValueError):
         return None
 
 
-def _deliver(path: Path, out: Path) -> Path:
+def _deliver(path: Path, sha: str, out: Path) -> Path:
     """Put a wheel into ``out``; one that is there already, byte for byte, is left alone."""
     target = out / path.name
     with writing(out):
-        if not (target.is_file() and sha256_of(target) == sha256_of(path)):
+        if not (target.is_file() and sha256_of(target) == sha):
             with replacing(target) as draft:
                 shutil.copyfile(path, draft)
     return target

@@ -7,13 +7,19 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from .errors import CommandFailed
+
+_children: set[subprocess.Popen[bytes]] = set()
+_starting = threading.Lock()
+_ending = threading.Event()
 
 verbose = os.environ.get("LIVEKIT_DISPATCHED_VERBOSE") == "1"
 
@@ -40,27 +46,15 @@ def run(
     if verbose:
         print(f"+ {line}", file=sys.stderr, flush=True)
     try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=_environment(env),
-            timeout=timeout,
-            check=False,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError as error:
-        raise CommandFailed(
-            f"{words[0]} is not installed", next_step=f"install {words[0]} and run again"
-        ) from error
+        with _started(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
+            printed = child.communicate(None, timeout)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
             f"`{line}` did not end within {timeout:g} s",
             next_step="run that command by hand to see where it hangs",
         ) from error
+    out, err = (said.decode("utf-8", "replace") for said in printed)
+    done = subprocess.CompletedProcess(words, child.returncode, out, err)
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise CommandFailed(
@@ -101,20 +95,8 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
             if verbose:
                 print(f"+ {shlex.join(words)}", file=sys.stderr, flush=True)
             said = stack.enter_context(tempfile.TemporaryFile())
-            try:
-                child = subprocess.Popen(
-                    words,
-                    cwd=job.cwd,
-                    env=_environment(job.env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=subprocess.STDOUT,
-                )
-            except FileNotFoundError as error:
-                raise CommandFailed(
-                    f"{words[0]} is not installed", next_step=f"install {words[0]} and run again"
-                ) from error
-            stack.callback(_end, child)
+            started = _started(words, job.cwd, job.env, said, subprocess.STDOUT)
+            child = stack.enter_context(started)
             children.append((child, said))
         deadline = time.monotonic() + timeout
         ended = []
@@ -123,16 +105,70 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
                 exit_code: int | None = child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 exit_code = None
-            _end(child)
+                child.kill()
+                child.wait()
             said.seek(0)
             ended.append(Ended(exit_code, said.read().decode("utf-8", "replace")))
         return tuple(ended)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.kill()
-        child.wait()
+def end_children() -> None:
+    """End every child that runs, and let none start until :func:`allow_children`.
+
+    For Ctrl-C while threads run programs: a thread that starts one meets KeyboardInterrupt.
+    """
+    with _starting:
+        _ending.set()
+        for child in _children:
+            child.kill()
+
+
+def allow_children() -> None:
+    """Let children start again after :func:`end_children`."""
+    _ending.clear()
+
+
+def interrupted() -> bool:
+    """Whether work in threads should end, as :func:`end_children` was called."""
+    return _ending.is_set()
+
+
+@contextmanager
+def _started(
+    words: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str | None] | None,
+    stdout: int | IO[bytes],
+    stderr: int,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that does not outlive the block."""
+    with _starting:
+        if _ending.is_set():
+            raise KeyboardInterrupt
+        try:
+            child = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=_environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        except FileNotFoundError as error:
+            raise CommandFailed(
+                f"{words[0]} is not installed", next_step=f"install {words[0]} and run again"
+            ) from error
+        _children.add(child)
+    try:
+        with child:
+            try:
+                yield child
+            finally:
+                if child.poll() is None:
+                    child.kill()
+    finally:
+        with _starting:
+            _children.discard(child)
 
 
 def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:

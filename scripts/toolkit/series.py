@@ -115,11 +115,15 @@ class Series:
         patch has no variant that old, InvalidSeries with everything wrong in the files.
         """
         problems: list[str] = []
-        variants = [self._parse(*choice, problems) for choice in self._chosen(version)]
+        variants = [self._parse(*choice, problems) for choice in self.chosen(version)]
         _raise(problems)
         return tuple(variant for variant in variants if variant is not None)
 
-    def _chosen(self, version: Version) -> list[tuple[Patch, Version]]:
+    def chosen(self, version: Version) -> list[tuple[Patch, Version]]:
+        """The ideas that are for a release, each with the first release of its variant.
+
+        Raises PatchConflict if one has no variant that old.
+        """
         chosen = []
         for patch in self.patches:
             if not patch.releases.contains(version, prereleases=True):
@@ -171,14 +175,21 @@ class Series:
             [[d.name, d.tree, d.version_file] for d in self.distributions],
             [
                 [patch.name, hashlib.sha256(patch.variants[since].read_bytes()).hexdigest()]
-                for patch, since in self._chosen(version)
+                for patch, since in self.chosen(version)
             ],
         ]
         return hashlib.sha256(json.dumps(stands).encode()).hexdigest()
 
-    def local_version(self, version: Version, revision: int) -> Version:
-        """Upstream's version with the series' label: ``1.8.9+dispatched.1`` for 1.8.9 and 1."""
-        return Version(f"{version.public}+{self.name}.{revision}")
+    def local_version(
+        self, version: Version, revision: int, release: Version | None = None
+    ) -> Version:
+        """Upstream's version with the series' label: ``1.8.9+dispatched.1`` for 1.8.9 and 1.
+
+        A partner that a ``release`` of another version borrows pins that release, so it needs a
+        name of its own: ``1.2.9+dispatched.1.with.1.2.10``.
+        """
+        borrower = "" if release in (None, version) else f".with.{release}"
+        return Version(f"{version.public}+{self.name}.{revision}{borrower}")
 
 
 def _raise(problems: list[str]) -> None:

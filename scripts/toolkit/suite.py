@@ -109,20 +109,27 @@ def run_suite(
                     [
                         *(environment.python, "-m", "pytest", suite.resolve()),
                         *("-c", suite.resolve() / "pytest.ini", "-p", "no:cacheprovider"),
+                        # the report has the messages; tracebacks can break pytest on 3.11
+                        "--tb=no",
                         f"--race-report={reports[number]}",
                     ],
                     cwd=folder,
-                    env=isolated(
-                        PYTHONHASHSEED="0",
-                        PYTHONPYCACHEPREFIX=str(environment.path / "pycache"),
-                        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
-                    ),
+                    env=surroundings(environment),
                 )
             )
         return tuple(
             _run(report, ended.exit_code, ended.output, timeout)
             for report, ended in zip(reports, run_together(jobs, timeout=timeout), strict=True)
         )
+
+
+def surroundings(environment: Environment) -> Mapping[str, str | None]:
+    """The changes to this process's variables under which the suite runs in ``environment``."""
+    return isolated(
+        PYTHONHASHSEED="0",
+        PYTHONPYCACHEPREFIX=str(environment.path / "pycache"),
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+    )
 
 
 def _run(path: Path, exit_code: int | None, output: str, timeout: float) -> Run:

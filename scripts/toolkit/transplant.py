@@ -8,12 +8,12 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from .errors import InvalidWheel
 from .files import writing
@@ -86,8 +86,8 @@ def repack(
         else:
             members.append(Member(_named(member.info, target), member.extra, member.stored))
     target_path = out_dir / wheel_name(official, version)
-    with writing(out_dir), replacing(target_path) as draft:
-        draft.write_bytes(_archive(members))
+    with writing(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
+        file.writelines(_archive(members))
     return target_path
 
 
@@ -114,9 +114,18 @@ def _impossible(official: OfficialWheel, why: str) -> InvalidWheel:
 def _edit_version_file(official: OfficialWheel, text: bytes, version: Version) -> bytes:
     line = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
     found = line.findall(text)
-    if len(found) != 1 or found[0][2].decode("utf-8", "replace") != str(official.version):
+    # compared as versions: a release candidate may spell itself 1.4.0.rc1
+    said = [_version(literal.decode("utf-8", "replace")) for _, _, literal in found]
+    if said != [official.version]:
         raise _impossible(official, f"it has no single line __version__ = '{official.version}'")
     return line.sub(lambda match: match[1] + match[2] + str(version).encode() + match[2], text)
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
 
 
 def _edit_metadata(
@@ -180,9 +189,10 @@ def _replaced(model: Member, name: str, content: bytes) -> Member:
     return Member(info, model.extra, content)
 
 
-def _archive(members: Sequence[Member]) -> bytes:
-    """The zip file. zipfile cannot write a member that is compressed already, so this does."""
-    body, directory = io.BytesIO(), io.BytesIO()
+def _archive(members: Sequence[Member]) -> Iterator[bytes]:
+    """The zip file, piece by piece. zipfile cannot write a member that is compressed already."""
+    directory: list[bytes] = []
+    at = 0
     for member in members:
         info, name = member.info, name_bytes(member.info)
         year, month, day, hour, minute, second = info.date_time
@@ -190,40 +200,36 @@ def _archive(members: Sequence[Member]) -> bytes:
         sizes = (info.CRC, info.compress_size, info.file_size)
         later = bool(info.flag_bits & DESCRIPTOR)
         fields = (info.flag_bits, info.compress_type, *when)
-        offset = body.tell()
-        body.write(
-            LOCAL_HEADER.pack(
-                b"PK\3\4",
-                info.extract_version | info.reserved << 8,
-                *fields,
-                *((0, 0, 0) if later else sizes),
-                len(name),
-                len(member.extra),
-            )
+        header = LOCAL_HEADER.pack(
+            b"PK\3\4",
+            info.extract_version | info.reserved << 8,
+            *fields,
+            *((0, 0, 0) if later else sizes),
+            len(name),
+            len(member.extra),
         )
-        body.write(name + member.extra + member.stored)
+        pieces = [header, name, member.extra, member.stored]
         if later:
-            body.write(_DESCRIPTOR.pack(b"PK\7\x08", *sizes))
-        directory.write(
-            _CENTRAL.pack(
-                b"PK\1\2",
-                info.create_version,
-                info.create_system,
-                info.extract_version,
-                info.reserved,
-                *fields,
-                *sizes,
-                len(name),
-                len(info.extra),
-                len(info.comment),
-                info.volume,
-                info.internal_attr,
-                info.external_attr,
-                offset,
-            )
+            pieces.append(_DESCRIPTOR.pack(b"PK\x07\x08", *sizes))
+        yield from pieces
+        entry = _CENTRAL.pack(
+            b"PK\1\2",
+            info.create_version,
+            info.create_system,
+            info.extract_version,
+            info.reserved,
+            *fields,
+            *sizes,
+            len(name),
+            len(info.extra),
+            len(info.comment),
+            info.volume,
+            info.internal_attr,
+            info.external_attr,
+            at,
         )
-        directory.write(name + info.extra + info.comment)
-    start, length = body.tell(), directory.tell()
-    count = len(members)
-    end = _END.pack(b"PK\5\6", 0, 0, count, count, length, start, 0)
-    return body.getvalue() + directory.getvalue() + end
+        directory += (entry, name, info.extra, info.comment)
+        at += sum(map(len, pieces))
+    yield from directory
+    count, length = len(members), sum(map(len, directory))
+    yield _END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)

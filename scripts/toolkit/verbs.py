@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from packaging.version import Version
+
+from .catalogue import Catalogue
 from .errors import SomeReleasesFailed, ToolkitError
-from .fetched import Fetched, fetch_release
-from .release import Progress
+from .fetched import Fetched, fetch_release, find_release
+from .release import Progress, Release
+from .run import interrupted
 from .workspace import Workspace
 
 Result = TypeVar("Result")
 
 
-def parser(description: str | None, *, series: bool = True) -> argparse.ArgumentParser:
-    """A parser with the options of every verb that begins with a release."""
+def parser(description: str | None, *, releases: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options of every verb that asks PyPI; ``releases``: of those it names."""
     new = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     new.add_argument("--pypi", metavar="URL", help="another simple index than PyPI's (a mirror)")
-    new.add_argument("--yanked", action="store_true", help="take a release that was yanked")
     new.add_argument(
-        "--offline", action="store_true", help="ask no index: take what it said the last time"
+        "--as-of",
+        metavar="DATE",
+        type=_moment,
+        help="later releases do not exist yet: a day (with all of it), or a time as in RFC 3339",
     )
     new.add_argument("--json", action="store_true", help="print JSON")
-    if series:
-        new.add_argument(
-            "--patches", metavar="DIR", type=Path, help="another series than the repository's own"
-        )
+    new.add_argument(
+        "--patches", metavar="DIR", type=Path, help="another series than the repository's own"
+    )
+    if releases:
+        new.add_argument("--yanked", action="store_true", help="take releases that were yanked")
+        new.add_argument("--offline", action="store_true", help="ask no index: take what is known")
     return new
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text):
+        moment += timedelta(days=1, microseconds=-1)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def workspace_of(options: argparse.Namespace) -> Workspace:
@@ -40,17 +57,41 @@ def workspace_of(options: argparse.Namespace) -> Workspace:
     return Workspace.default(getattr(options, "patches", None))
 
 
-def fetched(release: str | None, options: argparse.Namespace, workspace: Workspace) -> Fetched:
-    """Fetch one release as the command line says, with a progress bar on a terminal."""
-    with _progress(str(release or "newest release")) as progress:
+def fetched(
+    release: Version | str | Release | None,
+    options: argparse.Namespace,
+    workspace: Workspace,
+    *,
+    quiet: bool = False,
+) -> Fetched:
+    """Fetch one release as the command line says, with a progress bar on a terminal.
+
+    It is found first, unless it is one already; ``quiet`` shows nothing.
+    """
+    if not isinstance(release, Release):
+        release = found(release, options, workspace)
+    with _progress(str(release.version), quiet) as progress:
         return fetch_release(
-            release,
-            workspace,
-            endpoint=options.pypi,
-            yanked=options.yanked,
-            offline=options.offline,
-            progress=progress,
+            release, workspace, endpoint=options.pypi, offline=options.offline, progress=progress
         )
+
+
+def found(
+    release: Version | str | None,
+    options: argparse.Namespace,
+    workspace: Workspace,
+    catalogue: Catalogue | None = None,
+) -> Release:
+    """Find one release as the command line says."""
+    return find_release(
+        release,
+        workspace,
+        catalogue=catalogue,
+        endpoint=options.pypi,
+        yanked=options.yanked,
+        offline=options.offline,
+        as_of=options.as_of,
+    )
 
 
 def each(releases: Sequence[str], work: Callable[[str | None], Result]) -> list[Result]:
@@ -75,10 +116,15 @@ def each(releases: Sequence[str], work: Callable[[str | None], Result]) -> list[
     return done
 
 
+def _heed(_: int) -> None:
+    if interrupted():
+        raise KeyboardInterrupt
+
+
 @contextmanager
-def _progress(title: str) -> Iterator[Progress | None]:
-    if not sys.stderr.isatty():
-        yield None
+def _progress(title: str, quiet: bool) -> Iterator[Progress]:
+    if quiet or not sys.stderr.isatty():
+        yield _heed
         return
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn

@@ -109,13 +109,23 @@ class Workspace:
         return self.root / "verdicts"
 
     @property
+    def outcomes(self) -> Path:
+        """What became of releases, by the digest of everything that it depends on."""
+        return self.root / "outcomes"
+
+    @property
     def repacked(self) -> Path:
         """Repacked wheels, by the digest of everything they depend on."""
         return self.root / "repacked"
 
     @property
-    def ledger(self) -> Path:
-        """Revisions and hashes of what was repacked before; generated, and committed."""
+    def mutants(self) -> Path:
+        """What became of mutants, by the digest of everything it depends on."""
+        return self.root / "mutants"
+
+    @property
+    def catalogue(self) -> Path:
+        """The official wheels, and what was published of them; generated, and committed."""
         return self.patches / "releases.toml"
 
     @contextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import Index, serving
+from publishing import UPLOADED, make_pair, make_runner, make_suite
 
-from toolkit import release
+from toolkit import proving, release
+from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
 
 
@@ -31,3 +34,55 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 def ctrl_c_is_heard() -> None:
     """A shell starts background jobs with SIGINT ignored, and every child inherits that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels and environments for all tests: an environment is made once for the same wheels."""
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="session")
+def official(shop: Path) -> list[Path]:
+    return make_pair(shop / "official")
+
+
+@pytest.fixture(scope="session")
+def patched(shop: Path, official: list[Path]) -> list[Path]:
+    return [make_pair(shop / "patched", "+dispatched.3")[0], official[1]]
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def proved(
+    shop: Path,
+    tmp_path: Path,
+    official: list[Path],
+    patched: list[Path],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Verdict]:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    defaults: dict[str, Any] = {
+        "official": official,
+        "patched": patched,
+        "release": "1.8.9",
+        "uploaded": UPLOADED,
+        "environments": shop / "envs",
+        "verdicts": tmp_path / "verdicts",
+        "race_suite": tmp_path / "suite",
+        "series": "5e" * 32,
+        "extra": (make_runner(shop / "runner"),),
+        "timeout": 60.0,
+        "tell": said.append,
+    }
+    make_suite(tmp_path / "suite")
+
+    def call(**changes: Any) -> Verdict:
+        return proving.prove(**{**defaults, **changes})
+
+    return call

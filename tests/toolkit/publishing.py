@@ -6,16 +6,19 @@ import base64
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from toolkit.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.files import sha256_of
 from toolkit.suite import Outcome, Report, Run
 from toolkit.verdict import Subject, Verdict
 
 UPLOADED = datetime(2026, 10, 24, 2, 32, 37, tzinfo=UTC)
 MOMENT = datetime(2026, 11, 22, 15, 0, 0, 123456, tzinfo=UTC)
+Prove = Callable[..., Verdict]
+LOST = "deleted-in-flight"
 LOSS = "test_flight.py::test_kept[one]"
 
 RUNNER = """
@@ -43,6 +46,52 @@ Path(sys.argv[1]).write_text(json.dumps({
     "tests": {"test_flight.py::test_kept[one]": lost, "test_wire.py::test_quiet": kept},
 }))
 sys.exit(int(LOSES))
+"""
+
+# What explore.py does, in a release whose schedules are "A" and "B": official wheels lose a call.
+EXPLORER = """
+import argparse, json, platform, sys
+from importlib.metadata import version
+from pathlib import Path
+from livekit.agents import LOSES
+
+BROKEN = {"call:A": ["deleted-in-flight", "refused"], "call:B": ["refused"]} if LOSES else {
+    "call:B": ["refused"]}
+KINDS = {"deleted-in-flight": "flag", "refused": "differential"}
+parser = argparse.ArgumentParser()
+for name in ("tier", "replay", "against"):
+    parser.add_argument(f"--{name}")
+for name in ("json", "svg"):
+    parser.add_argument(f"--{name}", type=Path)
+options = parser.parse_args()
+
+def write(document):
+    options.json.write_text(json.dumps({"format": 1, **document}))
+
+if options.replay:
+    broken = BROKEN.get(options.replay, [])
+    write({"replays": {options.replay: {"violations": broken, "recorded": []}}})
+    options.svg.write_text(f"<svg>{options.replay} {version('livekit-agents')}</svg>")
+    print("the picture of", options.replay)
+elif options.against:
+    theirs = json.loads(Path(options.against).read_text())["schedules"]
+    compared = {s: set(names) & {"refused"} for s, names in theirs.items() if "refused" in names}
+    added = {s: sorted(names - set(BROKEN.get(s, []))) for s, names in compared.items()}
+    write({"compared": len(compared), "added": {s: names for s, names in added.items() if names}})
+else:
+    found = {n: [s for s in BROKEN if n in BROKEN[s]] for n in KINDS}
+    write({
+        "tier": options.tier, "seed": 0, "python": platform.python_version(),
+        "distributions": {n: version(n) for n in ("livekit-agents", "livekit-plugins-openai")},
+        "levels": {"session": {"schedules": 2, "explored": 2, "seconds": 0.5, "scenarios": 1,
+                               "exhausted": 1}},
+        "violations": {n: {"kind": KINDS[n], "count": len(s), "shortest": min(s)}
+                       for n, s in found.items() if s},
+        "recorded": {"deleted-while-running": 1}, "digest": "d1" * 32, "schedules": BROKEN,
+        **({"whole": {"schedules": 2, "seconds": 1, "unlike": []}}
+           if options.tier == "full" else {}),
+    })
+    sys.exit(int(any(KINDS[n] == "flag" for names in BROKEN.values() for n in names)))
 """
 
 
@@ -92,10 +141,11 @@ def make_runner(folder: Path) -> str:
     return f"pytest @ {runner.as_uri()}"
 
 
-def make_suite(folder: Path, script: str = SUITE) -> Path:
-    """A suite for the stand-in of pytest."""
+def make_suite(folder: Path, script: str = SUITE, explorer: str = EXPLORER) -> Path:
+    """A suite for the stand-in of pytest, and its explorer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "suite.py").write_text(script, encoding="utf-8")
+    (folder / "explore.py").write_text(explorer, encoding="utf-8")
     return folder
 
 
@@ -118,6 +168,41 @@ def run_of(tests: Mapping[str, Outcome], **changes: object) -> Run:
     return Run(Report(**{**fields, **changes}), "", "")  # type: ignore[arg-type]
 
 
+def findings(violations: Mapping[str, int], **changes: object) -> Findings:
+    """What exploring one side found: names of what is broken, and on how many schedules.
+
+    A name that begins with ``flag-`` belongs to the flag, as "deleted-in-flight" does.
+    """
+    broken = {
+        name: Violation(
+            "flag" if name.startswith(("flag-", "deleted-")) else "differential",
+            count,
+            f"call/{name}:AB",
+        )
+        for name, count in violations.items()
+    }
+    fields: dict[str, object] = {
+        "levels": {"session": Level(9, 3, 1, 1), "agent": Level(30, 4, 2, 0)},
+        "violations": broken,
+        "recorded": {"deleted-while-running": 2},
+        "digest": "d1" * 32,
+    }
+    return Findings(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def explored(**changes: object) -> Explored:
+    """An exploration in which the official wheels lose calls and the patched do nothing wrong."""
+    fields: dict[str, object] = {
+        "tier": "quick",
+        "seed": 0,
+        "official": findings({"deleted-in-flight": 4, "refused": 5}),
+        "patched": findings({"refused": 2}),
+        "compared": 2,
+        "added": {},
+    }
+    return Explored(Exploration(**{**fields, **changes}))  # type: ignore[arg-type]
+
+
 def subject_of(patched: Sequence[Path], release: str = "1.8.9") -> Subject:
     """What a verdict over ``patched`` is about."""
     wheels = {wheel.name: sha256_of(wheel) for wheel in patched}
@@ -125,12 +210,15 @@ def subject_of(patched: Sequence[Path], release: str = "1.8.9") -> Subject:
     return Subject(release, UPLOADED, official, wheels, "5e" * 32, 1, "50" * 32, "3.11.7")
 
 
-def proof_of(patched: Sequence[Path], release: str = "1.8.9") -> Verdict:
+def proof_of(
+    patched: Sequence[Path], release: str = "1.8.9", found: Explored | None = None
+) -> Verdict:
     """The verdict ``publish`` over ``patched``."""
     verdict = Verdict.of(
         subject_of(patched, release),
         run_of({LOSS: outcome("failed", documented=True), "test_b": outcome(check="wire")}),
         run_of({LOSS: outcome("passed", documented=True), "test_b": outcome(check="wire")}),
+        found or explored(),
     )
     assert verdict.verdict == "publish"
     return verdict
@@ -140,6 +228,11 @@ def write_proof(path: Path, patched: Sequence[Path], release: str = "1.8.9") -> 
     """The file of the verdict ``publish`` over ``patched``."""
     path.write_text(proof_of(patched, release).to_json(), encoding="utf-8")
     return path
+
+
+def kept_in(folder: Path) -> list[str]:
+    """The verdicts that were kept below ``folder``, as JSON."""
+    return [path.read_text() for path in (folder / "verdicts").glob("*.json")]
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:

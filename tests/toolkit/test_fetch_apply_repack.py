@@ -38,10 +38,10 @@ import fetch as fetch_verb
 import repack as repack_verb
 from toolkit import repacking
 from toolkit import workspace as workspace_module
+from toolkit.catalogue import Row, record
 from toolkit.errors import InvalidSeries, InvalidWheel
 from toolkit.fetched import fetch_release
 from toolkit.files import sha256_of
-from toolkit.ledger import Row, record
 from toolkit.repacking import RepackedRelease, repack_release
 from toolkit.series import Series
 from toolkit.wheelfile import OfficialWheel
@@ -73,8 +73,7 @@ def here(
 @pytest.fixture
 def run(here: Workspace, capsys: pytest.CaptureFixture[str]) -> Run:
     def call(verb: Callable[[list[str]], int], *words: object) -> tuple[int, str, str]:
-        series = [] if verb is fetch_verb.main else ["--patches", str(here.patches)]
-        code = verb([*(str(word) for word in words), *series])
+        code = verb([*(str(word) for word in words), "--patches", str(here.patches)])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -87,9 +86,11 @@ def leftovers(workspace: Workspace) -> list[Path]:
     return [*below.rglob(".*.tmp"), *below.rglob("livekit-dispatched-*")]
 
 
-def made(workspace: Workspace, out: Path, version: str = "1.8.9", **how: bool) -> RepackedRelease:
+def made(
+    workspace: Workspace, out: Path, version: str = "1.8.9", *, cached: bool = True
+) -> RepackedRelease:
     found = fetch_release(version, workspace)
-    return repack_release(found, Series.load(workspace.patches), workspace, out, **how)
+    return repack_release(found, Series.load(workspace.patches), workspace, out, cached=cached)
 
 
 def test_fetch_prints_paths(run: Run, index: Index) -> None:
@@ -205,7 +206,7 @@ def test_revision_grows_only_with_the_bytes(
     first = made(here, tmp_path / "a")
     sums = {path.name: sha256_of(path) for path in first.wheels}
     version = Version("1.8.9")
-    record(here.ledger, version, Row(first.revision, first.series_digest, sums))
+    record(here.catalogue, {version: Row(first.revision, first.series_digest, sums)}, {})
     assert made(here, tmp_path / "a").revision == 1
     # Another subject is another digest, and the same bytes.
     patch = ONE.replace("Guard the calls", "Guard every call")

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, write_series
-from publishing import snapshot
+from making import (
+    AGENTS,
+    ENGINE,
+    ENGINE_PATH,
+    PLUGIN,
+    REALTIME_PATH,
+    Index,
+    contents_of,
+    diff,
+    engine_patch,
+    mail,
+    make_wheel,
+    members_of,
+    source,
+    write_series,
+)
+from packaging.tags import sys_tags
+from publishing import proof_of, snapshot
 
 import release as verb
+import update
+from toolkit.catalogue import Catalogue
 from toolkit.errors import EnvironmentUnresolvable
-from toolkit.ledger import read_ledger
+from toolkit.files import sha256_of
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
 
@@ -43,8 +64,6 @@ def judged(word: str) -> Any:
     """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
 
     def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        from publishing import proof_of
-
         proof = proof_of(list(patched), inputs["release"])
         return proof if word == "publish" else Verdict(**{**vars(proof), "verdict": word})
 
@@ -62,11 +81,11 @@ def test_publishes_and_records(
     assert run(here, out, *RELEASES) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in rows] == ["publish", "publish"]
-    assert set(map(str, read_ledger(here.ledger))) == set(RELEASES)
-    before = snapshot(out), here.ledger.read_bytes()
+    assert set(map(str, Catalogue.read(here.catalogue).rows())) == set(RELEASES)
+    before = snapshot(out), here.catalogue.read_bytes()
     assert run(here, out, *RELEASES) == 0
     assert [row["new"] for row in json.loads(capsys.readouterr().out)] == [[], []]
-    assert (snapshot(out), here.ledger.read_bytes()) == before
+    assert (snapshot(out), here.catalogue.read_bytes()) == before
 
 
 def test_the_newest_by_default(
@@ -102,7 +121,7 @@ def test_no_other_verdict_is_published(
     assert json.loads(said.out)[0]["verdict"] == word
     assert word in said.err
     assert not (tmp_path / "index").exists()
-    assert not here.ledger.exists()
+    assert not here.catalogue.exists()
 
 
 def test_a_release_that_fails_does_not_stop_the_others(
@@ -123,6 +142,155 @@ def test_a_release_that_fails_does_not_stop_the_others(
     assert (rows["1.8.9"]["exit_code"], rows["7.7.7"]["exit_code"]) == (16, 10)
     assert "1.8.9: PatchConflict" in said.err
     assert not list((tmp_path / "index" / "files").glob("*1.8.9*"))
+
+
+def test_all_ranges_and_what_is_left_out(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "index"
+    index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
+    assert run(here, out, "all") == 10
+    assert "no release in patches/releases.toml is in all" in capsys.readouterr().err
+    assert update.main(["--patches", str(here.patches)]) == 0
+    capsys.readouterr()
+    assert run(here, out, "all") == 0
+    rows = {row["release"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "1.8.8": "left out",
+        "1.8.9": "publish",
+    }
+    assert rows["1.8.8"]["reason"] == "yanked: broken (--yanked takes it)"
+    assert run(here, out, ">=1.8.8,<1.8.9", "--yanked") == 0
+    assert run(here, out, "1.8.8") == 11
+    assert run(here, out, "all", "--as-of", "2025-12-31") == 10
+
+
+def test_a_table_with_reasons(
+    here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert update.main(["--patches", str(here.patches)]) == 0
+    words = ("all", "7.7.7", "--index", str(tmp_path / "index"), "--patches", str(here.patches))
+    assert verb.main(words) == 22
+    said = capsys.readouterr()
+    (line,) = (line for line in said.out.splitlines() if "7.7.7" in line)
+    assert "error" in line
+    assert "there is no livekit-agents 7.7.7 with wheels" in line
+    assert "1 of 3 releases failed" in said.err
+
+
+def test_what_was_done_is_not_done_again(
+    here: Workspace,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "index"
+    assert run(here, out, *RELEASES) == 0
+    first = snapshot(out)
+    with monkeypatch.context() as patch:
+        for name in ("fetched", "repack_release", "prove"):
+            patch.setattr(verb, name, lambda *_, **__: pytest.fail("done again"))
+        index.asked.clear()
+        assert run(here, out, *RELEASES) == 0
+        assert index.asked == []
+    # each of these is made again, and nothing is proved again
+    monkeypatch.setattr(verb, "prove", lambda *_, **__: pytest.fail("proved again"))
+    wheel = out / "files" / "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"
+    wheel.unlink()
+    assert run(here, out, *RELEASES) == 22
+    page = out / "simple" / "index.html"
+    page.write_text("damaged")
+    shutil.rmtree(here.repacked)
+    wheel.write_bytes(bytes.fromhex(first[f"files/{wheel.name}"][1]))
+    assert run(here, out, *RELEASES) == 0
+    capsys.readouterr()
+    assert {p: text for p, (_, text) in snapshot(out).items()} == {
+        p: text for p, (_, text) in first.items()
+    }
+    # another series is
+    write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
+    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    assert run(here, out, "1.8.9") == 18
+
+
+def test_a_verdict_against_it_is_remembered(
+    here: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    assert run(here, tmp_path / "index", "1.8.9") == 18
+    monkeypatch.setattr(verb, "prove", lambda *_, **__: pytest.fail("proved again"))
+    assert run(here, tmp_path / "index", "1.8.9") == 18
+    monkeypatch.setattr(verb, "prove", judged("inconclusive"))
+    assert run(here, tmp_path / "index", "1.8.8") == 18
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    assert run(here, tmp_path / "index", "1.8.8") == 0
+
+
+def test_a_platform_set_is_published_whole_or_not_at_all(
+    here: Workspace,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here_tag = next(tag for tag in sys_tags() if tag.abi == "abi3")
+    tags = [str(here_tag), "cp310-abi3-win_amd64", "cp310-abi3-plan9_mips"]
+    dos = {n: text.replace(b"\n", b"\r\n") for n, text in members_of(AGENTS, "2.0.0b1").items()}
+    for tag in tags:
+        members = dos if "win" in tag else None
+        index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0b1", tag=tag, members=members))
+    index.add(make_wheel(tmp_path / "w", PLUGIN, "2.0.0b1"))
+    seen: list[list[str]] = []
+
+    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
+        seen.append([path.name for path in (*official, *patched)])
+        proof = proof_of(list(patched), inputs["release"])
+        others = {path.name: sha256_of(path) for path in inputs["others"]}
+        return replace(proof, wheels={**proof.wheels, **others})
+
+    monkeypatch.setattr(verb, "prove", prove)
+    out = tmp_path / "index"
+    assert run(here, out, "2.0.0b1") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    ours = {f"livekit_agents-2.0.0b1+dispatched.1-{tag}.whl" for tag in tags}
+    assert ours < set(row["wheels"])
+    assert ours <= {path.name for path in (out / "files").iterdir()}
+    (tested,) = seen
+    assert [name for name in tested if "plan9" in name or "win" in name] == []
+    assert f"livekit_agents-2.0.0b1+dispatched.1-{here_tag}.whl" in tested
+    win = next(path for path in (out / "files").glob("*win_amd64.whl"))
+    assert contents_of(win)[ENGINE] == source(line9="first = 1").replace("\n", "\r\n").encode()
+
+    # one of the set is missing from the verdict: none is published
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
+    assert run(here, tmp_path / "other", "2.0.0b1") == 18
+    assert not list((tmp_path / "other").glob("files/*"))
+
+
+def test_a_plugin_that_two_releases_share(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.add(make_wheel(tmp_path / "w", AGENTS, "1.8.10"), datetime(2026, 2, 2, tzinfo=UTC))
+    both = mail(
+        diff(ENGINE_PATH, source(), source(line9="first = 1")),
+        diff(REALTIME_PATH, source(), source(line9="first = 1")),
+    )
+    write_series(here.patches, {"guard": {"1.0": both}})
+    assert run(here, tmp_path / "index", "1.8.9", "1.8.10") == 0
+    rows = {row["release"]: row for row in json.loads(capsys.readouterr().out)}
+    plugins = {
+        release: next(name for name in row["wheels"] if "plugins" in name)
+        for release, row in rows.items()
+    }
+    assert plugins == {
+        "1.8.9": "livekit_plugins_openai-1.8.9+dispatched.1-py3-none-any.whl",
+        "1.8.10": "livekit_plugins_openai-1.8.9+dispatched.1.with.1.8.10-py3-none-any.whl",
+    }
+    assert "==1.8.9+dispatched.1.with.1.8.10" in rows["1.8.10"]["uv"]
+    verdicts = {path.name for path in (tmp_path / "index" / "verdicts").glob("*.json")}
+    assert verdicts == {f"{release}+dispatched.1.json" for release in rows}
 
 
 def test_an_environment_that_cannot_be_resolved(

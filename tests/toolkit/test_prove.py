@@ -1,276 +1,33 @@
-"""prove: two real environments, a suite in each, a verdict, and what stops one."""
+"""prove.py: releases and wheels named by hand, tiers, replays, and what it prints."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import making
 import pytest
-from publishing import LOSS, SUITE, UPLOADED, make_pair, make_runner, make_suite, make_wheel
+from making import AGENTS, PLUGIN, Index, engine_patch, write_series
+from publishing import (
+    EXPLORER,
+    LOST,
+    UPLOADED,
+    Prove,
+    explored,
+    findings,
+    make_runner,
+    make_suite,
+    proof_of,
+)
 
 import prove
-from toolkit import suite as suite_module
-from toolkit.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
-from toolkit.files import sha256_of
+from toolkit import proving
 from toolkit.verdict import Verdict
-
-Prove = Callable[..., Verdict]
-
-
-@pytest.fixture
-def official(tmp_path: Path) -> list[Path]:
-    return make_pair(tmp_path / "official")
-
-
-@pytest.fixture
-def patched(tmp_path: Path, official: list[Path]) -> list[Path]:
-    return [make_pair(tmp_path / "patched", "+dispatched.3")[0], official[1]]
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def proved(
-    tmp_path: Path,
-    official: list[Path],
-    patched: list[Path],
-    said: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Prove:
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    defaults: dict[str, Any] = {
-        "official": official,
-        "patched": patched,
-        "release": "1.8.9",
-        "uploaded": UPLOADED,
-        "environments": tmp_path / "envs",
-        "verdicts": tmp_path / "verdicts",
-        "race_suite": tmp_path / "suite",
-        "series": "5e" * 32,
-        "extra": (make_runner(tmp_path / "runner"),),
-        "timeout": 60.0,
-        "tell": said.append,
-    }
-    make_suite(tmp_path / "suite")
-
-    def call(**changes: Any) -> Verdict:
-        return prove.prove(**{**defaults, **changes})
-
-    return call
-
-
-def test_publish(proved: Prove, official: list[Path], patched: list[Path], said: list[str]) -> None:
-    verdict = proved()
-    assert verdict.verdict == "publish", said
-    assert verdict.official.lost == (LOSS,)
-    assert verdict.patched.lost == ()
-    assert verdict.wheels == {wheel.name: sha256_of(wheel) for wheel in patched}
-    assert verdict.official.wheels == {wheel.name: sha256_of(wheel) for wheel in official}
-    assert (verdict.revision, verdict.series) == (3, "5e" * 32)
-    assert said == []
-
-
-def test_a_known_verdict_runs_nothing_and_is_the_same(
-    proved: Prove, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = proved()
-    kept = list((tmp_path / "verdicts").iterdir())
-    assert [path.read_text() for path in kept] == [first.to_json()]
-    monkeypatch.setattr(prove, "Environments", None)
-    monkeypatch.setattr(suite_module, "run_suite", None)
-    assert proved() == first
-    for change in (
-        {"series": "5f" * 32},
-        {"race_suite": make_suite(tmp_path / "other", SUITE + "#")},
-        {"uploaded": UPLOADED.replace(year=2025)},
-        {"extra": ()},
-    ):
-        with pytest.raises(TypeError, match="not callable"):
-            proved(**change)
-
-
-def test_the_same_inputs_elsewhere_give_the_same_bytes(proved: Prove, tmp_path: Path) -> None:
-    texts = {
-        proved(environments=tmp_path / place / "e", verdicts=tmp_path / place / "v").to_json()
-        for place in ("here", "there")
-    }
-    assert len(texts) == 1
-    assert str(tmp_path) not in texts.pop()
-
-
-def test_a_damaged_record_of_a_verdict_is_made_again(proved: Prove, tmp_path: Path) -> None:
-    first = proved()
-    (kept,) = (tmp_path / "verdicts").iterdir()
-    kept.write_text(first.to_json()[:-40])
-    assert proved() == first
-    assert kept.read_text() == first.to_json()
-
-
-def test_fixed_upstream(proved: Prove, tmp_path: Path, patched: list[Path]) -> None:
-    quiet = make_wheel(
-        tmp_path / "q", "livekit-agents", "1.8.9", {"livekit/agents/__init__.py": "LOSES = False\n"}
-    )
-    verdict = proved(official=[quiet, patched[1]])
-    assert verdict.verdict == "fixed"
-
-
-def test_regressed_tells_what_fails(proved: Prove, tmp_path: Path, said: list[str]) -> None:
-    broken = SUITE.replace(
-        '"outcome": "passed", "check": "wire"',
-        '"outcome": "passed" if LOSES else "failed", "check": "wire"',
-    )
-    assert broken != SUITE
-    broken = broken.replace(
-        '"message": "", "seconds": 0.5', '"message": "it got loud", "seconds": 0.5'
-    )
-    verdict = proved(race_suite=make_suite(tmp_path / "broken", broken))
-    assert verdict.verdict == "regressed"
-    assert "test_wire.py::test_quiet" in verdict.reason
-    assert said == ["patched wheels: test_wire.py::test_quiet: it got loud"]
-    assert not (tmp_path / "verdicts").exists()
-
-
-INCONCLUSIVE = {
-    "no report": ("import sys; print('no such option'); sys.exit(4)", "exit code 4 and no report"),
-    "crash": ("import os; os.abort()", "and no report"),
-    "not JSON": (
-        "import sys; from pathlib import Path; Path(sys.argv[1]).write_text('{')",
-        "not JSON",
-    ),
-    "says another exit code": (SUITE.replace("sys.exit(int(LOSES))", "sys.exit(3)"), "exit code"),
-    "tested something else": (
-        SUITE.replace("version(name) for", "'0.1' for"),
-        "livekit-agents 0.1 was tested",
-    ),
-    "left some out": (SUITE.replace('"collected": 2', '"collected": 3'), "3 tests were collected"),
-}
-
-
-@pytest.mark.parametrize("case", INCONCLUSIVE)
-def test_inconclusive(case: str, proved: Prove, tmp_path: Path, said: list[str]) -> None:
-    script, reason = INCONCLUSIVE[case]
-    verdict = proved(race_suite=make_suite(tmp_path / "odd", script))
-    assert verdict.verdict == "inconclusive"
-    assert reason in verdict.reason
-    assert not (tmp_path / "verdicts").exists()
-
-
-@pytest.fixture
-def hanging(tmp_path: Path) -> Path:
-    """A suite that says its process id by a file in ``tmp_path/pids`` and never ends."""
-    (tmp_path / "pids").mkdir()
-    say = f"open(f'{tmp_path}/pids/{{os.getpid()}}', 'x')"
-    return make_suite(tmp_path / "hangs", f"import os, threading\n{say}\nthreading.Event().wait()")
-
-
-def once_both_run(pids: Path, then: Callable[[], object]) -> SimpleNamespace:
-    """A clock for toolkit.run, which asks for the time as soon as both suites were started."""
-
-    def monotonic() -> float:
-        while len(list(pids.iterdir())) < 2:
-            os.sched_yield()
-        then()
-        return time.monotonic()
-
-    return SimpleNamespace(monotonic=monotonic)
-
-
-def require_ended(pids: Path) -> None:
-    for path in pids.iterdir():
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(path.name), 0)
-
-
-def test_a_suite_that_hangs_is_ended_and_proves_nothing(
-    proved: Prove, tmp_path: Path, hanging: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = once_both_run(tmp_path / "pids", lambda: None)
-    monkeypatch.setattr("toolkit.run.time", clock)
-    verdict = proved(race_suite=hanging, timeout=0.05)
-    assert verdict.verdict == "inconclusive"
-    assert verdict.reason == "on the official wheels the suite did not end within 0.05 s"
-    require_ended(tmp_path / "pids")
-
-
-def test_ctrl_c_ends_the_suites_and_keeps_nothing(
-    proved: Prove, tmp_path: Path, hanging: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = once_both_run(tmp_path / "pids", lambda: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr("toolkit.run.time", clock)
-    with pytest.raises(KeyboardInterrupt):
-        proved(race_suite=hanging)
-    require_ended(tmp_path / "pids")
-    assert not (tmp_path / "verdicts").exists()
-
-
-def test_different_dependencies_prove_nothing(
-    proved: Prove, tmp_path: Path, patched: list[Path]
-) -> None:
-    other = make_wheel(tmp_path / "other", "something", "2.0")
-    needy = make_wheel(
-        tmp_path / "needy",
-        "livekit-agents",
-        "1.8.9+dispatched.3",
-        {"livekit/agents/__init__.py": "LOSES = False\n"},
-        requires=[f"something @ {other.as_uri()}"],
-    )
-    verdict = proved(patched=[needy, patched[1]])
-    assert (verdict.verdict, verdict.reason) == (
-        "inconclusive",
-        "other dependencies differ: something",
-    )
-
-
-def test_a_tampered_wheel_is_found_before_anything_runs(
-    proved: Prove, tmp_path: Path, patched: list[Path]
-) -> None:
-    members = zipfile.ZipFile(patched[0])
-    with members, zipfile.ZipFile(tmp_path / patched[0].name, "w") as archive:
-        for info in members.infolist():
-            data = members.read(info)
-            archive.writestr(info, data.replace(b"LOSES = False", b"LOSES = 0"))
-    with pytest.raises(HashMismatch, match=r"agents/__init__\.py was altered"):
-        proved(patched=[tmp_path / patched[0].name, patched[1]])
-
-
-def test_lists_that_do_not_match(proved: Prove, official: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InvalidWheel, match="both distributions"):
-        proved(patched=official[:1])
-    with pytest.raises(InvalidWheel, match="two wheels of livekit-agents"):
-        proved(official=[*official, official[0]])
-    with pytest.raises(InvalidWheel, match="is no file"):
-        proved(official=[tmp_path / official[0].name, official[1]])
-    with pytest.raises(InvalidWheel):
-        proved(official=[tmp_path / "x.zip", official[1]])
-
-
-def test_an_environment_that_cannot_be_had(
-    proved: Prove, tmp_path: Path, official: list[Path]
-) -> None:
-    needy = make_wheel(tmp_path / "n", "livekit-agents", "1.8.9", requires=["no-such-thing"])
-    with pytest.raises(EnvironmentUnresolvable, match="no-such-thing"):
-        proved(official=[needy, official[1]])
-
-
-def test_a_subclass_is_there_if_the_release_has_one(proved: Prove, tmp_path: Path) -> None:
-    plugin = make_wheel(tmp_path / "p", "livekit-plugins-xai", "1.8.9")
-    verdict = proved(optional=[f"livekit-plugins-xai @ {plugin.as_uri()}"])
-    assert verdict.dependencies["livekit-plugins-xai"] == "1.8.9"
-    without = proved(optional=["no-such-plugin"])
-    assert without.verdict == "publish"
-    assert "livekit-plugins-xai" not in without.dependencies
+from toolkit.workspace import CACHE_VARIABLE, Workspace
 
 
 def test_the_command_line_says_why_it_stops(
@@ -295,6 +52,116 @@ def test_the_command_line_says_why_it_stops(
     assert offline.returncode == 17, offline.stderr
     assert "pytest" in offline.stderr
     assert not out.exists()
+
+
+@pytest.fixture
+def released(
+    index: Index, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """A release on an index on loopback, with a series that fits, and what reaches the proof."""
+    for name in (AGENTS, PLUGIN):
+        index.add(making.make_wheel(tmp_path / "w", name, "1.8.9"))
+    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
+    monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    asked: dict[str, Any] = {"words": ["1.8.9", "--patches", str(workspace.patches)]}
+
+    def stand_in(official: list[Path], patched: list[Path], **inputs: Any) -> Verdict:
+        asked.update(inputs, names=[wheel.name for wheel in patched])
+        sides = [findings(v, whole=7) for v in ({LOST: 4, "refused": 5}, {"refused": 2})]
+        found = explored(tier=inputs["tier"], official=sides[0], patched=sides[1])
+        return proof_of(patched, "1.8.9", found)
+
+    monkeypatch.setattr(prove, "prove", stand_in)
+    return asked
+
+
+def test_a_release_is_fetched_and_patched_first(
+    released: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out" / "verdict.json"
+    assert prove.main([*released["words"], "--tier", "full", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith("1.8.9: publish: the official wheels lose calls")
+    assert json.loads(out.read_text())["exploration"]["tier"] == "full"
+    assert (released["release"], released["tier"]) == ("1.8.9", "full")
+    assert released["picture"] == out.with_suffix(".svg")
+    assert "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl" in released["names"]
+
+
+def test_a_quick_verdict_does_not_take_the_place_of_a_full_one(
+    released: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "verdict.json"
+    words = [*released["words"], "--out", str(out)]
+    assert prove.main(words) == 0
+    quick = out.read_text()
+    assert prove.main([*words, "--tier", "full"]) == 0
+    full = out.read_text()
+    assert full != quick
+    assert prove.main(words) == 0
+    assert out.read_text() == full
+    assert released["picture"] is None
+    document = json.loads(full)
+    other = dict.fromkeys(document["wheels"], "0" * 64)
+    document["patched"]["wheels"] = document["wheels"] = other
+    out.write_text(json.dumps(document))
+    assert prove.main(words) == 0
+    assert out.read_text() == quick
+
+
+def test_a_replay_shows_both_sides(
+    released: dict[str, Any],
+    proved: Prove,
+    tmp_path: Path,
+    official: list[Path],
+    patched: list[Path],
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pair = proving.prepare(
+        official,
+        patched,
+        uploaded=UPLOADED,
+        environments=shop / "envs",
+        extra=(make_runner(shop / "runner"),),
+    )
+    monkeypatch.setattr(proving, "prepare", lambda *_, **__: pair)
+    words = [*released["words"], "--suite", str(tmp_path / "suite"), "--replay"]
+    assert prove.main([*words, "call:A"]) == 0
+    said = capsys.readouterr().out
+    assert said.split("\n\n")[:2] == ["official wheels of 1.8.9", "the picture of call:A"]
+    assert "patched wheels of 1.8.9\n\nthe picture of call:A" in said
+    out = tmp_path / "replay.json"
+    assert prove.main([*words, "call:A", "--json", "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "schedule": "call:A",
+        "official": {"violations": [LOST, "refused"], "recorded": []},
+        "patched": {"violations": [], "recorded": []},
+    }
+    drawn = {path.name: path.read_text() for path in tmp_path.glob("replay.*.svg")}
+    assert drawn == {
+        "replay.official.svg": "<svg>call:A 1.8.9</svg>",
+        "replay.patched.svg": "<svg>call:A 1.8.9+dispatched.3</svg>",
+    }
+    make_suite(tmp_path / "suite", explorer="import sys; sys.exit('no scenario of that name')")
+    assert prove.main([*words, "call:?"]) == 18
+    assert "no scenario of that name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--official", "a.whl", "--patched", "b.whl"],
+        ["1.8.9", "--uploaded", "2026-10-24T02:32:37Z"],
+        ["1.8.9", "1.4.6", "--out", "verdict.json"],
+        ["1.8.9", "--tier", "slow"],
+    ],
+)
+def test_command_lines_that_mean_nothing(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        prove.main(words)
+    assert caught.value.code == 2
 
 
 CONFTEST = """
@@ -337,6 +204,7 @@ def test_the_command_line_with_the_real_pytest(
     race.mkdir()
     (race / "conftest.py").write_text(CONFTEST)
     (race / "pytest.ini").write_text("[pytest]\n")
+    (race / "explore.py").write_text(EXPLORER)
     (race / "test_a.py").write_text(
         "import os\nfrom livekit.agents import LOSES\n\n\n"
         "def test_kept():\n    assert os.environ['PYTHONHASHSEED'] == '0'\n    assert not LOSES\n"
@@ -349,8 +217,15 @@ def test_the_command_line_with_the_real_pytest(
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "verdict.json").read_text())
     assert printed["official"]["lost"] == ["test_a.py::test_kept"]
+    assert (tmp_path / "verdict.svg").read_text() == "<svg>call:A 1.8.9</svg>"
+    replay = ["--replay", "call:A", "--patched", *map(str, patched), "--json"]
+    assert prove.main([*words, *replay]) == 0
+    replayed = json.loads(capsys.readouterr().out)
+    assert replayed == json.loads((tmp_path / "verdict.json").read_text())
+    assert replayed["official"]["violations"] == [LOST, "refused"]
+    assert replayed["patched"]["violations"] == []
     assert prove.main([*words, "--patched", *map(str, official)]) == 18
     shown = capsys.readouterr()
-    assert shown.out.startswith("regressed: ")
+    assert shown.out.startswith("1.8.9: regressed: ")
     assert "test_a.py::test_kept" in shown.err
     assert [p for p in race.rglob("*") if p.name == "__pycache__"] == []

@@ -16,6 +16,7 @@ import pytest
 from publishing import (
     LOSS,
     MOMENT,
+    explored,
     make_pair,
     make_wheel,
     outcome,
@@ -88,10 +89,26 @@ def test_a_new_proof_of_published_bytes_changes_nothing(index: Path, wheels: lis
     before = snapshot(index)
     tests = {LOSS: outcome("failed"), "test_new": outcome(check="leaks")}
     saved = {**tests, LOSS: outcome()}
-    later = Verdict.of(subject_of(wheels), run_of(tests), run_of(saved))
+    later = Verdict.of(subject_of(wheels), run_of(tests), run_of(saved), explored())
     assert later.verdict == "publish"
     assert later != proof_of(wheels)
     publish(wheels, later, index)
+    assert snapshot(index) == before
+
+
+def test_the_picture_goes_beside_the_verdict(
+    tmp_path: Path, index: Path, wheels: list[Path]
+) -> None:
+    picture = tmp_path / "drawn.svg"
+    proof = proof_of(wheels)
+    publish(wheels, proof, index, picture=picture)
+    assert list((index / "verdicts").glob("*.svg")) == []
+    picture.write_text("<svg/>")
+    publish(wheels, proof, index, picture=picture)
+    (drawn,) = (index / "verdicts").glob("*.svg")
+    assert (drawn.stem, drawn.read_text()) == ("1.8.9+dispatched.1", "<svg/>")
+    before = snapshot(index)
+    publish(wheels, proof, index)
     assert snapshot(index) == before
 
 

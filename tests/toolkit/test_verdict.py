@@ -8,21 +8,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publishing import LOSS, make_pair, outcome, proof_of, run_of, subject_of
+from publishing import (
+    LOSS,
+    explored,
+    findings,
+    make_pair,
+    outcome,
+    proof_of,
+    run_of,
+    subject_of,
+)
 
+from toolkit import summary
+from toolkit.exploration import Explored, Level, Violation
+from toolkit.judging import judge
 from toolkit.strict import Malformed
 from toolkit.suite import Outcome, Report, Run, digest
-from toolkit.verdict import Verdict, judge
+from toolkit.verdict import Verdict
 
 LOST = outcome("failed", documented=True)
 SAVED = outcome("passed", documented=True)
 WIRE = outcome(check="wire")
 BROKEN = outcome("failed", check="wire")
+FLAG = {"kind": "flag", "count": 1, "shortest": "call:A"}
 SKIP = outcome("skipped", check="wire", message="this release has no beta session")
 
 
-def judged(official: dict[str, Outcome], patched: dict[str, Outcome]) -> tuple[str, str]:
-    verdict = Verdict.of(subject_of(()), run_of(official), run_of(patched))
+NOTHING = findings({})
+LOSSLESS = explored(official=findings({"refused": 5}))
+
+
+def judged(
+    official: dict[str, Outcome], patched: dict[str, Outcome], found: Explored | None = None
+) -> tuple[str, str]:
+    runs = run_of(official), run_of(patched)
+    verdict = Verdict.of(subject_of(()), *runs, found or explored())
+    assert Verdict.parse(verdict.to_json()) == verdict
     return verdict.verdict, verdict.reason
 
 
@@ -116,7 +137,7 @@ CASES: dict[str, tuple[dict[str, Outcome], dict[str, Outcome], str, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_everything_else_stops_the_release(case: str) -> None:
     official, patched, verdict, reason = CASES[case]
-    said = judged(official, patched)
+    said = judged(official, patched, LOSSLESS if verdict == "fixed" else None)
     assert said[0] == verdict
     assert reason in said[1]
 
@@ -132,22 +153,129 @@ def test_everything_else_stops_the_release(case: str) -> None:
 )
 def test_a_run_that_is_not_whole_proves_nothing(change: dict[str, Any], reason: str) -> None:
     tests = {"a": SAVED, "b": WIRE}
-    verdict = Verdict.of(subject_of(()), run_of({"a": LOST, "b": WIRE}), run_of(tests, **change))
+    verdict = Verdict.of(
+        subject_of(()), run_of({"a": LOST, "b": WIRE}), run_of(tests, **change), explored()
+    )
     assert verdict.verdict == "inconclusive"
     assert reason in verdict.reason
 
 
 def test_a_missing_report_proves_nothing() -> None:
     lost = Run(None, "the suite did not end within 600 s", "")
-    verdict = Verdict.of(subject_of(()), run_of({"a": LOST}), lost)
+    verdict = Verdict.of(subject_of(()), run_of({"a": LOST}), lost, Explored(None))
     assert (verdict.verdict, verdict.tests) == ("inconclusive", {})
     assert verdict.reason == "on the patched wheels the suite did not end within 600 s"
+
+
+EXPLORED: dict[str, tuple[Explored, str, str]] = {
+    "a flag is broken": (
+        explored(patched=findings({"flag-twice": 1, "refused": 2})),
+        "regressed",
+        "the patched wheels break flag-twice (flag-twice: call/flag-twice:AB)",
+    ),
+    "a call in flight is deleted": (
+        explored(patched=findings({"deleted-in-flight": 1})),
+        "regressed",
+        "break deleted-in-flight",
+    ),
+    "a violation is added": (
+        explored(added={"call:ABC": ("refused",), "call:AB": ("stuck", "refused")}),
+        "regressed",
+        "break refused, stuck on 2 schedules on which the official wheels do not (the first: "
+        "call:AB)",
+    ),
+    "the official wheels break a flag that the tests do not see": (
+        explored(official=findings({"deleted-in-flight": 4, "flag-twice": 1})),
+        "publish",
+        "on 4 of the schedules",
+    ),
+    "the schedules lose no call, the tests do": (
+        LOSSLESS,
+        "publish",
+        "in 1 tests and on 0 of the schedules",
+    ),
+    "other scenarios": (
+        explored(patched=findings({}, levels={"session": Level(9, 3, 2, 1)})),
+        "inconclusive",
+        "not those of the same scenarios",
+    ),
+    "other kinds": (
+        explored(patched=replace(NOTHING, violations={"refused": Violation("flag", 1, "call:A")})),
+        "inconclusive",
+        "do not agree on what belongs to the flag",
+    ),
+    "not all compared": (explored(compared=1), "inconclusive", "only 1 of 2 schedules"),
+    "nothing explored": (
+        explored(official=findings({}, levels={}), patched=findings({}, levels={})),
+        "inconclusive",
+        "no schedule was explored on the official wheels",
+    ),
+    "the reduction is wrong": (
+        explored(patched=findings({}, whole=9, unlike=("call:B", "call:A"))),
+        "inconclusive",
+        "on the patched wheels 2 schedules (the first: call:A) are unlike",
+    ),
+    "full, but nothing whole": (explored(tier="full"), "inconclusive", "no space was run whole"),
+    "no exploration": (Explored(None), "inconclusive", "no schedule was explored"),
+    "trouble": (Explored(None, "it broke"), "inconclusive", "it broke"),
+}
+
+
+@pytest.mark.parametrize("case", EXPLORED)
+def test_what_the_schedules_add(case: str) -> None:
+    found, verdict, reason = EXPLORED[case]
+    said = judged({"a": LOST, "b": WIRE}, {"a": SAVED, "b": WIRE}, found)
+    assert said[0] == verdict, said
+    assert reason in said[1]
+
+
+def test_schedules_that_lose_calls_keep_a_release_from_being_fixed() -> None:
+    tests = {"a": outcome(), "b": WIRE}
+    assert judged(tests, tests, LOSSLESS)[0] == "fixed"
+    verdict, reason = judged(tests, tests)
+    assert verdict == "publish"
+    assert "lose calls in 0 tests and on 4 of the schedules" in reason
+
+
+def test_the_verdict_says_how_many_schedules_of_which_tier() -> None:
+    whole = {"whole": 7}
+    found = explored(
+        tier="full",
+        official=findings({"deleted-in-flight": 4}, **whole),
+        patched=findings({}, **whole),
+    )
+    reason = judged({"a": LOST, "b": WIRE}, {"a": SAVED, "b": WIRE}, found)[1]
+    assert reason.endswith("tier full: 39 schedules official, 39 patched")
+    assert found.exploration is not None
+    assert found.exploration.failing == ""
+
+
+def test_the_plainest_schedule_is_the_shortest() -> None:
+    found = explored(
+        patched=findings({"flag-twice": 1}), added={"agent/x:A": ("stuck",), "call:ABCD": ("s",)}
+    ).exploration
+    assert found is not None
+    assert found.failing == "agent/x:A"
+
+
+def test_people_see_a_table_of_the_schedules() -> None:
+    verdict = Verdict.of(subject_of(()), run_of({"a": LOST}), run_of({"a": SAVED}), explored())
+    first, *table = summary.of(verdict).splitlines()
+    assert first == f"1.8.9: publish: {verdict.reason}"
+    assert [line.split() for line in table[1:]] == [
+        ["tier", "quick", "39", "schedules", "39", "schedules"],
+        ["by", "7", "runs", "by", "7", "runs"],
+        ["deleted-in-flight", "4", "call/deleted-in-flight:AB"],
+        ["refused", "5", "2", "call/refused:AB"],
+        ["(deleted-while-running)", "2", "2", "recorded,", "not", "judged"],
+    ]
+    assert summary.of(Verdict.conflict(subject_of(()), "no")) == "1.8.9: conflict: no"
 
 
 def test_the_verdict_names_what_was_lost_and_what_was_left_out() -> None:
     official = run_of({"a": LOST, "b": WIRE, "c": BROKEN, "d": SKIP})
     patched = run_of({"a": SAVED, "b": WIRE, "c": WIRE, "d": SKIP})
-    verdict = Verdict.of(subject_of(()), official, patched)
+    verdict = Verdict.of(subject_of(()), official, patched, explored())
     side = verdict.official
     assert (side.passed, side.failed, side.skipped, side.lost) == (1, 2, 1, ("a",))
     side = verdict.patched
@@ -161,7 +289,7 @@ def test_json_comes_back_equal_and_holds_no_seconds_or_messages(tmp_path: Path) 
     assert Verdict.parse(text) == verdict
     assert Verdict.parse(text).to_json() == text
     document = json.loads(text)
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["uploaded"] == "2026-10-24T02:32:37Z"
     assert document["tests"][LOSS] == {
         "official": "failed",
@@ -177,7 +305,10 @@ def test_json_does_not_depend_on_order_or_durations() -> None:
     first = {"a": LOST, "b": WIRE}
     slower = {"b": replace(WIRE, seconds=9.0), "a": replace(LOST, message="0x7f")}
     patched = run_of({"a": SAVED, "b": WIRE})
-    texts = {Verdict.of(subject_of(()), run_of(t), patched).to_json() for t in (first, slower)}
+    texts = {
+        Verdict.of(subject_of(()), run_of(t), patched, explored()).to_json()
+        for t in (first, slower)
+    }
     assert len(texts) == 1
 
 
@@ -204,19 +335,35 @@ def _set(*path: str, to: object) -> Any:
         (lambda document: document.pop("series"), "lacks series"),
         (_set("revision", to="1"), "revision is str, not int"),
         (_set("revision", to=True), "revision is bool, not int"),
-        (_set("format", to=2), "not of format 1"),
+        (_set("format", to=1), "not of format 2"),
         (_set("verdict", to="fine"), "'fine'"),
         (_set("verdict", to="fixed"), "its own tests say publish"),
         (_set("reason", to="because"), "its own tests say publish"),
         (_set("tests", LOSS, "patched", to="failed"), "its own tests say regressed"),
-        (_set("tests", LOSS, "official", to="passed"), "its own tests say fixed"),
+        (_set("tests", LOSS, "official", to="passed"), "its own tests say inconclusive"),
+        (_set("exploration", to=None), "its own tests say inconclusive"),
+        (_set("exploration", to=[]), "exploration is list, not dict"),
+        (_set("exploration", "tier", to="slow"), "'slow'"),
+        (_set("exploration", "compared", to=1), "its own tests say inconclusive"),
+        (_set("exploration", "added", to={"call:A": ["refused"]}), "its own tests say regressed"),
+        (_set("exploration", "added", to={"call:A": [1]}), "call:A is int"),
+        (_set("exploration", "patched", "violations", to={"twice": FLAG}), "say regressed"),
+        (
+            _set("exploration", "patched", "violations", to={"twice": {**FLAG, "count": 0}}),
+            "no viol",
+        ),
+        (
+            _set("exploration", "patched", "violations", to={"twice": {**FLAG, "kind": "x"}}),
+            "no viol",
+        ),
+        (_set("exploration", "official", "levels", "session", "more", to=1), "unknown keys: more"),
         (_set("tests", LOSS, "patched", to="fine"), "no outcome"),
         (_set("tests", LOSS, "extra", to=""), "unknown keys: extra"),
         (_set("tests", to={}), "its own tests say inconclusive"),
         (_set("official", "failed", to=7), "counts"),
         (_set("official", "lost", to=[]), "counts"),
         (_set("official", "lost", to=[1]), "lost is int"),
-        (_set("wheels", "other-1-py3-none-any.whl", to="0" * 64), "not those that were tested"),
+        (_set("wheels", "other-1-py3-none-any.whl", to="0" * 64), "wheels are not"),
         (_set("wheels", to={"a": 1}), "wheels.a is int"),
     ],
 )
@@ -238,7 +385,7 @@ def test_what_is_no_verdict_is_refused(text: str) -> None:
 
 def test_judging_needs_nothing_but_the_tests() -> None:
     verdict = proof_of(())
-    assert judge(verdict.tests) == (verdict.verdict, verdict.reason)
+    assert judge(verdict.tests, verdict.exploration) == (verdict.verdict, verdict.reason)
 
 
 REPORT = {

@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from toolkit.catalogue import Catalogue, Row, record, revision_for
 from toolkit.errors import InvalidSeries, NotWritable
-from toolkit.ledger import Row, read_ledger, record, revision_for
 
 NAME = "livekit_agents-1.8.9+dispatched.{}-py3-none-any.whl"
+
+
+def record_row(path: Path, version: Version, row: Row) -> None:
+    record(path, {version: row}, {})
+
+
+def rows(path: Path) -> dict[Version, Row]:
+    return Catalogue.read(path).rows()
 
 
 def row(revision: int, sha: str = "a" * 64) -> Row:
@@ -29,23 +37,23 @@ def test_revision_stays_with_the_bytes() -> None:
     assert revision_for(made, lambda _: {}) == 4
 
 
-def test_ledger_is_sorted_and_stable(tmp_path: Path) -> None:
+def test_catalogue_is_sorted_and_stable(tmp_path: Path) -> None:
     path = tmp_path / "releases.toml"
     for version in ("1.8.10", "1.8.9", "2.0.0b1", "1.4.6"):
-        record(path, Version(version), row(1))
+        record_row(path, Version(version), row(1))
     first = path.read_bytes()
-    assert [str(version) for version in read_ledger(path)] == [
+    assert [str(version) for version in rows(path)] == [
         "1.4.6",
         "1.8.9",
         "1.8.10",
         "2.0.0b1",
     ]
     before = path.stat().st_mtime_ns
-    record(path, Version("1.8.9"), row(1))
+    record_row(path, Version("1.8.9"), row(1))
     assert path.stat().st_mtime_ns == before
-    record(path, Version("1.8.9"), row(2))
-    assert read_ledger(path)[Version("1.8.9")] == row(2)
-    record(path, Version("1.8.9"), row(1))
+    record_row(path, Version("1.8.9"), row(2))
+    assert rows(path)[Version("1.8.9")] == row(2)
+    record_row(path, Version("1.8.9"), row(1))
     assert path.read_bytes() == first
     assert sorted(tmp_path.iterdir()) == [path]
 
@@ -54,8 +62,8 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "releases.toml"
     versions = [Version(f"1.0.{number}") for number in range(20)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda version: record(path, version, row(1)), versions))
-    assert list(read_ledger(path)) == versions
+        list(pool.map(lambda version: record_row(path, version, row(1)), versions))
+    assert list(rows(path)) == versions
 
 
 @pytest.mark.parametrize(
@@ -69,14 +77,14 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
         '[release."x y"]\nrevision = 1\nseries = ""\nwheels = {}\n',
     ],
 )
-def test_damaged_ledger(tmp_path: Path, text: str) -> None:
+def test_damaged_catalogue(tmp_path: Path, text: str) -> None:
     path = tmp_path / "releases.toml"
     path.write_text(text, "utf-8")
     with pytest.raises(InvalidSeries, match=r"releases\.toml"):
-        read_ledger(path)
+        rows(path)
 
 
-def test_ledger_that_cannot_be_written(tmp_path: Path) -> None:
+def test_catalogue_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises((NotWritable, InvalidSeries)):
-        record(tmp_path / "file/releases.toml", Version("1.0"), row(1))
+        record_row(tmp_path / "file/releases.toml", Version("1.0"), row(1))

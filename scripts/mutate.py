@@ -1,0 +1,160 @@
+"""Drop each hunk of the series in turn and see a race test fail: can the proof fail at all?
+
+A mutant is the patched release without one hunk; later hunks that do not fit without it go with
+it. Hunks whose absence changes no code (comments, notices, docstrings) are skipped. Each mutant
+runs under the race suite up to the first failure, in a private copy of the environment that the
+proof uses. What became of a mutant is kept, and not run again for the same inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.environment import Environment
+from toolkit.errors import MutantSurvived, run_verb
+from toolkit.fetched import Fetched
+from toolkit.mutation import Mutant, mutants_of
+from toolkit.parallel import cores, counting
+from toolkit.platforms import fitting
+from toolkit.proving import RACE_SUITE, SUBCLASSES, prepare
+from toolkit.repacking import repack_release
+from toolkit.series import Series
+from toolkit.teeth import Bite, Change, Teeth
+from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.workspace import Workspace
+
+RELEASES = ("1.4.6", "1.8.9")
+SKIPPED = Bite("skipped", message="dropping it changes no code")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One release's mutants with their outcomes, and how many tests pass without a mutant."""
+
+    release: str
+    passing: int
+    mutants: tuple[tuple[Mutant, Bite], ...]
+
+    @property
+    def survivors(self) -> list[Mutant]:
+        """The mutants that no test caught."""
+        return [mutant for mutant, bite in self.mutants if bite.outcome == "survived"]
+
+    def as_json(self) -> dict[str, object]:
+        """The release's rows of the table, for machines."""
+        rows = [
+            {
+                "patch": mutant.patch,
+                "file": mutant.path,
+                "hunk": mutant.hunk,
+                "along": mutant.along,
+                "outcome": bite.outcome,
+                "by": bite.by,
+                "message": bite.message,
+            }
+            for mutant, bite in self.mutants
+        ]
+        return {"release": self.release, "passing": self.passing, "mutants": rows}
+
+
+def mutate(name: str, options: argparse.Namespace, workspace: Workspace) -> Tested:
+    """Test every mutant of one release."""
+    series = Series.load(workspace.patches)
+    official = fetched(name, options, workspace)
+    variants = series.variants_for(official.release.version)
+    files = {}
+    for path in {change.path for variant in variants for change in variant.changes}:
+        distribution, member = series.locate(path)
+        wheel = next(official.each(distribution))
+        if member in wheel.members:
+            files[path] = wheel.read(member)
+    mutants = list(mutants_of(variants, files))
+    place = _environment(official, series, workspace, options)
+    with workspace.scratch() as folder:
+        teeth = Teeth(options.suite, place, folder, workspace.mutants)
+        changes = {m: (series.locate(m.path)[1], m.text) for m in mutants if not m.inert}
+        bites: dict[Change, Bite] = {}
+        with counting(f"{name}: mutants", len(changes)) as tell:
+            for change, bite in teeth.bite(list(changes.values()), options.jobs):
+                bites[change] = bite
+                tell(bite.by)
+    tested = tuple((m, bites[changes[m]] if m in changes else SKIPPED) for m in mutants)
+    return Tested(name, teeth.passing, tested)
+
+
+def _environment(
+    official: Fetched, series: Series, workspace: Workspace, options: argparse.Namespace
+) -> Environment:
+    """The environment in which the proof tests the patched wheels."""
+    repacked = repack_release(official, series, workspace)
+    _, patched = prepare(
+        fitting(repacked.official, options.python),
+        fitting([*repacked.wheels, *repacked.passthrough], options.python),
+        uploaded=repacked.release.uploaded,
+        environments=workspace.environments,
+        python=options.python,
+        optional=SUBCLASSES,
+    )
+    return patched
+
+
+def show(tested: Sequence[Tested]) -> None:
+    """Print a table a release."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    width = None if sys.stdout.isatty() else 140
+    console = Console(highlight=False, markup=False, width=width)
+    for release in tested:
+        table = Table(title=f"{release.release}, {release.passing} tests", box=SIMPLE_HEAD)
+        for name in ("patch", "file", "hunk"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("outcome", overflow="fold")
+        for mutant, bite in release.mutants:
+            hunk = mutant.hunk.rpartition(" @@")[0].removeprefix("@@ ")
+            hunk += f" and {len(mutant.along)} later" * bool(mutant.along)
+            said = f"{bite.outcome}: {bite.by or bite.message}".removesuffix(": ")
+            table.add_row(mutant.patch, Path(mutant.path).name, hunk, said)
+        console.print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("release", nargs="*", metavar="RELEASE", help=f"default: {' and '.join(RELEASES)}")
+    add("--python", help="the Python to run the suite on (default: the running one)")
+    add("--suite", type=Path, default=RACE_SUITE, help="the race suite (default: this project's)")
+    add("--jobs", type=int, default=cores(), help="at a time (default: %(default)s)")
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        names = dict.fromkeys(options.release or RELEASES)
+        tested = [mutate(name, options, workspace) for name in names]
+        if options.json:
+            print(json.dumps([release.as_json() for release in tested], indent=2))
+        else:
+            show(tested)
+        survived = [
+            f"{release.release}: {mutant.patch}, {mutant.path} {mutant.hunk}"
+            for release in tested
+            for mutant in release.survivors
+        ]
+        if survived:
+            raise MutantSurvived(
+                "\n".join(["no race test fails without these hunks:", *survived]),
+                next_step="add a race test for what each is there for, or drop the hunk",
+            )
+
+    return run_verb(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

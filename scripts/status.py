@@ -1,0 +1,206 @@
+"""The support matrix: which releases lose calls, what carries the series, what was published.
+
+The figures come from the verdicts that this machine knows, or else from the index; what was
+published, from patches/releases.toml. --matrix prints the releases and the Python versions that
+they support for a CI matrix (GitHub's `fromJSON`) instead.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from toolkit.catalogue import Catalogue, Entry
+from toolkit.errors import PatchConflict, UnknownRelease, run_verb
+from toolkit.exploration import TIERS
+from toolkit.outcome import Judged, Outcomes
+from toolkit.pythons import jobs, pythons_of
+from toolkit.release import MAIN
+from toolkit.selection import ALL, HELP, select
+from toolkit.series import Series
+from toolkit.verbs import parser, workspace_of
+from toolkit.verdict import Verdict
+
+# GitHub runs no more jobs for one matrix.
+MOST_JOBS = 256
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of a release. ``variants`` maps ideas to the releases that began them.
+
+    ``loses``: whether the official one loses calls (None: not known). ``verdict`` is "unknown"
+    if there is none, and ``current`` says that it rests on today's patches and tests.
+    """
+
+    release: str
+    uploaded: str
+    partner: str
+    yanked: str | None
+    gone: bool
+    pythons: tuple[str, ...]
+    variants: Mapping[str, str]
+    loses: bool | None
+    official: str
+    patched: str
+    verdict: str
+    current: bool
+    reason: str
+    revision: int | None
+    wheels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where verdicts are looked for."""
+
+    series: Series
+    outcomes: Outcomes
+    index: Path
+
+    def line(self, entry: Entry) -> Line:
+        """The matrix's line for a release of the catalogue."""
+        verdict, variants, judged, current = "unknown", {}, None, False
+        pythons: tuple[str, ...] = ()
+        try:
+            reason = ""
+            pythons = pythons_of(entry.release)
+            variants = {p.name: str(since) for p, since in self.series.chosen(entry.version)}
+            judged = self.judged(entry)
+            current = judged is not None
+        except PatchConflict as error:
+            verdict, reason, current = "conflict", error.problem, True
+        except UnknownRelease as error:
+            reason = error.problem
+        judged = judged or self.published(entry)
+        if judged and verdict == "unknown":
+            verdict, reason = judged.claim.verdict, judged.claim.reason
+        elif entry.row and verdict == "unknown":
+            # recorded after a verdict that is not at hand
+            verdict = "publish"
+        return Line(
+            release=str(entry.version),
+            uploaded=f"{max(a.upload_time for a in entry.official):%Y-%m-%d}",
+            partner=entry.partner,
+            yanked=entry.yanked,
+            gone=entry.gone,
+            pythons=pythons,
+            variants=variants,
+            loses={"publish": True, "fixed": False}.get(verdict),
+            official=str(judged.official) if judged else "",
+            patched=str(judged.patched) if judged else "",
+            verdict=verdict,
+            current=current,
+            reason=reason,
+            revision=entry.row.revision if entry.row else None,
+            wheels=dict(entry.row.wheels) if entry.row else {},
+        )
+
+    def judged(self, entry: Entry) -> Judged | None:
+        """What this machine knows of the release under today's patches and tests."""
+        series = self.series.digest(entry.version)
+        for tier in reversed(TIERS):
+            found = self.outcomes.read(self.outcomes.key(entry.release, series, tier))
+            if isinstance(found, PatchConflict):
+                raise found
+            if found and found.fits(entry.row):
+                return found
+        return None
+
+    def published(self, entry: Entry) -> Judged | None:
+        """The verdict in the index, by which the recorded wheels were published."""
+        if entry.row is None:
+            return None
+        name = f"{entry.version}+{self.series.name}.{entry.row.revision}.json"
+        try:
+            verdict = Verdict.parse((self.index / "verdicts" / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        found = Judged.of(verdict)
+        return found if found.fits(entry.row) else None
+
+
+def show(lines: Sequence[Line]) -> None:
+    """Print the table, for people; of the variants it names the newest."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("release", "official loses calls", "verdict", "rev.", box=SIMPLE_HEAD)
+    for name in ("variants of", "wheels", "remarks"):
+        table.add_column(name, overflow="fold")
+    words = {True: "yes", False: "no", None: "?"}
+    for line in lines:
+        loses = f"{words[line.loses]} ({line.official})" if line.official else words[line.loses]
+        remarks = [
+            f"yanked: {line.yanked or 'no reason given'}" if line.yanked is not None else "",
+            "gone from PyPI" if line.gone else "",
+            f"plugin {line.partner}" if line.partner not in ("", line.release) else "",
+            line.reason if line.verdict != "publish" else "",
+            "" if line.current or line.verdict == "unknown" else "proved with other code",
+        ]
+        table.add_row(
+            line.release,
+            loses,
+            line.verdict,
+            str(line.revision or ""),
+            str(max(map(Version, line.variants.values()), default="")),
+            " ".join(sorted(w.partition("-")[0].rpartition("_")[2] for w in line.wheels)),
+            "; ".join(filter(None, remarks)),
+        )
+    # a log has no width to fit into
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__, releases=False)
+    add = arguments.add_argument
+    add("release", nargs="*", metavar="RELEASE", help=f"{HELP.partition(' (default')[0]}")
+    add(
+        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
+    )
+    add("--python", help="whose verdicts (default: the running one's)")
+    add("--matrix", action="store_true", help="print a CI matrix instead")
+    add("--jobs", type=int, default=MOST_JOBS, metavar="N", help="most jobs in it (%(default)s)")
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        catalogue = Catalogue.read(workspace.catalogue)
+        words = options.release or [ALL]
+        chosen = select(words, catalogue, yanked=True, as_of=options.as_of)
+        left_out = [one.version for one in chosen.left_out]
+        entries = [_entry(catalogue, name) for name in (*chosen.names, *left_out)]
+        entries.sort(key=lambda entry: entry.version)
+        if options.matrix:
+            taken = [e for e in entries if e.partner and (options.release or e.yanked is None)]
+            supported = {str(entry.version): pythons_of(entry.release) for entry in taken}
+            print(json.dumps({"include": jobs(supported, options.jobs)}))
+            return
+        outcomes = Outcomes.open(workspace.outcomes, options.python)
+        lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
+        lines = [lookup.line(entry) for entry in entries]
+        if options.json:
+            print(json.dumps([asdict(line) for line in lines], indent=1))
+        else:
+            show(lines)
+
+    return run_verb(body)
+
+
+def _entry(catalogue: Catalogue, name: Version | str | None) -> Entry:
+    if isinstance(name, Version) and name in catalogue and catalogue[name].official:
+        return catalogue[name]
+    raise UnknownRelease(
+        f"patches/releases.toml has no {MAIN} {name}", next_step="run update, or choose another"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""What became of a release, remembered by all that it depends on, so that it is not done again."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+
+from .candidate import Claim, Proof
+from .catalogue import Row
+from .environment import find_interpreter
+from .errors import PatchConflict
+from .exploration import LOSS, Findings
+from .files import sha256, write_whole, writing
+from .proving import RACE_SUITE
+from .release import Release
+from .strict import Malformed, mapping_of, members
+from .suite import digest
+from .verdict import Side, Verdict
+
+FORMAT = 1
+# inconclusive is not among them: its cause may be gone the next time
+LASTING = ("publish", "fixed", "regressed")
+_TEXTS = ("release", "verdict", "reason", "series", "proof")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much one set of wheels loses: tests and schedules, each of how many that were run."""
+
+    tests: int
+    of_tests: int
+    schedules: int = 0
+    of_schedules: int = 0
+
+    @classmethod
+    def of(cls, side: Side, found: Findings | None) -> Loss:
+        """What the suite and the explorer counted."""
+        tests = (len(side.lost), side.passed + side.failed)
+        if found is None:
+            return cls(*tests)
+        lost = found.violations.get(LOSS)
+        ran = sum(level.explored for level in found.levels.values())
+        return cls(*tests, lost.count if lost else 0, ran)
+
+    def __str__(self) -> str:
+        text = f"{self.tests} of {self.of_tests} tests"
+        if self.of_schedules:
+            text += f", {self.schedules} of {self.of_schedules} schedules"
+        return text
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A release's verdict in short; ``proof`` is the sha256 of the whole."""
+
+    claim: Claim
+    revision: int
+    series: str
+    official: Loss
+    patched: Loss
+    proof: str
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Judged:
+        """The short form of a verdict."""
+        proof = Proof.of(verdict)
+        ran = verdict.exploration
+        return cls(
+            claim=Claim(
+                proof.release, proof.verdict, proof.reason, proof.wheels, proof.dependencies
+            ),
+            revision=verdict.revision,
+            series=verdict.series,
+            official=Loss.of(verdict.official, ran.official if ran else None),
+            patched=Loss.of(verdict.patched, ran.patched if ran else None),
+            proof=sha256(proof.data),
+        )
+
+    @property
+    def row(self) -> Row:
+        """What the catalogue says of the release once it is published."""
+        ours = {n: sha for n, sha in self.claim.wheels.items() if parse_wheel_filename(n)[1].local}
+        return Row(self.revision, self.series, ours)
+
+    def fits(self, row: Row | None) -> bool:
+        """Whether repacking would make these wheels again, as far as the revision goes."""
+        if row is None:
+            return self.revision == 1
+        return (row.revision, row.wheels) == (self.revision, self.row.wheels)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Verdicts in short, and conflicts, below ``root`` by a key of everything they rest on.
+
+    ``means`` is what that is besides the release, its patches and the tier: see :meth:`open`.
+    """
+
+    root: Path
+    means: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, root: Path, python: str | None = None) -> Outcomes:
+        """The outcomes below ``root`` on this machine, by today's scripts and race suite."""
+        code = [digest(Path(__file__).parents[1]), digest(RACE_SUITE)]
+        return cls(root, (*code, find_interpreter(python).version, sysconfig.get_platform()))
+
+    def key(self, release: Release, series: str, tier: str) -> str:
+        """The key for a release under the patches with a digest."""
+        artefacts = [artefact.sha256 for artefact in release.artefacts]
+        inputs = [*artefacts, release.uploaded.isoformat(), series, tier, *self.means]
+        return sha256(json.dumps(inputs).encode())
+
+    def read(self, key: str) -> Judged | PatchConflict | None:
+        """What is known under ``key``; None if nothing is, or it is damaged."""
+        try:
+            return _parse(json.loads((self.root / f"{key}.json").read_text("utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def proof(self, key: str, judged: Judged) -> Proof | None:
+        """The whole verdict that ``judged`` is short for."""
+        try:
+            data = self._proof(key).read_bytes()
+        except OSError:
+            return None
+        return Proof(**vars(judged.claim), data=data) if sha256(data) == judged.proof else None
+
+    def picture(self, key: str) -> Path:
+        """Where the picture of the schedule that speaks most plainly is, if one was drawn."""
+        return self.root / f"{key}.svg"
+
+    def write(self, key: str, found: Judged | PatchConflict, proof: Proof | None = None) -> None:
+        """Remember a verdict with its proof, or a conflict."""
+        if isinstance(found, Judged):
+            claim = asdict(found.claim)
+            document = {**claim, **{k: v for k, v in asdict(found).items() if k != "claim"}}
+        else:
+            document = {"conflict": found.problem, "next_step": found.next_step}
+        with writing(self.root):
+            if proof:
+                write_whole(self._proof(key), proof.data)
+            text = json.dumps({"format": FORMAT, **document}, indent=1)
+            write_whole(self.root / f"{key}.json", text.encode())
+
+    def _proof(self, key: str) -> Path:
+        return self.root / f"{key}.verdict.json"
+
+
+def _parse(document: object) -> Judged | PatchConflict:
+    if isinstance(document, dict) and "conflict" in document:
+        keys = {"format": int, "conflict": str, "next_step": str}
+        found = members(document, "outcome", keys, {})
+        _require_format(found)
+        return PatchConflict(found["conflict"], next_step=found["next_step"])
+    kinds: dict[str, type] = {"format": int, "revision": int, **dict.fromkeys(_TEXTS, str)}
+    kinds |= dict.fromkeys(("wheels", "dependencies", "official", "patched"), dict)
+    found = members(document, "outcome", kinds, {})
+    _require_format(found)
+    maps = {name: mapping_of(found[name], str, name) for name in ("wheels", "dependencies")}
+    official, patched = (_loss(found[side], side) for side in ("official", "patched"))
+    claim = Claim(found["release"], found["verdict"], found["reason"], **maps)
+    return Judged(claim, found["revision"], found["series"], official, patched, found["proof"])
+
+
+def _loss(raw: object, where: str) -> Loss:
+    names = dict.fromkeys(Loss.__dataclass_fields__, int)
+    found: Mapping[str, int] = members(raw, where, names, {})
+    return Loss(**found)
+
+
+def _require_format(found: Mapping[str, object]) -> None:
+    if found["format"] != FORMAT:
+        raise Malformed(f"the outcome is not of format {FORMAT}")

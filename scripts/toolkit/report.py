@@ -1,0 +1,108 @@
+"""What became of releases, for people and for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from .errors import PatchConflict, ToolkitError
+from .index import ConsumeLines
+from .outcome import Judged
+
+# With more releases than these, the lines of one have to do for all.
+MANY = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one release: a verdict and its publication, an error, or why it was left."""
+
+    release: str
+    judged: Judged | None = None
+    new: tuple[str, ...] = ()
+    lines: ConsumeLines | None = None
+    error: ToolkitError | None = None
+    left_out: str = ""
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word, or two."""
+        if isinstance(self.error, PatchConflict):
+            return "conflict"
+        if self.left_out:
+            return "left out"
+        return self.judged.claim.verdict if self.judged else "error"
+
+    @property
+    def note(self) -> str:
+        """Why nothing was published, in a line; or nothing."""
+        if self.judged and self.judged.claim.verdict != "publish":
+            return self.judged.claim.reason
+        problem = self.error.problem.partition("\n")[0] if self.error else ""
+        return self.left_out or problem.removeprefix(f"{self.release}: ")
+
+    def as_json(self) -> dict[str, object]:
+        """The row of the table, for machines."""
+        row: dict[str, object] = {"release": self.release, "verdict": self.word, "new": self.new}
+        if self.judged:
+            row |= {
+                "reason": self.judged.claim.reason,
+                "revision": self.judged.revision,
+                "wheels": dict(self.judged.claim.wheels),
+                "official": vars(self.judged.official),
+                "patched": vars(self.judged.patched),
+            }
+        if self.lines:
+            row |= {"pip": self.lines.pip, "uv": self.lines.uv}
+        if self.left_out:
+            row |= {"reason": self.left_out}
+        if self.error:
+            row |= {"error": str(self.error), "exit_code": self.error.exit_code}
+        return row
+
+
+@contextmanager
+def telling(step: str) -> Iterator[None]:
+    """Show what is going on, on a terminal; say nothing in a log."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(step):
+        yield
+
+
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print the table, and the lines that a user of pip and a user of uv paste."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("release", "verdict", "official loses", "patched loses", box=SIMPLE_HEAD)
+    noted = any(outcome.note for outcome in outcomes)
+    if noted:
+        table.add_column("why", overflow="fold")
+    for outcome in outcomes:
+        judged = outcome.judged
+        loses = [str(judged.official), str(judged.patched)] if judged else ["", ""]
+        table.add_row(outcome.release, outcome.word, *loses, *([outcome.note] if noted else []))
+    # a log has no width to fit into
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    good = [outcome for outcome in outcomes if outcome.lines]
+    shown = good
+    if len(good) > MANY:
+        print(f"{sum(bool(outcome.new) for outcome in good)} of {len(good)} are new in the index.")
+        shown = [max(good, key=lambda outcome: Version(outcome.release))]
+    for outcome in shown:
+        if outcome.judged and outcome.lines:
+            print(f"{outcome.release} with the fix:")
+            for wheel in sorted(outcome.judged.claim.wheels):
+                print(f"  {wheel}{' (new)' if wheel in outcome.new else ''}")
+            print(f"\n  {outcome.lines.pip}\n\n  {outcome.lines.uv}\n")
+    if len(shown) < len(good):
+        print("--json prints these lines for each of the releases.")

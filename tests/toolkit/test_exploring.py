@@ -1,0 +1,138 @@
+"""The schedules of a proof: its tiers, its picture, the differential oracle, and what stops it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from publishing import EXPLORER, LOST, UPLOADED, Prove, kept_in, make_runner, make_suite
+
+from toolkit import explorer, proving
+from toolkit.explorer import CANONICAL
+
+
+def test_the_verdict_says_what_the_schedules_showed(proved: Prove, said: list[str]) -> None:
+    found = proved().exploration
+    assert found is not None
+    assert (found.tier, found.seed, found.compared, found.added) == ("quick", 0, 1, {})
+    assert {name: v.count for name, v in found.official.violations.items()} == {
+        LOST: 1,
+        "refused": 2,
+    }
+    assert {name: v.count for name, v in found.patched.violations.items()} == {"refused": 1}
+    assert found.official.violations[LOST].shortest == "call:A"
+    assert found.official.schedules == 2
+
+
+def test_a_tier_of_its_own_and_the_full_one_stands_for_both(proved: Prove, tmp_path: Path) -> None:
+    quick = proved()
+    full = proved(tier="full")
+    assert [v.exploration and v.exploration.tier for v in (quick, full)] == ["quick", "full"]
+    assert sorted(kept_in(tmp_path)) == sorted([quick.to_json(), full.to_json()])
+    assert proved() == full
+
+
+def test_the_simplest_loss_is_drawn_and_drawn_again_from_the_cache(
+    proved: Prove, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved()
+    pictures = [tmp_path / "a" / "verdict.svg", tmp_path / "b.svg"]
+    proved(picture=pictures[0])
+    monkeypatch.setattr(proving, "Environments", None)
+    proved(picture=pictures[1])
+    assert [path.read_text() for path in pictures] == ["<svg>call:A 1.8.9</svg>"] * 2
+
+
+def test_the_canonical_loss_comes_first(proved: Prove, tmp_path: Path) -> None:
+    known = EXPLORER.replace('{"call:A":', f'{{"{CANONICAL}": ["{LOST}"], "call:A":')
+    assert known != EXPLORER
+    suite = make_suite(tmp_path / "known", explorer=known)
+    proved(race_suite=suite, picture=tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_text() == f"<svg>{CANONICAL} 1.8.9</svg>"
+
+
+WORSE = {
+    "breaks the flag": (
+        '"call:B": ["refused"]}\n',
+        '"call:B": ["twice"]}\n',
+        "break twice",
+        "call:B",
+    ),
+    "adds": (
+        '"call:B": ["refused"]}\n',
+        '"call:C": ["refused"]}\n',
+        "break refused on 1",
+        "call:C",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORSE)
+def test_schedules_can_say_that_it_regressed(
+    case: str, proved: Prove, tmp_path: Path, said: list[str]
+) -> None:
+    was, now, reason, schedule = WORSE[case]
+    script = EXPLORER.replace(was, now).replace(
+        '"refused": "diff', '"twice": "flag", "refused": "diff'
+    )
+    verdict = proved(
+        race_suite=make_suite(tmp_path / "worse", explorer=script), picture=tmp_path / "worse.svg"
+    )
+    assert verdict.verdict == "regressed", verdict.reason
+    assert reason in verdict.reason
+    assert said == [f"patched wheels: replay {schedule}"]
+    assert (tmp_path / "worse.svg").read_text() == f"<svg>{schedule} 1.8.9+dispatched.3</svg>"
+    assert not (tmp_path / "verdicts").exists()
+
+
+UNEXPLORED = {
+    "no explorer": (None, "on the official wheels the explorer ended with exit code 2"),
+    "wrong usage": ("import sys; print('which?'); sys.exit(2)", "exit code 2 and no report"),
+    "not JSON": (EXPLORER.replace("json.dumps({", "str({"), "report is not JSON"),
+    "another format": (EXPLORER.replace('"format": 1', '"format": 2'), "of format 2, not 1"),
+    "more": (EXPLORER.replace('"seed": 0', '"seed": 0, "more": 1'), "unknown keys: more"),
+    "another tier": (EXPLORER.replace('"tier": options.tier', '"tier": "full"'), "the same tier"),
+    "another seed": (EXPLORER.replace('"seed": 0', '"seed": int(LOSES)'), "with the same seed"),
+    "says another exit code": (
+        EXPLORER.replace("sys.exit(int(any", "sys.exit(int(not any"),
+        "exit code 0 contradicts the report",
+    ),
+    "compares less": (
+        EXPLORER.replace('"compared": len(compared)', '"compared": 0'),
+        "1 schedules were to be compared, and 0 were",
+    ),
+    "breaks down comparing": (
+        EXPLORER.replace("elif options.against:\n", "elif options.against:\n    sys.exit(1)\n"),
+        "comparing the explorer ended with exit code 1 and no report",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNEXPLORED)
+def test_an_exploration_that_cannot_be_used(case: str, proved: Prove, tmp_path: Path) -> None:
+    script, reason = UNEXPLORED[case]
+    assert script != EXPLORER
+    suite = make_suite(tmp_path / "odd", explorer=script or "")
+    if script is None:
+        (suite / "explore.py").unlink()
+    verdict = proved(race_suite=suite)
+    assert verdict.verdict == "inconclusive"
+    assert reason in verdict.reason
+    assert not (tmp_path / "verdicts").exists()
+
+
+def test_an_explorer_that_hangs_is_ended(
+    proved: Prove, tmp_path: Path, official: list[Path], patched: list[Path], shop: Path
+) -> None:
+    pair = proving.prepare(
+        official,
+        patched,
+        uploaded=UPLOADED,
+        environments=shop / "envs",
+        extra=(make_runner(shop / "runner"),),
+    )
+    hanging = make_suite(tmp_path / "h", explorer="import threading; threading.Event().wait()")
+    found = explorer.explore(hanging, pair, tier="quick", timeout=0.01)
+    assert found.trouble == "on the official wheels the explorer did not end in time"
+    (shown,) = explorer.replay(hanging, pair[:1], "call:A", timeout=0.01)
+    assert (shown.svg, shown.trouble) == ("", "replaying the explorer did not end in time")

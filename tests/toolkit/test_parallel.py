@@ -1,0 +1,94 @@
+"""Work side by side: everything is done once, and nothing outlives a failure or Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from toolkit.parallel import counting, side_by_side
+from toolkit.run import run
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SLEEPERS = """
+import sys
+from pathlib import Path
+from toolkit.errors import run_verb
+from toolkit.parallel import side_by_side
+from toolkit.run import Job, run_together
+
+CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(600)"
+
+def work(number):
+    run_together([Job([sys.executable, "-c", CHILD, f"{sys.argv[1]}/{number}"])], timeout=600)
+
+sys.exit(run_verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None))
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_everything_is_done_once(jobs: int) -> None:
+    done = dict(side_by_side(lambda number: number * 2, range(20), jobs=jobs))
+    assert done == {number: number * 2 for number in range(20)}
+
+
+def test_as_many_at_a_time_as_may_be() -> None:
+    together = threading.Barrier(3)
+    # would wait for ever, were there fewer
+    assert len(list(side_by_side(lambda _: together.wait(60), range(6), jobs=3))) == 6
+
+
+def test_an_error_ends_what_runs() -> None:
+    running = threading.Event()
+
+    def work(number: int) -> None:
+        if number == 0:
+            assert running.wait(60)
+            raise ZeroDivisionError
+        running.set()
+        run([sys.executable, "-c", "import time; time.sleep(600)"], check=False)
+
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side(work, range(4), jobs=2))
+    assert run([sys.executable, "-c", "print(1)"]).stdout == "1\n"
+
+
+def test_ctrl_c_ends_every_child(tmp_path: Path) -> None:
+    pipes = [tmp_path / str(number) for number in range(2)]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    ends = [os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for pipe in pipes]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", SLEEPERS, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for end in ends:
+            assert select.select([end], [], [], 60)[0]
+        children = [int(os.read(end, 100)) for end in ends]
+        parent.send_signal(signal.SIGINT)
+        _, said = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
+        for end in ends:
+            os.close(end)
+    assert parent.returncode == 130, said
+    assert "Traceback" not in said
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+
+
+def test_a_log_stays_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with counting("releases", 2) as count:
+        count("1.8.9: publish")
+    assert capsys.readouterr() == ("", "")
