@@ -25,8 +25,10 @@ from toolkit import explorer, proving, summary
 from toolkit.errors import NotProved, run_verb
 from toolkit.exploration import TIERS
 from toolkit.files import sha256_of, write_whole, writing
+from toolkit.progress import watching
 from toolkit.proving import RACE_SUITE, SUBCLASSES, TIMEOUTS, prove
 from toolkit.strict import Malformed
+from toolkit.upstream_proof import Asker, add_options
 from toolkit.verbs import each, fetched, parser, workspace_of
 from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
@@ -34,7 +36,7 @@ from toolkit.workspace import Workspace
 __all__ = ["RACE_SUITE", "SUBCLASSES", "main", "prove"]
 
 _NEXT = {
-    "fixed": "upstream needs the series no more for this release: retire it there",
+    "fixed": "if the tier full says so too, upstream needs the series no more: retire it there",
     "conflict": "refresh the series for this release",
     "regressed": "replay the schedule, or run the suite in the patched environment",
     "inconclusive": "remove the cause and prove again; nothing was proved either way",
@@ -62,15 +64,17 @@ def wheels_of(
             options.official, options.patched, options.named, options.uploaded, options.series
         )
         return
+    from toolkit.platforms import fitting
     from toolkit.repacking import repack_release
     from toolkit.series import Series
 
     found = fetched(name, options, workspace)
     with workspace.scratch() as folder:
         made = repack_release(found, Series.load(workspace.patches), workspace, folder)
+        # of several platforms, only one can run here
         yield Wheels(
-            made.official,
-            [*made.wheels, *made.passthrough],
+            fitting(made.official, options.python),
+            fitting([*made.wheels, *made.passthrough], options.python),
             str(made.release.version),
             made.release.uploaded,
             made.series_digest,
@@ -94,6 +98,8 @@ def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace)
         timeout=options.timeout,
         optional=SUBCLASSES,
         picture=target and target.with_suffix(".svg"),
+        watch=watching,
+        upstream=Asker.of(options, workspace),
     )
     if target:
         with writing(target.parent):
@@ -195,6 +201,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--suite", type=Path, default=RACE_SUITE, help="the race suite (default: this project's)")
     add("--timeout", type=float, help="seconds for each step of the suite (default: by tier)")
     add("--out", type=Path, help="write the verdict there, and the picture beside it as .svg")
+    add_options(arguments)
     by_hand = arguments.add_argument_group("wheels named by hand, instead of a release")
     add = by_hand.add_argument
     add("--official", nargs="+", type=Path, metavar="WHEEL")

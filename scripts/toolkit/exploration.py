@@ -13,7 +13,7 @@ from typing import Any
 
 from .strict import Malformed, mapping_of, members, value_of
 
-FORMAT = 1
+FORMAT = 2
 TIERS = ("quick", "full")
 FLAG, DIFFERENTIAL = "flag", "differential"
 LOSS = "deleted-in-flight"
@@ -73,9 +73,10 @@ class Findings:
 class Exploration:
     """Both sets of wheels under the explorer.
 
-    ``compared`` counts the schedules on which the patched wheels break a DIFFERENTIAL check, each
-    of which was run on the official ones too; ``added`` maps those of them on which the official
-    wheels break less to what they do not break.
+    ``compared`` counts the results in which the patched wheels break a DIFFERENTIAL check, and
+    ``covered`` the schedules that these stand for: all of them in a space that was exhausted. Each
+    was held against the official wheels, in so many ``pairs`` of classes of equivalent schedules;
+    ``added`` maps schedules on which the official wheels break less to what they do not break.
     """
 
     tier: str
@@ -83,6 +84,8 @@ class Exploration:
     official: Findings
     patched: Findings
     compared: int
+    covered: int
+    pairs: int
     added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -117,9 +120,9 @@ class Exploration:
             [found.count for found in self.patched.of_kind(DIFFERENTIAL).values()], default=0
         )
         if most > self.compared:
-            return (
-                f"only {self.compared} of {most} schedules were compared with the official wheels"
-            )
+            return f"only {self.compared} of {most} results were compared with the official wheels"
+        if min(self.covered, self.pairs) < self.compared:
+            return f"{self.compared} results cannot stand for {self.covered} schedules"
         return ""
 
     def regressed(self) -> str:
@@ -140,8 +143,9 @@ class Exploration:
     @classmethod
     def parse(cls, document: object, where: str) -> Exploration:
         """Read it as it stands in a verdict. Raises Malformed."""
-        keys = {"tier": str, "seed": int, "official": dict, "patched": dict, "compared": int}
-        found = members(document, where, {**keys, "added": dict}, {})
+        keys: dict[str, type] = dict.fromkeys(("seed", "compared", "covered", "pairs"), int)
+        keys |= {"tier": str, "official": dict, "patched": dict, "added": dict}
+        found = members(document, where, keys, {})
         if found["tier"] not in TIERS:
             raise Malformed(f"{where}.tier is {found['tier']!r}, which is none of {TIERS}")
         for side in ("official", "patched"):
@@ -178,7 +182,7 @@ class Report:
         """Read what ``explore.py --json`` wrote. Raises Malformed unless it is of format 1."""
         keys = {"tier": str, "seed": int, "python": str, "distributions": dict, "levels": dict}
         keys |= {"violations": dict, "recorded": dict, "digest": str, "schedules": dict}
-        found = document_of(text, keys, {"whole": dict})
+        found = document_of(text, {**keys, "spaces": dict}, {"whole": dict})
         findings = {name: found[name] for name in ("violations", "recorded", "digest")}
         findings["levels"] = {
             name: _without(value_of(level, dict, name), "seconds")

@@ -1,11 +1,12 @@
-"""Run the explorer of the race suite inside environments and read what it reports."""
+"""Run the race suite and its explorer inside environments and read what they report."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .environment import Environment
 from .exploration import (
@@ -17,14 +18,27 @@ from .exploration import (
     document_of,
     schedules_of,
 )
+from .judging import LOSES_CALLS, NOT_RUN
+from .probe import LEVELS, Probe
+from .progress import Watch, unwatched
 from .run import Ended, Job, run_together
 from .strict import Malformed, members
-from .suite import surroundings
+from .suite import Run, run_of, surroundings
 
 SCRIPT = "explore.py"
 # The loss in its simplest form: an agent started with a history is told of a call, and passes on
 # a fresh copy of its own context.
 CANONICAL = "agent/openai/call/fresh-copy-history:3g3dAh"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What the official and the patched wheels showed: the tests of each, the schedules of both,
+    and the simplest schedule on which the official ones lose a call, as SVG."""
+
+    tests: tuple[Run, Run]
+    explored: Explored
+    svg: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -42,34 +56,83 @@ class _Trouble(Exception):
     """A run says nothing that can be used: the reason, and what it printed."""
 
 
-def explore(suite: Path, pair: Sequence[Environment], *, tier: str, timeout: float) -> Explored:
-    """Explore a tier on the official and on the patched wheels of ``pair``, side by side, and run
-    on the official ones what broke a differential check on the patched.
-
-    ``timeout`` (seconds) is for each of the two steps.
+def explore(
+    suite: Path,
+    pair: Sequence[Environment],
+    *,
+    tier: str,
+    timeout: float,
+    watch: Watch = unwatched,
+) -> Sides:
+    """Run the tests and explore the schedules of a tier on the official and on the patched wheels
+    of ``pair``, one process a side, for at most ``timeout`` seconds. The official side waits for
+    the patched one's report, and runs what broke a differential check there.
     """
     with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
-        folder = Path(scratch)
-        files = [folder / "official.json", folder / "patched.json"]
-        words = [["--tier", tier, "--json", str(file)] for file in files]
+        folders = [Path(scratch, side) for side in ("official", "patched")]
+        for folder in folders:
+            folder.mkdir()
+        tests, files, said, compared, drawn = (
+            [Path(scratch, f"{folder.name}.{kind}") for folder in folders]
+            for kind in ("tests", "json", "txt", "compared", "svg")
+        )
+        words: list[list[str | Path]] = [
+            ["--tier", tier, "--tests", tests[n], "--json", files[n]] for n in (0, 1)
+        ]
+        words[0] += ["--against", files[1], "--compared", compared[0]]
+        words[0] += ["--svg", drawn[0], "--prefer", CANONICAL]
+        sides = zip(pair, words, folders, strict=True)
+        official, patched = (_job(suite, *side) for side in sides)
+        jobs = [replace(official, after=1, says=said[0]), replace(patched, says=said[1])]
+        with watch(f"tests and schedules, tier {tier}", said):
+            ended = run_together(jobs, timeout=timeout)
+        runs = [
+            run_of(path, end, timeout, more=True) for path, end in zip(tests, ended, strict=True)
+        ]
+        svg = drawn[0].read_bytes() if drawn[0].is_file() else b""
+        return Sides((runs[0], runs[1]), _explored(files, compared[0], ended, tier), svg)
+
+
+def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> Probe:
+    """Plant a fault on the official wheels, and see which tests and schedules notice it."""
+    with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
+        folder, tests, file = (Path(scratch, name) for name in ("in", "tests", "json"))
+        folder.mkdir()
+        words: list[str | Path] = ["--plant", "--tier", tier, "--tests", tests, "--json", file]
+        (ended,) = run_together([_job(suite, official, words, folder)], timeout=timeout)
+        run = run_of(tests, ended, timeout, more=True)
         try:
-            ended = _run(suite, pair, words, folder, timeout)
-            official = _report(files[0], ended[0], "on the official wheels")
-            patched = _report(files[1], ended[1], "on the patched wheels")
-            if trouble := _unlike(official, patched, tier):
-                return Explored(None, trouble)
-            target = folder / "added.json"
-            compare = ["--against", str(files[1]), "--json", str(target)]
-            (end,) = _run(suite, pair[:1], [compare], folder, timeout)
-            compared, added = _added(target, end)
+            found = _report(file, ended, "with a planted fault")
         except _Trouble as trouble:
-            return Explored(None, *trouble.args)
+            return Probe(trouble=str(trouble.args[0]))
+    if run.report is None:
+        return Probe(trouble=f"with a planted fault {run.trouble}")
+    ran = {
+        test: outcome.outcome
+        for test, outcome in run.report.tests.items()
+        if outcome.documented and outcome.check == LOSES_CALLS and outcome.outcome not in NOT_RUN
+    }
+    missed = tuple(sorted(test for test, outcome in ran.items() if outcome != "failed"))
+    losing = [schedule for schedule, broken in found.schedules.items() if LOSS in broken]
+    levels = {level: sum(s.startswith(f"{level}/") for s in losing) for level in LEVELS}
+    return Probe(len(ran) - len(missed), missed, levels)
+
+
+def _explored(files: Sequence[Path], compared: Path, ended: Sequence[Ended], tier: str) -> Explored:
+    try:
+        official = _report(files[0], ended[0], "on the official wheels")
+        patched = _report(files[1], ended[1], "on the patched wheels")
+        if trouble := _unlike(official, patched, tier):
+            return Explored(None, trouble)
+        comparison = _comparison(compared, ended[0])
+    except _Trouble as trouble:
+        return Explored(None, *trouble.args)
     wanted = patched.to_compare()
-    if compared != len(wanted) or not set(wanted).issuperset(added):
-        return Explored(None, f"{len(wanted)} schedules were to be compared, and {compared} were")
-    return Explored(
-        Exploration(tier, official.seed, official.findings, patched.findings, compared, added)
-    )
+    if comparison["compared"] != len(wanted):
+        reason = f"{len(wanted)} results were to be compared, and {comparison['compared']} were"
+        return Explored(None, reason)
+    sides = official.findings, patched.findings
+    return Explored(Exploration(tier, official.seed, *sides, **comparison))
 
 
 def replay(
@@ -88,43 +151,34 @@ def replay(
             ["--replay", schedule, "--json", f"{stem}.json", "--svg", f"{stem}.svg"]
             for stem in stems
         ]
-        ended = _run(suite, environments, words, folder, timeout, colour=colour)
+        jobs = [
+            _job(suite, place, options, folder, colour=colour)
+            for place, options in zip(environments, words, strict=True)
+        ]
+        ended = run_together(jobs, timeout=timeout)
         return tuple(_replayed(stem, end, schedule) for stem, end in zip(stems, ended, strict=True))
 
 
-def telling(
-    suite: Path, pair: Sequence[Environment], exploration: Exploration, *, timeout: float
-) -> Replay:
-    """The schedule that speaks most plainly: one on which the patched wheels do what they must
-    not, else the simplest on which the official ones lose a call; an empty one if there is none.
+def telling(suite: Path, pair: Sequence[Environment], sides: Sides, *, timeout: float) -> bytes:
+    """The schedule that speaks most plainly, as SVG: one on which the patched wheels do what they
+    must not, else the simplest on which the official ones lose a call; nothing if there is none.
     """
-    official, patched = pair
-    if exploration.failing:
-        return replay(suite, [patched], exploration.failing, timeout=timeout)[0]
-    if not exploration.loses:
-        return Replay()
-    canonical = replay(suite, [official], CANONICAL, timeout=timeout)[0]
-    if LOSS in canonical.violations:
-        return canonical
-    shortest = exploration.official.violations[LOSS].shortest
-    return replay(suite, [official], shortest, timeout=timeout)[0]
+    found = sides.explored.exploration
+    if found is None or not found.failing:
+        return sides.svg if found else b""
+    return replay(suite, [pair[1]], found.failing, timeout=timeout)[0].svg.encode()
 
 
-def _run(
+def _job(
     suite: Path,
-    environments: Sequence[Environment],
-    words: Sequence[Sequence[str]],
+    place: Environment,
+    words: Sequence[str | Path],
     folder: Path,
-    timeout: float,
     *,
     colour: bool = False,
-) -> tuple[Ended, ...]:
-    script, colours = suite.resolve() / SCRIPT, {"FORCE_COLOR": "1" if colour else None}
-    jobs = [
-        Job([place.python, script, *options], folder, {**surroundings(place), **colours})
-        for place, options in zip(environments, words, strict=True)
-    ]
-    return run_together(jobs, timeout=timeout)
+) -> Job:
+    env = {**surroundings(place), "FORCE_COLOR": "1" if colour else None}
+    return Job([place.python, suite.resolve() / SCRIPT, *words], folder, env)
 
 
 def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
@@ -151,13 +205,16 @@ def _report(path: Path, ended: Ended, where: str) -> Report:
     return report
 
 
-def _added(path: Path, ended: Ended) -> tuple[int, dict[str, tuple[str, ...]]]:
-    text = _read(path, ended, (0, 1), "comparing")
+def _comparison(path: Path, ended: Ended) -> dict[str, Any]:
+    text = _read(path, ended, (0, 1, 3), "comparing")
+    keys: dict[str, type] = dict.fromkeys(("compared", "schedules", "pairs"), int)
     try:
-        found = document_of(text, {"compared": int, "added": dict}, {})
-        return found["compared"], schedules_of(found["added"], "added")
+        found = document_of(text, {**keys, "added": dict}, {})
+        found["added"] = schedules_of(found["added"], "added")
     except Malformed as error:
         raise _Trouble(f"comparing: {error}", ended.output) from error
+    found["covered"] = found.pop("schedules")
+    return found
 
 
 def _replayed(stem: Path, ended: Ended, schedule: str) -> Replay:

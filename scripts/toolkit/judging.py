@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .exploration import LOSS, Exploration
+from .exploration import FLAG, LOSS, Exploration
+from .probe import Probe
 from .strict import Malformed, members
 from .suite import OUTCOMES, Report, Run
+from .upstream_result import Upstream
 
 LOSES_CALLS = "loses-calls"
 ABSENT = "absent"
@@ -69,11 +71,20 @@ def troubles(official: Run, patched: Run) -> str:
     return ""
 
 
-def judge(tests: Mapping[str, Compared], exploration: Exploration | None) -> tuple[str, str]:
-    """The verdict over compared tests and schedules, and the reason for it; a pure function."""
+def judge(
+    tests: Mapping[str, Compared],
+    exploration: Exploration | None,
+    probe: Probe | None = None,
+    upstream: Upstream | None = None,
+) -> tuple[str, str]:
+    """The verdict over compared tests and schedules, and the reason for it; a pure function.
+
+    ``probe`` is needed for the verdict ``fixed`` only: see :func:`lossless`. ``upstream`` is what
+    upstream's own tests say, where they were asked: a regression there blocks ``publish``.
+    """
     if unsound := _unsound(tests) or ("" if exploration is None else exploration.unsound()):
         return "inconclusive", unsound
-    ran = {t: c for t, c in tests.items() if {c.official, c.patched}.isdisjoint(NOT_RUN)}
+    ran = _ran(tests)
     calls = [c for c in ran.values() if c.check == LOSES_CALLS]
     if not calls:
         return "inconclusive", "no test ran that could lose a call"
@@ -81,8 +92,13 @@ def judge(tests: Mapping[str, Compared], exploration: Exploration | None) -> tup
         return "inconclusive", "no schedule was explored"
     explored = f"{exploration.official.schedules:,} schedules"
     lost = [c for c in calls if c.official == "failed"]
-    if not lost and not exploration.loses:
-        return "fixed", f"the official wheels lose no call in {len(calls)} tests and {explored}"
+    if lossless(tests, exploration):
+        if unfixed := _unfixed(ran, exploration, probe):
+            return "inconclusive", f"the official wheels lose no call, but {unfixed}"
+        return "fixed", (
+            f"the official wheels lose no call in {len(calls)} tests and {explored} of the tier "
+            f"{exploration.tier}, where a planted deletion is noticed"
+        )
     if worse := _those(ran, lambda c: c.official == "passed" and c.patched != "passed"):
         return "regressed", f"{_count(worse)} pass on the official wheels and fail on the patched"
     if failing := _those(ran, lambda c: c.patched != "passed"):
@@ -91,6 +107,8 @@ def judge(tests: Mapping[str, Compared], exploration: Exploration | None) -> tup
         return "regressed", regressed
     if kept := _those(ran, lambda c: c.documented and c.official == "passed"):
         return "inconclusive", f"{_count(kept)} of a documented loss pass on the official wheels"
+    if upstream and upstream.regressed:
+        return "regressed", f"of upstream's own tests {_count([*upstream.regressed])} regressed"
     left_out = len(tests) - len(ran)
     known = exploration.official.violations.get(LOSS)
     return "publish", (
@@ -98,7 +116,29 @@ def judge(tests: Mapping[str, Compared], exploration: Exploration | None) -> tup
         f"of the schedules that were run, the patched in none of either; all {len(ran)} tests that "
         f"ran pass on the patched, {left_out} were left out with a reason; tier "
         f"{exploration.tier}: {explored} official, {exploration.patched.schedules:,} patched"
+        + (f"; {upstream.said}" if upstream else "")
     )
+
+
+def lossless(tests: Mapping[str, Compared], exploration: Exploration) -> bool:
+    """Whether no call was lost on the official wheels: fixed, or not noticed."""
+    calls = [c for c in _ran(tests).values() if c.check == LOSES_CALLS]
+    return bool(calls) and all(c.official == "passed" for c in calls) and not exploration.loses
+
+
+def _ran(tests: Mapping[str, Compared]) -> dict[str, Compared]:
+    return {t: c for t, c in tests.items() if {c.official, c.patched}.isdisjoint(NOT_RUN)}
+
+
+def _unfixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe | None) -> str:
+    """Why the series is needed all the same, or why nothing shows that it is not; or nothing."""
+    if failing := _those(ran, lambda c: c.documented and c.official != "passed"):
+        return f"{_count(failing)} of a documented fault fail on them"
+    if broken := exploration.official.of_kind(FLAG):
+        return f"break {', '.join(sorted(broken))} ({min(b.shortest for b in broken.values())})"
+    if probe is None:
+        return "nothing shows that the suite has teeth here"
+    return f"the suite has no teeth here: {probe.toothless}" if probe.toothless else ""
 
 
 def _unsound(tests: Mapping[str, Compared]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -18,15 +19,19 @@ from .environment import Environment, Environments
 from .errors import EnvironmentUnresolvable, InvalidWheel
 from .exploration import Explored
 from .files import sha256, sha256_of, write_whole, writing
-from .judging import troubles
+from .judging import compare, lossless, troubles
+from .progress import Watch, unwatched
 from .strict import Malformed
 from .suite import Run
 from .verdict import FORMAT, Subject, Verdict
 
+if TYPE_CHECKING:
+    from .upstream_proof import Asker
+
 # Plugins that subclass the patched session: the fix reaches them and must not break them.
 SUBCLASSES = ("livekit-plugins-xai",)
 RACE_SUITE = Path(__file__).resolve().parents[2] / "tests" / "race"
-# seconds for each of the steps in which both sides run
+# seconds for both sides
 TIMEOUTS = {"quick": 600.0, "full": 4 * 3600.0}
 # in the environment for the proof's sake only
 _TOOLS = frozenset({"iniconfig", "pip", "pluggy", "pytest", "setuptools"})
@@ -51,6 +56,8 @@ def prove(
     picture: Path | None = None,
     others: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    watch: Watch = unwatched,
+    upstream: Asker | None = None,
 ) -> Verdict:
     """Compare ``official`` wheels with ``patched`` ones under the race suite.
 
@@ -58,7 +65,7 @@ def prove(
     no patch. ``uploaded`` dates the dependencies, ``series`` is the digest of what was applied,
     ``extra`` is installed beside the wheels, and ``optional`` too if there is a version of it for
     the release; the suite says what it left out. ``tier`` says how many schedules are explored,
-    ``timeout`` (seconds) is for each of the suite's steps.
+    ``timeout`` (seconds) is for all that the suite does.
 
     A verdict that lets things go on (``publish``, ``fixed``) is kept in ``verdicts``, and for
     the same inputs nothing runs again; what the tier full has proved stands for quick as well.
@@ -68,8 +75,11 @@ def prove(
     ``others`` are patched wheels for platforms other than this one: they cannot run here, and may
     be published with the one that can, whose code they share.
 
+    ``watch`` is told of each step as it begins. ``upstream`` asks upstream's own tests once the
+    suite lets the patched wheels go on; that they could not run is no reason to prove again.
+
     Raises InvalidWheel if the lists do not match, HashMismatch if an environment is not what
-    its wheels say, and what Environments.prepare raises.
+    its wheels say, UpstreamNotRun as ``upstream`` demands, and what Environments.prepare raises.
     """
     versions = _both_versions(official, patched)
     subject = Subject(
@@ -83,35 +93,60 @@ def prove(
         python=environment.find_interpreter(python).version,
         others={wheel.name: sha256_of(wheel) for wheel in others},
     )
+
+    def asked(verdict: Verdict, kept: Path) -> Verdict:
+        """``verdict``, kept already, with what upstream's tests say of wheels that may go on."""
+        if upstream is None or verdict.verdict != "publish" or not upstream.asks(verdict.upstream):
+            return verdict
+        with watch("upstream's own tests", ()):
+            found = upstream(
+                official,
+                patched,
+                release=release,
+                uploaded=uploaded,
+                python=python,
+                optional=optional,
+            )
+        both = verdict.beside(found)
+        with writing(verdicts):
+            if both.verdict == "publish":
+                write_whole(kept, both.to_json().encode())
+                return both
+            kept.unlink(missing_ok=True)
+        for test, said in [*found.regressed.items()][:SHOWN]:
+            tell(f"upstream's own tests: {test}: {said}")
+        return both
+
     for known in dict.fromkeys(("full", tier)):
         kept = verdicts / f"{_key(subject, known, [*extra, *optional])}.json"
         if (verdict := _known(kept)) is not None:
             drawing = kept.with_suffix(".svg")
             _draw(picture, drawing.read_bytes() if drawing.is_file() else b"")
-            return verdict
-    pair = prepare(
-        official,
-        patched,
-        uploaded=uploaded,
-        environments=environments,
-        python=python,
-        extra=extra,
-        optional=optional,
-    )
+            return asked(verdict, kept)
+    with watch("environments", ()):
+        pair = prepare(
+            official,
+            patched,
+            uploaded=uploaded,
+            environments=environments,
+            python=python,
+            extra=extra,
+            optional=optional,
+        )
     if differing := _differing(pair, versions[0]):
         return Verdict.inconclusive(subject, f"other dependencies differ: {', '.join(differing)}")
     patience = timeout or TIMEOUTS[tier]
-    ran = suite.run_suite(race_suite, pair, timeout=patience)
-    runs = [_of(run, expected) for run, expected in zip(ran, versions, strict=True)]
-    explored = Explored(None)
-    if not troubles(*runs):
-        explored = explorer.explore(race_suite, pair, tier=tier, timeout=patience)
+    sides = explorer.explore(race_suite, pair, tier=tier, timeout=patience, watch=watch)
+    runs = [_of(run, expected) for run, expected in zip(sides.tests, versions, strict=True)]
+    explored = Explored(None) if troubles(*runs) else sides.explored
     beside = pair[0].distributions().items()
     dependencies = {n: v for n, v in beside if n not in versions[0] and n not in _TOOLS}
-    verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies)
-    drawn = b""
-    if found := explored.exploration:
-        drawn = explorer.telling(race_suite, pair, found, timeout=patience).svg.encode()
+    probe = None
+    if (found := explored.exploration) and lossless(compare(*(r.report for r in runs)), found):
+        with watch("does the suite notice a planted fault?", ()):
+            probe = explorer.probe(race_suite, pair[0], tier=tier, timeout=patience)
+    verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
+    drawn = explorer.telling(race_suite, pair, sides, timeout=patience)
     if verdict.verdict in ("publish", "fixed"):
         with writing(verdicts):
             if drawn:
@@ -120,7 +155,7 @@ def prove(
     else:
         _explain(runs, explored, tell)
     _draw(picture, drawn)
-    return verdict
+    return asked(verdict, kept)
 
 
 def prepare(

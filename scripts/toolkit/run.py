@@ -66,11 +66,17 @@ def run(
 
 @dataclass(frozen=True)
 class Job:
-    """One command for :func:`run_together`; ``cwd`` and ``env`` as in :func:`run`."""
+    """One command for :func:`run_together`; ``cwd`` and ``env`` as in :func:`run`.
+
+    ``after`` is the number of another job: when that has ended, so does this one's standard
+    input. ``says`` is a file for what it prints.
+    """
 
     command: Sequence[str | Path]
     cwd: Path | None = None
     env: Mapping[str, str | None] = field(default_factory=dict)
+    after: int | None = None
+    says: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,21 +100,31 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
             words = [str(word) for word in job.command]
             if verbose:
                 print(f"+ {shlex.join(words)}", file=sys.stderr, flush=True)
-            said = stack.enter_context(tempfile.TemporaryFile())
-            started = _started(words, job.cwd, job.env, said, subprocess.STDOUT)
+            said: IO[bytes]
+            if job.says is None:
+                said = stack.enter_context(tempfile.TemporaryFile())
+            else:
+                said = stack.enter_context(job.says.open("w+b"))
+            stdin = subprocess.DEVNULL if job.after is None else subprocess.PIPE
+            started = _started(words, job.cwd, job.env, said, subprocess.STDOUT, stdin)
             child = stack.enter_context(started)
             children.append((child, said))
         deadline = time.monotonic() + timeout
-        ended = []
-        for child, said in children:
+        codes: dict[int, int | None] = {}
+        for number in sorted(range(len(jobs)), key=lambda number: jobs[number].after is not None):
+            child = children[number][0]
+            if child.stdin is not None:
+                child.stdin.close()
             try:
-                exit_code: int | None = child.wait(max(0.0, deadline - time.monotonic()))
+                codes[number] = child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                exit_code = None
+                codes[number] = None
                 child.kill()
                 child.wait()
+        ended = []
+        for number, (_, said) in enumerate(children):
             said.seek(0)
-            ended.append(Ended(exit_code, said.read().decode("utf-8", "replace")))
+            ended.append(Ended(codes[number], said.read().decode("utf-8", "replace")))
         return tuple(ended)
 
 
@@ -140,6 +156,7 @@ def _started(
     env: Mapping[str, str | None] | None,
     stdout: int | IO[bytes],
     stderr: int,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child that does not outlive the block."""
     with _starting:
@@ -150,7 +167,7 @@ def _started(
                 words,
                 cwd=cwd,
                 env=_environment(env),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
             )

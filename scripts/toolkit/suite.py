@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .environment import Environment, isolated
 from .files import sha256
-from .run import Job, run_together
+from .run import Ended, Job, run_together
 from .strict import Malformed, mapping_of, members
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
@@ -118,7 +118,7 @@ def run_suite(
                 )
             )
         return tuple(
-            _run(report, ended.exit_code, ended.output, timeout)
+            run_of(report, ended, timeout)
             for report, ended in zip(reports, run_together(jobs, timeout=timeout), strict=True)
         )
 
@@ -132,17 +132,23 @@ def surroundings(environment: Environment) -> Mapping[str, str | None]:
     )
 
 
-def _run(path: Path, exit_code: int | None, output: str, timeout: float) -> Run:
-    if exit_code is None:
-        return Run(None, f"the suite did not end within {timeout:g} s", output)
+def run_of(path: Path, ended: Ended, timeout: float, *, more: bool = False) -> Run:
+    """The run that wrote its report at ``path`` and ended so, or did not within ``timeout``.
+
+    ``more``: after the suite it did other things, which its exit code speaks of.
+    """
+    output = ended.output
     if not path.is_file():
-        return Run(None, f"the suite ended with exit code {exit_code} and no report", output)
+        if ended.exit_code is None:
+            return Run(None, f"the suite did not end within {timeout:g} s", output)
+        reason = f"the suite ended with exit code {ended.exit_code} and no report"
+        return Run(None, reason, output)
     try:
         report = Report.parse(path.read_text(encoding="utf-8"))
     except (Malformed, UnicodeDecodeError) as error:
         return Run(None, str(error), output)
-    if report.exitstatus != exit_code:
-        said = f"the report says exit code {report.exitstatus}, the suite ended with {exit_code}"
+    if not more and report.exitstatus != ended.exit_code:
+        said = f"the report says exit code {report.exitstatus}, not {ended.exit_code}"
         return Run(None, said, output)
     return Run(report, "", output)
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from .exploration import Exploration, Explored
 from .judging import LOSES_CALLS, NOT_RUN, Compared, compare, judge, parse_test, troubles
-from .strict import Malformed, mapping_of, members, value_of
+from .probe import Probe
+from .strict import Malformed, load, mapping_of, members, value_of
 from .suite import Run
+from .upstream_result import Upstream
 
-FORMAT = 2
+FORMAT = 4
 VERDICTS = ("publish", "fixed", "conflict", "regressed", "inconclusive")
 
 
@@ -59,7 +61,9 @@ class Verdict:
     Holds neither a time nor a path of the machine that made it: the same inputs give the same
     bytes. ``wheels`` (file name -> sha256) are what may be published if it says ``publish``,
     ``dependencies`` (project -> version) what was installed beside them on both sides.
-    ``exploration`` is what the schedules showed, or None if none was run.
+    ``exploration`` is what the schedules showed, or None if none was run; ``probe`` whether the
+    suite would have noticed a loss, where it noticed none; ``upstream`` what upstream's own tests
+    say, or None if nobody asked.
     """
 
     release: str
@@ -76,6 +80,8 @@ class Verdict:
     tests: Mapping[str, Compared] = field(default_factory=dict)
     dependencies: Mapping[str, str] = field(default_factory=dict)
     exploration: Exploration | None = None
+    probe: Probe | None = None
+    upstream: Upstream | None = None
 
     @classmethod
     def of(
@@ -85,14 +91,15 @@ class Verdict:
         patched: Run,
         explored: Explored,
         dependencies: Mapping[str, str] | None = None,
+        probe: Probe | None = None,
     ) -> Verdict:
         """Judge two runs of the suite over ``subject``, and what exploring both sides found."""
         tests = compare(official.report, patched.report)
         found = explored.exploration
         trouble = troubles(official, patched) or explored.trouble
-        verdict, reason = ("inconclusive", trouble) if trouble else judge(tests, found)
+        verdict, reason = ("inconclusive", trouble) if trouble else judge(tests, found, probe)
         made = cls._make(subject, verdict, reason, tests, dependencies or {})
-        return replace(made, exploration=found)
+        return replace(made, exploration=found, probe=probe)
 
     @classmethod
     def conflict(cls, subject: Subject, reason: str) -> Verdict:
@@ -129,6 +136,11 @@ class Verdict:
             dependencies=dict(dependencies or {}),
         )
 
+    def beside(self, upstream: Upstream) -> Verdict:
+        """This verdict judged again, with what upstream's own tests say."""
+        verdict, reason = judge(self.tests, self.exploration, self.probe, upstream)
+        return replace(self, verdict=verdict, reason=reason, upstream=upstream)
+
     def to_json(self) -> str:
         """The verdict as JSON text, byte for byte the same for equal verdicts."""
         document = {"format": FORMAT, **asdict(self)}
@@ -140,14 +152,13 @@ class Verdict:
 
         Raises Malformed for another format, and for a verdict that these do not bear out.
         """
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise Malformed(f"the verdict is not JSON: {error}") from error
+        document = load(text, "the verdict")
         texts = ("release", "verdict", "reason", "series", "suite", "python", "uploaded")
         folders = ("official", "patched", "wheels", "tests", "dependencies")
         keys: dict[str, type] = {"format": int, "revision": int} | dict.fromkeys(texts, str)
-        keys |= dict.fromkeys(folders, dict) | {"exploration": object}
+        keys |= dict.fromkeys(folders, dict) | dict.fromkeys(
+            ("exploration", "probe", "upstream"), object
+        )
         found = members(document, "the verdict", keys, {})
         if found.pop("format") != FORMAT:
             raise Malformed(f"the verdict is not of format {FORMAT}")
@@ -158,6 +169,10 @@ class Verdict:
         found["tests"] = {test: parse_test(raw, test) for test, raw in found["tests"].items()}
         if (explored := found["exploration"]) is not None:
             found["exploration"] = Exploration.parse(explored, "exploration")
+        if (probe := found["probe"]) is not None:
+            found["probe"] = Probe.parse(probe, "probe")
+        if (upstream := found["upstream"]) is not None:
+            found["upstream"] = Upstream.of(upstream, "upstream")
         verdict = cls(**found)
         verdict._hold_together()
         return verdict
@@ -165,7 +180,7 @@ class Verdict:
     def _hold_together(self) -> None:
         if self.verdict not in VERDICTS:
             raise Malformed(f"the verdict is {self.verdict!r}, which is none of {VERDICTS}")
-        judged = judge(self.tests, self.exploration)
+        judged = judge(self.tests, self.exploration, self.probe, self.upstream)
         if self.verdict in ("publish", "fixed", "regressed"):
             if judged != (self.verdict, self.reason):
                 raise Malformed(f"its own tests say {judged[0]} ({judged[1]}), not {self.verdict}")

@@ -18,7 +18,9 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from kit.agent import AgentDriver  # noqa: E402
+from kit.explore.selection import left_out  # noqa: E402
 from kit.features import FLAVOURS, Flavour, distributions, has_placeholders  # noqa: E402
+from kit.plant import plant  # noqa: E402
 from kit.session import SessionDriver  # noqa: E402
 
 CHECKS = {"loses-calls", "leaks", "arguments", "wire", "agreement", "contract"}
@@ -62,8 +64,13 @@ def start_agent(flavour: Flavour) -> Iterator[Callable[..., AgentDriver]]:
 
 
 def pytest_collection_finish() -> None:
-    """What the imports left is here to stay: no collection need look at it again."""
+    """What the imports left is here to stay: no collection need look at it again.
+
+    Each test leaves a conversation's worth of cycles behind; to look more often is a third of the
+    suite's time.
+    """
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 # -- the report ----------------------------------------------------------------------------
@@ -71,10 +78,16 @@ def pytest_collection_finish() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--race-report", metavar="FILE", help="write what each test proved as JSON")
+    parser.addoption("--plant", action="store_true", help="plant a fault that must be noticed")
+    parser.addoption(
+        "--tier", choices=("quick", "full"), default="full", help="how many tests (default: all)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = {}
+    if config.option.plant:
+        plant()
 
 
 _RESULTS = pytest.StashKey[dict[str, dict[str, Any]]]()
@@ -92,10 +105,22 @@ def _claim(item: pytest.Item) -> dict[str, Any]:
     return {"check": check, "documented": bool(documented)}
 
 
+def _flavour(item: pytest.Item) -> str:
+    """The client that a test runs on, or nothing."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters["flavour"].name if "flavour" in parameters else ""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    results = config.stash[_RESULTS]
     for item in items:
-        config.stash[_RESULTS][item.nodeid] = _claim(item) | {"message": "", "seconds": 0.0}
+        results[item.nodeid] = _claim(item) | {"message": "", "seconds": 0.0}
+        if reason := left_out(item.name, _flavour(item)) if config.option.tier == "quick" else "":
+            results[item.nodeid] |= {"outcome": "deselected", "message": f"tier quick: {reason}"}
+    dropped = [item for item in items if "outcome" in results[item.nodeid]]
+    items[:] = [item for item in items if "outcome" not in results[item.nodeid]]
+    config.hook.pytest_deselected(items=dropped)
 
 
 @pytest.hookimpl(hookwrapper=True)

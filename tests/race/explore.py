@@ -1,20 +1,32 @@
 """Explore every interleaving of the race scenarios on the livekit that this Python has.
 
-    python tests/race/explore.py [--tier quick|full] [--seed N] [--json FILE]
+    python tests/race/explore.py [--tier quick|full] [--seed N] [--json FILE] [--svg FILE]
+                                 [--tests FILE] [--against REPORT --compared FILE] [--plant]
     python tests/race/explore.py --replay SCHEDULE … [--svg FILE] [--json FILE]
                                                           run schedules again, with their picture
-    python tests/race/explore.py --against REPORT …       which violations has only that report?
+    python tests/race/explore.py --against REPORT [--compared FILE]
 
-A report is JSON: ``format`` 1, ``tier``, ``seed``, ``python``, ``distributions``; ``levels`` maps
+A report is JSON: ``format`` 2, ``tier``, ``seed``, ``python``, ``distributions``; ``levels`` maps
 "session" and "agent" to how many ``schedules`` were decided by how many that were ``explored``, in
 how many ``seconds``, of how many ``scenarios``, how many of those ``exhausted``; ``violations``
-maps each broken invariant to its ``kind`` (see ``kit/explore/judge.py``), ``count`` and
+maps each broken invariant to its ``kind`` (see ``kit/explore/checks.py``), ``count`` and
 ``shortest`` schedule; ``recorded`` counts what is allowed; ``schedules`` maps those that broke
-anything to what they broke; ``digest`` covers every schedule and its result. The tier full adds
-``whole``: how many ``schedules`` were also run one by one, and those ``unlike`` their class.
+anything to what they broke; ``digest`` covers every schedule and its result; ``spaces`` are the
+parts of exhausted spaces that break what is compared only (``kit/explore/against.py``). The tier
+full adds ``whole``: how many ``schedules`` were also run one by one, and those ``unlike`` their
+class.
 
-``--against`` takes the report of a patched release, on the official one: it runs the schedules of
-that report that broke what is compared only, and fails for each violation that is not here too.
+``--tests`` runs the race tests of the tier first, in the same process (to import livekit takes as
+long as a third of them), and has their report written. ``--svg`` draws the shortest schedule that
+breaks an invariant of the flag, or the one to ``--prefer`` if a call is lost on it.
+
+``--against`` takes the report of a patched release, on the official one: each schedule of that
+report, or of the spaces it decided, that broke what is compared only must break it here too. With
+``--tier`` this comes last, and only when the standard input has ended: by then the report is there.
+``--compared`` writes how many results were ``compared``, how many ``schedules`` these stand for, in
+how many ``pairs`` of classes, and what was ``added``.
+
+``--plant`` has every update delete all calls: the tests and the schedules must notice.
 
 ``--replay`` with ``--json`` writes what each schedule breaks: ``replays`` maps it to its
 ``violations`` and what was ``recorded``. ``--svg`` draws the last one.
@@ -26,6 +38,7 @@ or a schedule that this release cannot run; 3 the reduced space and the whole on
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -36,7 +49,8 @@ from pathlib import Path
 from typing import Any
 
 HASH_SEED = "0"
-FORMAT = 1
+FORMAT = 2
+HERE = Path(__file__).resolve().parent
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,13 +61,25 @@ def main(argv: Sequence[str]) -> int:
     from kit import clock
 
     clock.install()
+    from kit.plant import plant
+
     quieten()
     try:
         if options.replay:
             return _replay(options)
+        if options.against and not options.tier:
+            return _against(options)
+        options.tier = options.tier or "quick"
+        if options.tests:
+            _test(options)
+        elif options.plant:
+            plant()
+        ended = _explore(options)
         if options.against:
-            return _against(options.against, options.json)
-        return _explore(options)
+            print("comparing", flush=True)
+            sys.stdin.read()
+            _against(options)
+        return ended
     except (LookupError, ValueError) as error:
         print(f"explore: {error}", file=sys.stderr)
         return 2
@@ -63,17 +89,37 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Explore every interleaving of the race scenarios.", allow_abbrev=False
     )
-    parser.add_argument("--tier", choices=("quick", "full"), default="quick")
-    parser.add_argument("--seed", type=int, default=0, help="of what is sampled (default 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
-    parser.add_argument("--replay", nargs="+", metavar="SCHEDULE", help="run these again")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="with --replay: draw it there")
-    parser.add_argument("--against", type=Path, metavar="REPORT", help="a patched release's report")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="scenarios with this in their id"
-    )
-    parser.add_argument("--verbose", action="store_true", help="a line for each scenario")
+    add = parser.add_argument
+    add("--tier", choices=("quick", "full"), help="default: quick")
+    add("--seed", type=int, default=0, help="of what is sampled (default 0)")
+    add("--json", type=Path, metavar="FILE", help="write the report there")
+    add("--tests", type=Path, metavar="FILE", help="run the tests first; write their report there")
+    add("--replay", nargs="+", metavar="SCHEDULE", help="run these again")
+    add("--svg", type=Path, metavar="FILE", help="draw a schedule there")
+    add("--prefer", metavar="SCHEDULE", help="draw this one if a call is lost on it")
+    add("--against", type=Path, metavar="REPORT", help="a patched release's report")
+    add("--compared", type=Path, metavar="FILE", help="with --against: write there what it says")
+    add("--only", default="", metavar="TEXT", help="scenarios with this in their id")
+    add("--plant", action="store_true", help="plant a fault, which must be noticed")
+    add("--verbose", action="store_true", help="a line for each scenario")
     return parser.parse_args(argv)
+
+
+def _test(options: argparse.Namespace) -> None:
+    """Run the race tests of the tier. Raises ValueError if they do not run to their end."""
+    import pytest
+
+    print("tests", flush=True)
+    words = [HERE, "-c", HERE / "pytest.ini", "-p", "no:cacheprovider", "-p", "no:logging"]
+    # the report has the messages; tracebacks can break pytest on 3.11
+    words += ["--plant"] if options.plant else []
+    words += ["-q", "-rE", "--tb=no", f"--race-report={options.tests}", f"--tier={options.tier}"]
+    status = int(pytest.main([str(word) for word in words]))
+    if not options.tests.is_file():
+        raise ValueError(f"the tests ended with exit code {status} and no report")
+    said = json.loads(options.tests.read_text(encoding="utf-8"))["exitstatus"]
+    if said != status:
+        raise ValueError(f"the tests' report says exit code {said}, they ended with {status}")
 
 
 def quieten() -> None:
@@ -92,14 +138,19 @@ def quieten() -> None:
 
 def _explore(options: argparse.Namespace) -> int:
     from kit.explore import tiers
-    from kit.explore.judge import FLAG
+    from kit.explore.checks import FLAG
     from kit.features import distributions
 
+    levels: dict[str, int] = {}
+
     def progress(scenario: Any, space: Any, runs: int, seconds: float) -> None:
+        levels[scenario.level] = levels.get(scenario.level, 0) + 1
         if options.verbose:
             bounded = "" if space.complete else " (bounded)"
             print(f"{scenario.id}: {space.schedules} schedules by {runs} runs{bounded} "
                   f"in {seconds:.2f} s", flush=True)  # fmt: skip
+        else:
+            print(f"{scenario.level} level, {levels[scenario.level]} scenarios", flush=True)
 
     findings = tiers.explore(
         options.tier, options.seed,
@@ -121,8 +172,19 @@ def _explore(options: argparse.Namespace) -> int:
     broken = [name for name in FLAG if name in report["violations"]]
     if broken:
         print()
-        _tell(report["violations"][broken[0]]["shortest"], options)
+        _tell(_plainest(report["violations"][broken[0]]["shortest"], options.prefer), options)
     return 1 if broken else 3 if unlike else 0
+
+
+def _plainest(shortest: str, preferred: str | None) -> str:
+    """The schedule that is preferred, if it loses a call here; else the shortest."""
+    from kit.explore.checks import FLAG
+    from kit.explore.tiers import replay
+
+    with contextlib.suppress(LookupError):
+        if preferred and FLAG[0] in replay(preferred).violations:
+            return preferred
+    return shortest
 
 
 def _whole(options: argparse.Namespace, report: dict[str, Any]) -> list[str]:
@@ -187,27 +249,23 @@ def _tell(schedule: str, options: argparse.Namespace) -> Any:
 
 
 def _flag() -> set[str]:
-    from kit.explore.judge import FLAG
+    from kit.explore.checks import FLAG
 
     return set(FLAG)
 
 
-def _against(path: Path, target: Path | None) -> int:
-    from kit.explore.judge import DIFFERENTIAL
-    from kit.explore.tiers import replay
+def _against(options: argparse.Namespace) -> int:
+    from kit.explore.tiers import compare
 
-    theirs = json.loads(path.read_text(encoding="utf-8"))["schedules"]
-    compared, added = 0, {}
-    for schedule, violations in sorted(theirs.items()):
-        if wanted := set(violations) & set(DIFFERENTIAL):
-            compared += 1
-            if more := sorted(wanted - set(replay(schedule).violations)):
-                added[schedule] = more
-    _write(target, {"format": FORMAT, "compared": compared, "added": added})
-    for schedule, names in added.items():
+    found = compare(json.loads(options.against.read_text(encoding="utf-8")))
+    _write(options.compared, {"format": FORMAT, **vars(found)})
+    for schedule, names in found.added.items():
         print(f"only there: {', '.join(names)} on {schedule}")
-    print(f"{compared} schedules compared, {len(added)} are worse there")
-    return int(bool(added))
+    print(
+        f"{found.compared} results compared, which stand for {found.schedules} schedules; "
+        f"{len(found.added)} are worse there"
+    )
+    return int(bool(found.added))
 
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:

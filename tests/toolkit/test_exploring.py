@@ -15,6 +15,7 @@ def test_the_verdict_says_what_the_schedules_showed(proved: Prove, said: list[st
     found = proved().exploration
     assert found is not None
     assert (found.tier, found.seed, found.compared, found.added) == ("quick", 0, 1, {})
+    assert (found.covered, found.pairs) == (7, 1)
     assert {name: v.count for name, v in found.official.violations.items()} == {
         LOST: 1,
         "refused": 2,
@@ -86,10 +87,10 @@ def test_schedules_can_say_that_it_regressed(
 
 
 UNEXPLORED = {
-    "no explorer": (None, "on the official wheels the explorer ended with exit code 2"),
+    "no explorer": (None, "on the official wheels the suite ended with exit code 2 and no report"),
     "wrong usage": ("import sys; print('which?'); sys.exit(2)", "exit code 2 and no report"),
     "not JSON": (EXPLORER.replace("json.dumps({", "str({"), "report is not JSON"),
-    "another format": (EXPLORER.replace('"format": 1', '"format": 2'), "of format 2, not 1"),
+    "another format": (EXPLORER.replace('"format": 2', '"format": 1'), "of format 1, not 2"),
     "more": (EXPLORER.replace('"seed": 0', '"seed": 0, "more": 1'), "unknown keys: more"),
     "another tier": (EXPLORER.replace('"tier": options.tier', '"tier": "full"'), "the same tier"),
     "another seed": (EXPLORER.replace('"seed": 0', '"seed": int(LOSES)'), "with the same seed"),
@@ -98,11 +99,11 @@ UNEXPLORED = {
         "exit code 0 contradicts the report",
     ),
     "compares less": (
-        EXPLORER.replace('"compared": len(compared)', '"compared": 0'),
-        "1 schedules were to be compared, and 0 were",
+        EXPLORER.replace('"compared": len(found)', '"compared": 0'),
+        "1 results were to be compared, and 0 were",
     ),
     "breaks down comparing": (
-        EXPLORER.replace("elif options.against:\n", "elif options.against:\n    sys.exit(1)\n"),
+        EXPLORER.replace("def compare():\n", "def compare():\n    sys.exit(1)\n"),
         "comparing the explorer ended with exit code 1 and no report",
     ),
 }
@@ -133,6 +134,7 @@ def test_an_explorer_that_hangs_is_ended(
     )
     hanging = make_suite(tmp_path / "h", explorer="import threading; threading.Event().wait()")
     found = explorer.explore(hanging, pair, tier="quick", timeout=0.01)
-    assert found.trouble == "on the official wheels the explorer did not end in time"
+    assert found.explored.trouble == "on the official wheels the explorer did not end in time"
+    assert [run.trouble for run in found.tests] == ["the suite did not end within 0.01 s"] * 2
     (shown,) = explorer.replay(hanging, pair[:1], "call:A", timeout=0.01)
     assert (shown.svg, shown.trouble) == ("", "replaying the explorer did not end in time")

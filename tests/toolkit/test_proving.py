@@ -11,12 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from publishing import LOSS, SUITE, UPLOADED, Prove, kept_in, make_suite, make_wheel
+from publishing import EXPLORER, LOSS, SUITE, UPLOADED, Prove, kept_in, make_suite, make_wheel
 
 from toolkit import proving
 from toolkit import suite as suite_module
 from toolkit.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
 from toolkit.files import sha256_of
+from toolkit.probe import Probe
 
 
 def test_publish(proved: Prove, official: list[Path], patched: list[Path], said: list[str]) -> None:
@@ -65,12 +66,42 @@ def test_a_damaged_record_of_a_verdict_is_made_again(proved: Prove, tmp_path: Pa
     assert kept.read_text() == first.to_json()
 
 
-def test_fixed_upstream(proved: Prove, tmp_path: Path, patched: list[Path]) -> None:
-    quiet = make_wheel(
-        tmp_path / "q", "livekit-agents", "1.8.9", {"livekit/agents/__init__.py": "LOSES = False\n"}
-    )
-    verdict = proved(official=[quiet, patched[1]])
-    assert verdict.verdict == "fixed"
+@pytest.fixture
+def fixed(tmp_path: Path, patched: list[Path]) -> list[Path]:
+    """Official wheels that lose no call."""
+    quiet = {"livekit/agents/__init__.py": "LOSES = False\n"}
+    return [make_wheel(tmp_path / "q", "livekit-agents", "1.8.9", quiet), patched[1]]
+
+
+def test_fixed_upstream(proved: Prove, tmp_path: Path, fixed: list[Path]) -> None:
+    verdict = proved(official=fixed)
+    assert verdict.verdict == "fixed", verdict.reason
+    assert verdict.probe == Probe(caught=1, schedules={"session": 1, "agent": 1})
+    assert kept_in(tmp_path) == [verdict.to_json()]
+    assert proved(official=fixed) == verdict
+
+
+PLANTED = 'if "--plant" in sys.argv:\n    '
+TOOTHLESS = {
+    "tests": (f"{PLANTED}livekit", 'if "no" in sys.argv:\n    livekit', "1 tests (the first: "),
+    "one level": ('("session", "agent")}', '("session", "session")}', "of the agent level"),
+    "both levels": (f"{PLANTED}BROKEN", 'if "no" in sys.argv:\n    BROKEN', "session or agent"),
+    "breaks down": (PLANTED, f"{PLANTED}sys.exit(3)\n    ", "exit code 3 and no report"),
+}
+
+
+@pytest.mark.parametrize("case", TOOTHLESS)
+def test_a_suite_without_teeth_says_nothing_of_a_fix(
+    case: str, proved: Prove, tmp_path: Path, fixed: list[Path]
+) -> None:
+    was, now, reason = TOOTHLESS[case]
+    assert was in EXPLORER
+    suite = make_suite(tmp_path / "dull", explorer=EXPLORER.replace(was, now))
+    verdict = proved(official=fixed, race_suite=suite)
+    assert verdict.verdict == "inconclusive"
+    assert "lose no call, but the suite has no teeth here: " in verdict.reason
+    assert reason in verdict.reason
+    assert kept_in(tmp_path) == []
 
 
 def test_regressed_tells_what_fails(proved: Prove, tmp_path: Path, said: list[str]) -> None:
@@ -90,7 +121,7 @@ def test_regressed_tells_what_fails(proved: Prove, tmp_path: Path, said: list[st
 
 
 INCONCLUSIVE = {
-    "no report": ("import sys; print('no such option'); sys.exit(4)", "exit code 4 and no report"),
+    "no report": ("import sys; print('no such option'); sys.exit(4)", "exit code 2 and no report"),
     "crash": ("import os; os.abort()", "and no report"),
     "not JSON": (
         "import sys; from pathlib import Path; Path(sys.argv[1]).write_text('{')",

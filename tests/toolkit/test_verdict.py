@@ -14,6 +14,7 @@ from publishing import (
     findings,
     make_pair,
     outcome,
+    probe,
     proof_of,
     run_of,
     subject_of,
@@ -22,6 +23,7 @@ from publishing import (
 from toolkit import summary
 from toolkit.exploration import Explored, Level, Violation
 from toolkit.judging import judge
+from toolkit.probe import Probe
 from toolkit.strict import Malformed
 from toolkit.suite import Outcome, Report, Run, digest
 from toolkit.verdict import Verdict
@@ -39,10 +41,13 @@ LOSSLESS = explored(official=findings({"refused": 5}))
 
 
 def judged(
-    official: dict[str, Outcome], patched: dict[str, Outcome], found: Explored | None = None
+    official: dict[str, Outcome],
+    patched: dict[str, Outcome],
+    found: Explored | None = None,
+    noticed: Probe | None = None,
 ) -> tuple[str, str]:
     runs = run_of(official), run_of(patched)
-    verdict = Verdict.of(subject_of(()), *runs, found or explored())
+    verdict = Verdict.of(subject_of(()), *runs, found or explored(), probe=noticed)
     assert Verdict.parse(verdict.to_json()) == verdict
     return verdict.verdict, verdict.reason
 
@@ -137,7 +142,8 @@ CASES: dict[str, tuple[dict[str, Outcome], dict[str, Outcome], str, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_everything_else_stops_the_release(case: str) -> None:
     official, patched, verdict, reason = CASES[case]
-    said = judged(official, patched, LOSSLESS if verdict == "fixed" else None)
+    fixed = (LOSSLESS, probe()) if verdict == "fixed" else ()
+    said = judged(official, patched, *fixed)
     assert said[0] == verdict
     assert reason in said[1]
 
@@ -204,7 +210,7 @@ EXPLORED: dict[str, tuple[Explored, str, str]] = {
         "inconclusive",
         "do not agree on what belongs to the flag",
     ),
-    "not all compared": (explored(compared=1), "inconclusive", "only 1 of 2 schedules"),
+    "not all compared": (explored(compared=1), "inconclusive", "only 1 of 2 results"),
     "nothing explored": (
         explored(official=findings({}, levels={}), patched=findings({}, levels={})),
         "inconclusive",
@@ -231,10 +237,42 @@ def test_what_the_schedules_add(case: str) -> None:
 
 def test_schedules_that_lose_calls_keep_a_release_from_being_fixed() -> None:
     tests = {"a": outcome(), "b": WIRE}
-    assert judged(tests, tests, LOSSLESS)[0] == "fixed"
+    assert judged(tests, tests, LOSSLESS, probe())[0] == "fixed"
     verdict, reason = judged(tests, tests)
     assert verdict == "publish"
     assert "lose calls in 0 tests and on 4 of the schedules" in reason
+
+
+DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
+    "nobody asked": ({"noticed": None}, "nothing shows that the suite has teeth here"),
+    "no loss ran": (
+        {"noticed": probe(caught=0)},
+        "no teeth here: no test of a documented loss ran",
+    ),
+    "missed": ({"noticed": probe(missed=("b", "a"))}, "2 tests (the first: a) do not notice"),
+    "a level": ({"noticed": probe(schedules={"session": 1, "agent": 0})}, "of the agent level"),
+    "trouble": ({"noticed": probe(trouble="it broke")}, "has no teeth here: it broke"),
+    "another documented fault": (
+        {"official": {"a": SAVED, "c": outcome("failed", "agreement", documented=True)}},
+        "1 tests (the first: c) of a documented fault fail on them",
+    ),
+    "another flag": (
+        {"found": explored(official=findings({"flag-twice": 1, "refused": 5}))},
+        "break flag-twice (call/flag-twice:AB)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_doubts_that_a_release_is_fixed(case: str) -> None:
+    change, reason = DOUBTS[case]
+    tests = {"a": SAVED, "c": outcome(check="agreement", documented=True)}
+    said: dict[str, Any] = {"official": tests, "patched": tests, "found": LOSSLESS}
+    assert judged(**said, noticed=probe())[0] == "fixed"
+    verdict, why = judged(**{**said, "noticed": probe(), **change})
+    assert verdict == "inconclusive"
+    assert why.startswith("the official wheels lose no call, but ")
+    assert reason in why
 
 
 def test_the_verdict_says_how_many_schedules_of_which_tier() -> None:
@@ -262,13 +300,21 @@ def test_people_see_a_table_of_the_schedules() -> None:
     verdict = Verdict.of(subject_of(()), run_of({"a": LOST}), run_of({"a": SAVED}), explored())
     first, *table = summary.of(verdict).splitlines()
     assert first == f"1.8.9: publish: {verdict.reason}"
-    assert [line.split() for line in table[1:]] == [
-        ["tier", "quick", "39", "schedules", "39", "schedules"],
-        ["by", "7", "runs", "by", "7", "runs"],
+    assert [line.split() for line in table[:-1]] == [
+        ["tier", "quick", "official", "patched"],
+        ["session", "level", "9", "schedules", "9", "schedules"],
+        ["by", "3", "runs", "by", "3", "runs"],
+        ["agent", "level", "30", "schedules", "30", "schedules"],
+        ["by", "4", "runs", "by", "4", "runs"],
+        ["broken", "on", "of", "those", "run", "of", "those", "run", "replay"],
         ["deleted-in-flight", "4", "call/deleted-in-flight:AB"],
         ["refused", "5", "2", "call/refused:AB"],
         ["(deleted-while-running)", "2", "2", "recorded,", "not", "judged"],
     ]
+    assert table[-1].strip() == (
+        "2 results of the patched, which stand for 14 schedules, were held against the official "
+        "wheels: 0 are worse"
+    )
     assert summary.of(Verdict.conflict(subject_of(()), "no")) == "1.8.9: conflict: no"
 
 
@@ -289,7 +335,7 @@ def test_json_comes_back_equal_and_holds_no_seconds_or_messages(tmp_path: Path) 
     assert Verdict.parse(text) == verdict
     assert Verdict.parse(text).to_json() == text
     document = json.loads(text)
-    assert document["format"] == 2
+    assert document["format"] == 4
     assert document["uploaded"] == "2026-10-24T02:32:37Z"
     assert document["tests"][LOSS] == {
         "official": "failed",
@@ -335,7 +381,7 @@ def _set(*path: str, to: object) -> Any:
         (lambda document: document.pop("series"), "lacks series"),
         (_set("revision", to="1"), "revision is str, not int"),
         (_set("revision", to=True), "revision is bool, not int"),
-        (_set("format", to=1), "not of format 2"),
+        (_set("format", to=1), "not of format 4"),
         (_set("verdict", to="fine"), "'fine'"),
         (_set("verdict", to="fixed"), "its own tests say publish"),
         (_set("reason", to="because"), "its own tests say publish"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from livekit.agents import AgentSession, llm, voice
+from livekit.agents import Agent, AgentSession, llm, voice
 
 from .server import Dialect
 from .transport import MemoryHTTP
@@ -39,7 +40,7 @@ class Flavour:
             found = getattr(importlib.import_module(self.module), self.attribute)
         except (ImportError, AttributeError) as error:
             raise LookupError(f"no {self.name} realtime client here: {error}") from None
-        session = _session_class(found)
+        session = session_class(found)
         if not (hasattr(session, _GA_HANDLER) or hasattr(session, _BETA_HANDLER)):
             raise LookupError(f"{self.name}'s realtime client does not share the OpenAI engine")
         return found
@@ -47,7 +48,7 @@ class Flavour:
     @property
     def dialect(self) -> Dialect:
         """The server's event names that this client understands."""
-        return "ga" if hasattr(_session_class(self.find()), _GA_HANDLER) else "beta"
+        return "ga" if hasattr(session_class(self.find()), _GA_HANDLER) else "beta"
 
     @property
     def writes(self) -> bool:
@@ -57,7 +58,7 @@ class Flavour:
     @property
     def reconnects(self) -> bool:
         """Whether a session opens a new connection when it has lost one."""
-        return hasattr(_session_class(self.find()), "_run_ws")
+        return hasattr(session_class(self.find()), "_run_ws")
 
     def missing(self) -> str | None:
         """Why this release has no such client, or None if it has one."""
@@ -121,7 +122,7 @@ _GA_HANDLER = "_handle_conversion_item_added"
 _BETA_HANDLER = "_handle_conversion_item_created"
 
 
-def _session_class(model_class: Any) -> Any:
+def session_class(model_class: Any) -> Any:
     """The session that a model class makes (by its annotation's name in the same module)."""
     module = importlib.import_module(model_class.__module__)
     for name in ("RealtimeSession", "RealtimeSessionBeta"):
@@ -153,6 +154,22 @@ def call_has_extra() -> bool:
 
 def call_has_age() -> bool:
     return "created_at" in llm.FunctionCall.model_fields
+
+
+@functools.cache
+def contexts_can_be_loaded() -> bool:
+    """Whether a context survives ``to_dict`` and ``from_dict``: some left out the items' types."""
+    plain = llm.ChatContext([llm.ChatMessage(role="user", content=["Hello."])])
+    try:
+        llm.ChatContext.from_dict(plain.to_dict())
+    except ValueError:
+        return False
+    return True
+
+
+def agent_changes(what: str) -> bool:
+    """Whether an agent's "instructions" or "tools" can be changed while it runs."""
+    return hasattr(Agent, f"update_{what}")
 
 
 def messages_can_be_edited() -> bool:

@@ -58,6 +58,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._until: Callable[[], bool] | None = None
         self.ticks = 0
         self.failures: list[dict[str, Any]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self.set_exception_handler(lambda _, context: self.failures.append(context))
 
     # -- time ------------------------------------------------------------------------------
@@ -125,6 +126,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if errors:
             raise errors[0]
         return box[0]
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = super().create_task(coro, **options)
+        self._tasks.append(task)
+        return task
+
+    def unheard(self) -> list[BaseException]:
+        """What tasks failed with that nobody asked for; asyncio itself would tell of it when the
+        collector runs, which is at no certain time."""
+        failed = [task for task in self._tasks if task.done() and task._log_traceback]
+        return [error for task in failed if (error := task.exception()) is not None]
 
     def _drive(self, until: Callable[[], bool]) -> None:
         self._until = until

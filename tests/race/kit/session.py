@@ -56,6 +56,7 @@ class SessionDriver:
         self.texts: list[str] = []
         self.open_generations = 0
         self._readers: list[asyncio.Future[None]] = []
+        self._replies: list[asyncio.Future[Any]] = []
         self.session: Any = self.world.loop.call(self.model.session)
         self.session.on("generation_created", self._on_generation)
         self.world.story.columns["mirror"] = lambda: ids(self.session.chat_ctx)
@@ -67,7 +68,15 @@ class SessionDriver:
 
     # -- the agent's side -------------------------------------------------------------------
 
+    @property
+    def generations(self) -> int:
+        """How many generations were handed out, and taken."""
+        return len(self._readers)
+
     def _on_generation(self, generation: llm.GenerationCreatedEvent) -> None:
+        # as an agent does: what was asked for is taken by who still waits for it, or by nobody
+        if generation.user_initiated and not any(map(_has_come, self._replies)):
+            return
         self.open_generations += 1
         number = len(self._readers)
         self.world.chronicle.append(("generation", number))
@@ -126,14 +135,22 @@ class SessionDriver:
     def ask(self, *items: Item, moment: str = "end") -> asyncio.Future[Any]:
         """The client asks for a reply, and the model answers with ``items``."""
         self.world.server.scripts.append(Response(items=items))
-        reply: asyncio.Future[Any] = self.world.loop.call(self.session.generate_reply)
+        reply = self.ask_for_reply()
         self.world.loop.settle()
         if moment != "asked":
             self.reach(items[-1], moment)
         return reply
 
+    def ask_for_reply(self) -> asyncio.Future[Any]:
+        self._replies.append(self.world.loop.call(self.session.generate_reply))
+        return self._replies[-1]
+
     def reach(self, item: Item, moment: str) -> None:
         reach(self.world, item, moment)
+
+
+def _has_come(reply: asyncio.Future[Any]) -> bool:
+    return reply.done() and not reply.cancelled() and reply.exception() is None
 
 
 def reach(world: World, item: Item, moment: str) -> None:

@@ -104,10 +104,7 @@ class Explorer(Generic[R]):
 
     def explore(self) -> Space[R]:
         try:
-            if self._roots is None:
-                self._run(())
-            assert self._roots is not None
-            schedules, complete = self._walk(self._roots, []), True
+            schedules, complete = self._walk(self.root(), []), True
         except OutOfRuns:
             return self.found()
         return Space(schedules, len(self._counts), dict(self._results.values()), complete)
@@ -122,6 +119,31 @@ class Explorer(Generic[R]):
         assert self._roots is not None, "explore first"
         yield from self._enumerate(self._roots, [])
 
+    # -- a step at a time -------------------------------------------------------------------
+
+    def root(self) -> State:
+        """The state before any move."""
+        if self._roots is None:
+            self._run(())
+        assert self._roots is not None
+        return self._roots
+
+    def after(self, state: State, path: Sequence[str]) -> State:
+        """The state after the last move of ``path``, made in ``state``; a run shows it if none
+        has yet."""
+        following = _follow(state, path[-1])
+        if following is None:
+            self._run(path)
+            following = _follow(state, path[-1])
+            assert following is not None, "the run did not make the moves that it was given"
+        return following
+
+    def result(self, state: State, path: Sequence[str]) -> R:
+        """What came of ``path``, which ends in ``state``, where nothing is left to happen."""
+        if state not in self._results:
+            self._run(path)
+        return self._results[state][1]
+
     # -- the walk ---------------------------------------------------------------------------
 
     def _walk(self, state: State, path: list[str]) -> int:
@@ -130,24 +152,18 @@ class Explorer(Generic[R]):
         if known is not None:
             return known
         count = 0
-        for move in _moves(state):
+        for move in moves_of(state):
             path.append(move)
-            following = _follow(state, move)
-            if following is None:
-                self._run(path)
-                following = _follow(state, move)
-                assert following is not None, "the run did not make the moves that it was given"
-            count += self._walk(following, path)
+            count += self._walk(self.after(state, path), path)
             path.pop()
         if not count:
-            if state not in self._results:
-                self._run(path)
+            self.result(state, path)
             count = 1
         self._counts[state] = count
         return count
 
     def _enumerate(self, state: State, path: list[str]) -> Iterator[tuple[str, str, R]]:
-        moves = _moves(state)
+        moves = moves_of(state)
         for move in moves:
             following = _follow(state, move)
             assert following is not None
@@ -193,7 +209,8 @@ def _learn(history: History, step: Step) -> History:
     return known
 
 
-def _moves(state: State) -> list[str]:
+def moves_of(state: State) -> list[str]:
+    """What can happen next."""
     client, server = state
     moves = list(server.free)
     if server.taken < len(client.made):

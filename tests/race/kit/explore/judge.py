@@ -3,7 +3,9 @@
 The life of a call, as far as the client can know it: *pending* from its announcement, *complete*
 when it is handed over, *started* with its tool; or *over*, by any exit. In flight is what is
 pending or complete; without a connection a call is in *limbo*, and not judged. An output that the
-server makes is pending as long as its response.
+server makes is pending as long as its response. Where no agent ever holds its calls in its context,
+no context of an application can keep them, so there a call is in flight while its tool is *running*
+too, until its output goes out (*answered*) or an exit comes first.
 
 Kinds: ``heard`` and ``sent`` an event; the client ``asks`` for a response; a ``generation`` was
 handed out and ``ended``, a call ``handed`` over, ``dispatched`` to its tool, which ``started`` and
@@ -18,40 +20,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..features import agent_knows_calls
 from ..transport import Event
+from .requests import Requests
 from .scenario import Scenario
 
-# the patched release must never break one of these
-FLAG = (
-    "deleted-in-flight",
-    "recreated-in-flight",
-    "undeletable",
-    "client-call-in-flight",
-    "arguments",
-    "twice",
-    "flag-on-the-wire",
-)
-# the patched release may break one of these only on a schedule where the official one does
-DIFFERENTIAL = (
-    "output-lost",
-    "not-started",
-    "timeout",
-    "update-failed",
-    "refused",
-    "mirror-unlike-server",
-    "agent-unlike-server",
-    "anchor-warning",
-    "task-failed",
-    "stuck",
-)
-# the flag's contract allows these
-RECORDED = (
-    "deleted-while-running",
-    "deleted-after-exit",
-    "created-while-running",
-    "output-lost-with-connection",
-)
-IN_FLIGHT = ("pending", "complete")
+IN_FLIGHT = ("pending", "complete", "running")
 
 
 @dataclass
@@ -64,7 +38,6 @@ class Judgement:
     state: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
-    cut_off: set[str] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
     completed: set[str] = field(default_factory=set)
     starts: list[str] = field(default_factory=list)
@@ -76,11 +49,12 @@ class Judgement:
     _generations: dict[int | None, int] = field(default_factory=dict)
     _response_of: dict[str, int] = field(default_factory=dict)
     _away: bool = False
-    _to_ask: int = 0
-    _asked: set[str] = field(default_factory=set)
-    _given_up: set[str] = field(default_factory=set)
-    _doomed: int = 0
+    _requests: Requests = field(default_factory=Requests)
     _owed: dict[int, set[str]] = field(default_factory=dict)
+    _under_way: dict[int, frozenset[str]] = field(default_factory=dict)
+    _outputs: dict[str, str] = field(default_factory=dict)
+    _cut_off: set[str] = field(default_factory=set)
+    _left_out: set[str] = field(default_factory=set)
 
     def read(self, chronicle: Iterable[tuple[str, Any]]) -> None:
         by_call_id = {call.call_id: item for item, call in self.scenario.generated().items()}
@@ -99,7 +73,7 @@ class Judgement:
             elif kind == "started" and what in by_call_id:
                 self._started(by_call_id[what])
             elif kind == "dispatched" and what in by_call_id:
-                self.state[by_call_id[what]] = "started"
+                self.state[by_call_id[what]] = self._begun
             elif kind == "given" and what[0] in by_call_id:
                 self._given(by_call_id[what[0]], what[1])
             elif kind == "update":
@@ -108,14 +82,12 @@ class Judgement:
                 self._updated(*what)
             elif kind in ("exit", "away", "back"):
                 self._away = {"away": True, "back": False}.get(kind, self._away)
-                self._given_up |= self._asked
-                self._doomed += self._to_ask
-                self._to_ask = 0
+                self._requests.give_up()
                 self._exit()
             elif kind == "logged" and what.startswith("skipping new realtime generation"):
                 self._end_generation(self._response)
             elif kind == "asks":
-                self._to_ask += 1
+                self._requests.ask()
             elif kind == "connect":
                 self._reconnected()
 
@@ -128,7 +100,7 @@ class Judgement:
             self._end_response()
             self._response += 1
             asked = (event["response"]["metadata"] or {}).get("client_event_id")
-            self._response_open = asked not in self._given_up
+            self._response_open = self._requests.wanted(asked)
         elif kind == "response.output_item.added":
             if event["item"]["type"] in ("function_call", "function_call_output"):
                 alive = self._response_open and not self._away
@@ -170,10 +142,12 @@ class Judgement:
 
     def _exit(self, state_after: str = "over") -> None:
         for item_id, state in self.state.items():
-            if state in IN_FLIGHT:
+            if state == "running":
+                self.state[item_id] = "answered"
+            elif state in IN_FLIGHT:
                 self.state[item_id] = state_after
                 if state_after == "limbo":
-                    self.cut_off.add(item_id)
+                    self._cut_off.add(item_id)
         self._response_open = False
 
     def _reconnected(self) -> None:
@@ -192,32 +166,35 @@ class Judgement:
             item_id = event["item_id"]
             state = self.state.get(item_id)
             self.deleted.add(item_id)
+            if any(item_id not in kept for kept in self._under_way.values()):
+                self.excused |= {self._outputs[item_id]} if item_id in self._outputs else set()
             if self._in_flight(item_id):
                 self.violations.add("deleted-in-flight")
                 self.lost.add(item_id)
-            elif state == "started":
+            elif state in ("started", "answered"):
                 self.recorded.add("deleted-while-running")
                 self.excused.add(item_id)
             elif state is not None:
                 self.recorded.add("deleted-after-exit")
                 self.excused.add(item_id)
         elif kind == "response.create":
-            self._ask(event["event_id"])
+            self._requests.goes_out(event["event_id"])
         elif kind == "conversation.item.create":
             item_id = event["item"].get("id", "")
+            if event["item"]["type"] == "function_call_output":
+                self._answered(event["item"])
             if self._in_flight(item_id):
                 self.violations.add("recreated-in-flight")
             elif self.state.get(item_id) == "started":
                 self.recorded.add("created-while-running")
 
-    def _ask(self, event_id: str) -> None:
-        """A request for a response goes out, perhaps after it was given up."""
-        if self._doomed:
-            self._doomed -= 1
-            self._given_up.add(event_id)
-        else:
-            self._to_ask = max(0, self._to_ask - 1)
-            self._asked.add(event_id)
+    def _answered(self, output: Event) -> None:
+        """A call's output goes out: from now on a running call may be deleted."""
+        for item_id, call in self.scenario.generated().items():
+            if output["call_id"] == call.call_id:
+                self._outputs[output["id"]] = item_id
+                if self.state.get(item_id) == "running":
+                    self.state[item_id] = "answered"
 
     def _in_flight(self, item_id: str) -> bool:
         """A response that was not handed out, because nobody wants it any more, has no calls."""
@@ -237,9 +214,15 @@ class Judgement:
     def _started(self, item_id: str) -> None:
         if item_id in self.deleted:  # before its tool started, so nothing excuses the loss
             self.lost.add(item_id)
-        self.state[item_id] = "started"
+        self.state[item_id] = self._begun
         if self.scenario.level == "agent":
             self.starts.append(item_id)
+
+    @property
+    def _begun(self) -> str:
+        """The state of a call whose tool has started."""
+        held = self.scenario.level == "session" or agent_knows_calls()
+        return "started" if held else "running"
 
     def _given(self, item_id: str, arguments: dict[str, Any]) -> None:
         expected = json.loads(self.scenario.generated()[item_id].arguments)
@@ -248,6 +231,11 @@ class Judgement:
 
     def _update(self, number: int, kept: frozenset[str], known: frozenset[str]) -> None:
         """An update begins: it must delete what it leaves out and is not in flight."""
+        safe = (*IN_FLIGHT, "limbo")
+        self._left_out |= {i for i, state in self.state.items() if state in safe} - kept
+        self._under_way[number] = kept
+        begun = ("started", "answered", "over")
+        self.excused |= {i for i, state in self.state.items() if state in begun} & known - kept
         gone = ("started", "over") if self.scenario.level == "session" else ("started",)
         self._owed[number] = {
             item_id
@@ -256,18 +244,32 @@ class Judgement:
         }
 
     def _updated(self, number: int, error: str | None) -> None:
+        self._under_way.pop(number, None)
         owed = self._owed.pop(number, set())
         if error is None and owed - self.deleted:
             self.violations.add("undeletable")
+
+    @property
+    def adrift(self) -> set[str]:
+        """The calls that a context left out while they were safe, and that lost their connection.
+
+        Releases that replay no calls drop them then; had they been deleted when that context came,
+        the next one might have put them back, by chance.
+        """
+        return self._left_out & self._cut_off
 
     def come_to_rest(self) -> None:
         """A response that never ended leaves its last call where no invariant speaks of it.
 
         If another took its place, an agent may wait for its end before it starts any other tool.
         """
+        for item_id, state in self.state.items():
+            if state == "running":
+                self.state[item_id] = "answered"
         for item_id in set(self.state) - set(self.starts):
             unended = self._response_of[item_id] not in self._ended
-            if self._stalled or (unended and item_id not in self.completed):
+            waits = self._stalled and self.state[item_id] in IN_FLIGHT
+            if waits or (unended and item_id not in self.completed):
                 self.state[item_id] = "limbo"
 
     # -- at the end --------------------------------------------------------------------------

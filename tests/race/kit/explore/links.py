@@ -4,7 +4,7 @@ them like any event, so that no move of one end touches the state of the other."
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +92,8 @@ class Links(World):
         self.down: deque[tuple[int, Event, str]] = deque()
         self.spontaneous: deque[Response] = deque()
         self.settling = True
+        # calls whose outputs were in a conversation when the client itself closed it
+        self.answered: set[str] = set()
         self.before_sending: Callable[[], None] = lambda: None
         self.made_by_server: list[str] = []
         self.made_by_client: list[str] = []
@@ -147,6 +149,15 @@ class Links(World):
         """Whether the client has no open connection."""
         return self._line is None or self._line.closed
 
+    def replayed_and_put(self) -> set[str]:
+        """The ids that the client itself put on one later connection more than once."""
+        puts: Counter[tuple[str, str]] = Counter()
+        for made in self.made_by_client:
+            number, _, text = made.partition(" ")
+            if number != "1" and '"conversation.item.create"' in text:
+                puts[number, json.loads(text)["item"]["id"]] += 1
+        return {item_id for (_, item_id), times in puts.items() if times > 1}
+
     # -- the server's end -------------------------------------------------------------------
 
     @property
@@ -176,6 +187,8 @@ class Links(World):
         number, event, _ = self.up.popleft()
         if event is CONNECT:
             self._serve(number)
+        elif event is CLOSE and number == self._served:
+            self.answered |= self.outputs()
         elif event is not CLOSE and number == self._served and not self._hung_up:
             if event["type"].startswith("conversation.item."):
                 self.story.event("read", event)
@@ -183,6 +196,11 @@ class Links(World):
         self._server_sends()
         self._after()
         return event
+
+    def outputs(self) -> set[str]:
+        """The call ids of the outputs in the conversation."""
+        items = self.server.items
+        return {item["call_id"] for item in items if item["type"] == "function_call_output"}
 
     def disconnect(self) -> None:
         """The server hangs up; its conversation is gone."""

@@ -8,6 +8,7 @@ from typing import Any
 from livekit.agents import llm
 
 from ..contexts import BLIND, history, message, without_calls
+from ..features import agent_changes, contexts_can_be_loaded
 from .scenario import Op
 from .stage import Stage
 from .stages import AgentStage, SessionStage
@@ -31,9 +32,9 @@ def blind(name: str, *, awaited: bool = True) -> tuple[Op, ...]:
     return tuple(phase(number) for number in range(len(BLIND[name]([message("any")]))))
 
 
-def update(name: str, change: Callable[[list[Any]], list[Any]]) -> Op:
+def update(name: str, change: Callable[[list[Any]], list[Any]], **more: Any) -> Op:
     """A fresh copy of the context at this moment, changed."""
-    return Op(name, lambda stage: stage.update(change(stage.items()), name))
+    return Op(name, lambda stage: stage.update(change(stage.items()), name), **more)
 
 
 FRESH = update("a fresh copy", lambda items: items)
@@ -45,6 +46,7 @@ RENAMED = update("a note at the head", lambda items: [message("note"), *items])
 LOADED = update(
     "saved and loaded",
     lambda items: list(llm.ChatContext.from_dict(llm.ChatContext(items).to_dict()).items),
+    possible=contexts_can_be_loaded,
 )
 
 
@@ -72,7 +74,8 @@ def _load(stage: Stage) -> None:
     stage.update(list(llm.ChatContext.from_dict(stage.kept["saved"]).items), "the saved context")
 
 
-SAVE, LOAD = Op("save the context", _save), Op("load what was saved", _load)
+SAVE = Op("save the context", _save)
+LOAD = Op("load what was saved", _load, possible=contexts_can_be_loaded)
 
 
 # -- what an agent does with a session ------------------------------------------------------------
@@ -102,7 +105,7 @@ def _session_interrupts(stage: SessionStage) -> None:
 
 def _ask(stage: SessionStage) -> None:
     stage.tell("asks for a reply")
-    stage.kept["reply"] = stage.world.loop.call(stage.driver.session.generate_reply)
+    stage.kept["reply"] = stage.driver.ask_for_reply()
 
 
 def _give_up(stage: SessionStage) -> None:
@@ -114,11 +117,11 @@ CANCEL = Op("cancel the response", _session_interrupts)
 ASK, GIVE_UP = Op("ask for a reply", _ask), Op("give the reply up", _give_up)
 
 
-def _coroutine(name: str, make: Callable[[Any], Any]) -> Op:
+def _coroutine(name: str, make: Callable[[Any], Any], **more: Any) -> Op:
     def do(stage: Stage) -> None:
         stage.watch(stage.world.start(make(stage), name), name)
 
-    return Op(name, do)
+    return Op(name, do, **more)
 
 
 INSTRUCT = _coroutine("update_instructions", lambda s: s.driver.session.update_instructions("Hi."))
@@ -164,12 +167,15 @@ SWITCH = Op("update_agent", lambda stage: stage.switch())
 AGENT_INSTRUCT = _coroutine(
     "update_instructions",
     lambda stage: stage.driver.session.current_agent.update_instructions("Be brief."),
+    possible=lambda: agent_changes("instructions"),
 )
 TOOLS = _coroutine(
     "update_tools",
-    lambda stage: stage.driver.session.current_agent.update_tools(stage.driver.tools.all[:2]),
+    lambda stage: stage.driver.session.current_agent.update_tools([stage.driver.tools.lookup]),
+    possible=lambda: agent_changes("tools"),
 )
 TOOL_REMOVED = _coroutine(
     "update_tools without the tool",
     lambda stage: stage.driver.session.current_agent.update_tools([stage.driver.tools.book]),
+    possible=lambda: agent_changes("tools"),
 )

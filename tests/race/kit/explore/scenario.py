@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..features import FLAVOURS
 from ..script import Answer, Call, Item, Response
 from ..server import Server
 
@@ -19,11 +20,13 @@ ARGUMENTS_IN_PIECES = frozenset({"response.function_call_arguments.delta"})
 
 @dataclass(frozen=True)
 class Op:
-    """One operation of the client. ``ready`` depends on nothing but the client's own state."""
+    """One operation of the client. ``ready`` depends on nothing but the client's own state;
+    ``possible`` says whether this release knows the operation at all."""
 
     name: str
     do: Callable[[Any], None]
     ready: Callable[[Any], bool] = lambda stage: True
+    possible: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Scenario:
         time may pass while the client has no connection; otherwise all that comes at the end.
     calls: the calls that the client itself put on the server, among ``history``.
     never_start: item ids of calls whose tool cannot start.
+    needs: whether this release has what the scenario is about.
     ticks: cut at every tick of the loop, not only when the client is at rest; sampled.
     """
 
@@ -61,7 +65,16 @@ class Scenario:
     unsent: frozenset[str] = frozenset()
     configure: Callable[[Server], None] = field(default=lambda server: None)
     prepare: Callable[[Stage], None] = field(default=lambda stage: None)
+    needs: Callable[[], bool] = field(default=lambda: True)
     ticks: bool = False
+
+    def playable(self) -> bool:
+        """Whether this release has the client, and that can do what the scenario asks of it."""
+        flavour = FLAVOURS[self.flavour]
+        able = all(op.possible() for op in self.ops) and self.needs()
+        if not able or flavour.missing() is not None:
+            return False
+        return "x" not in self.server_ops or flavour.reconnects
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Which scenarios belong to which tier, by patterns of their ids."""
+"""Which scenarios and which tests belong to which tier, by patterns of their names."""
 
 from __future__ import annotations
 
@@ -56,6 +56,32 @@ SMALL = (
     "agent/openai/call/cut-*",
     "agent/openai/call/stale-snapshot",
 )
+
+# clients that are not in here share the engine, and a few tests tell that it is still in place
+ENGINES = ("", "openai", "beta")
+SMOKE = (
+    "test_a_context_that_has_not_heard_of_it*stale-snapshot*",
+    "test_a_fresh_copy_after_a_start_with_history*",
+    "test_its_tool_is_removed*",
+    "test_each_tool_starts_once_with_complete_arguments*",
+    "test_history_is_the_clients_own*",
+    "test_the_client_put_it_there*",
+    "test_dispatched_and_answered*",
+    "test_reconnected_and_put_back*",
+    "test_a_session_built_without_init*",
+    "test_the_flag_stays_off_the_wire*",
+)
+# each of these runs a session for every tick of a response
+SLOW = ("test_interrupted*-response.*", "test_interrupted*-conversation.*", "test_switched*")
+
+
+def left_out(test: str, flavour: str) -> str:
+    """Why a test on this client is not in the tier quick, or nothing if it is."""
+    if flavour not in ENGINES and not among(test, SMOKE):
+        return f"{flavour} shares an engine that other clients test"
+    if among(test, SLOW) and (flavour == "beta" or "finishes" in test):
+        return "the explorer's ticks are in it instead"
+    return ""
 
 
 def among(scenario_id: str, patterns: Iterable[str]) -> bool:

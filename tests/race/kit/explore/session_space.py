@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..contexts import BLIND, answered_call, history
+from ..features import servers_can_answer
 from ..script import Answer, Call, Response, Say, Status
 from . import operations as do
 from .operations import blind
@@ -77,12 +78,11 @@ def session_scenarios() -> Iterator[Scenario]:
             cut = Response((CALL,), status=status, cut=True, item_done=item_done)
             name = f"cut-{status}" + ("" if item_done else "-mute")
             yield _scenario(name, "call", *blind("stale-snapshot"), responses=(cut,))
-    for name, ops in (
-        ("asked", (do.ASK, *blind("stale-snapshot"))),
-        ("asked-given-up", (do.ASK, do.GIVE_UP, *blind("stale-snapshot"))),
-    ):
-        asked = (SHAPES["call"],)
-        yield _scenario(name, "call", *ops, responses=(), asked=asked)
+    for shape in SHAPES:
+        asked: dict[str, Any] = {"responses": (), "asked": (SHAPES[shape],)}
+        stale = blind("stale-snapshot")
+        yield _scenario("asked", shape, do.ASK, *stale, **asked)
+        yield _scenario("asked-given-up", shape, do.ASK, do.GIVE_UP, *stale, **asked)
     yield _scenario(
         "given-up-late", "call", do.ASK, do.GIVE_UP,
         responses=(), asked=(SHAPES["call"],), configure=_slow,
@@ -97,9 +97,10 @@ def session_scenarios() -> Iterator[Scenario]:
     yield _scenario("given-up", "call", *blind("stale-snapshot"), responses=follow, server_ops="v")
     yield _scenario("announced-twice", "call", *blind("stale-snapshot"), server_ops="a")
     answer = (Response((CALL, Answer(), Say(id="msg_9"))),)
-    yield _scenario("server-output", "call", do.NO_CALLS, responses=answer, prepare=_auto)
-    yield _scenario("server-output-reconnect", "call", do.SAVE, do.LOAD, responses=answer,
-                    prepare=_auto, server_ops="x", client_moves="w")  # fmt: skip
+    auto: dict[str, Any] = {"responses": answer, "prepare": _auto, "needs": servers_can_answer}
+    yield _scenario("server-output", "call", do.NO_CALLS, **auto)
+    yield _scenario("server-output-reconnect", "call", do.SAVE, do.LOAD, server_ops="x",
+                    client_moves="w", **auto)  # fmt: skip
     yield _scenario("put-back", "call", do.SAVE, do.NO_CALLS, do.LOAD, server_ops="x",
                     client_moves="w")  # fmt: skip
 

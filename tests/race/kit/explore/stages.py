@@ -10,7 +10,7 @@ from livekit.agents import llm
 
 from ..agent import AgentDriver
 from ..contexts import ids
-from ..features import FLAVOURS
+from ..features import FLAVOURS, agent_knows_calls
 from ..session import SessionDriver
 from .scenario import Scenario
 from .stage import Stage
@@ -184,11 +184,17 @@ class AgentStage(Stage):
     def agrees(self) -> bool:
         """Whether the agent knows the server's items and no others, in whatever order.
 
-        A call that was over before its tool started may be known to either.
+        The server may still have a call that was over before its tool started; and where no agent
+        ever holds the calls that the server made, none of them is looked for, nor its output.
         """
         talk = ("message", "function_call", "function_call_output")
         known = {item.id for item in self.items() if item.type in talk}
-        never = {item for item, state in self.judgement.state.items() if state == "over"}
+        over = {item for item, state in self.judgement.state.items() if state == "over"}
+        never = over - known
+        if not agent_knows_calls():
+            made = {call.call_id for call in self.scenario.generated().values()}
+            items = self.world.server.items
+            never |= {item["id"] for item in items if item.get("call_id") in made}
         return not (known ^ set(self.world.server.ids())) - never
 
 

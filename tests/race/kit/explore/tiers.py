@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..features import FLAVOURS
+from .against import Against, Names, Part
 from .agent_space import agent_flavours, agent_scenarios, at_every_tick
+from .checks import DIFFERENTIAL, FLAG
 from .ends import Explorer, Space
-from .judge import DIFFERENTIAL, FLAG
 from .run import Result, at_random, perform
-from .scenario import Scenario
+from .scenario import Level, Scenario
 from .schedule import encode, split, weight
 from .selection import QUICK, among
 from .session_space import session_flavours, session_scenarios
@@ -32,7 +32,11 @@ class Bounds:
     ticks: int
 
 
-BOUNDS: dict[Tier, Bounds] = {"quick": Bounds(25, 5, 4), "full": Bounds(1500, 300, 100)}
+BOUNDS: dict[Tier, dict[Level, Bounds]] = {
+    # enough to exhaust what can be; a run of a whole agent takes five times as long
+    "quick": {"session": Bounds(25, 5, 0), "agent": Bounds(13, 5, 4)},
+    "full": {"session": Bounds(1500, 300, 0), "agent": Bounds(1500, 300, 100)},
+}
 
 
 def scenarios(tier: Tier = "full") -> Iterator[Scenario]:
@@ -48,8 +52,7 @@ def _present() -> dict[str, Scenario]:
         *(*session_scenarios(), *session_flavours()),
         *(*agent_scenarios(), *agent_flavours(), *at_every_tick()),
     )
-    present = {name for name, flavour in FLAVOURS.items() if flavour.missing() is None}
-    return {scenario.id: scenario for scenario in everything if scenario.flavour in present}
+    return {scenario.id: scenario for scenario in everything if scenario.playable()}
 
 
 def find(scenario_id: str) -> Scenario:
@@ -66,7 +69,7 @@ def replay(schedule: str) -> Result:
 
 
 @dataclass
-class Level:
+class Depth:
     schedules: int = 0
     explored: int = 0
     seconds: float = 0.0
@@ -76,13 +79,18 @@ class Level:
 
 @dataclass
 class Findings:
-    """What exploring found: ``results`` maps each schedule that was run to its result."""
+    """What exploring found: ``results`` maps each schedule that was run to its result.
 
-    levels: dict[str, Level] = field(default_factory=dict)
+    ``parts`` has, for each scenario that was exhausted, which schedules break a check that is
+    compared only.
+    """
+
+    levels: dict[str, Depth] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
 
     def add(self, scenario: Scenario, space: Space[Result], runs: int, seconds: float) -> None:
-        level = self.levels.setdefault(scenario.level, Level())
+        level = self.levels.setdefault(scenario.level, Depth())
         level.schedules += space.schedules
         level.explored += runs
         level.seconds += seconds
@@ -133,6 +141,7 @@ class Findings:
             "recorded": dict(sorted(recorded.items())),
             "digest": self.digest(),
             "schedules": broken,
+            "spaces": {scenario: part.document() for scenario, part in self.parts.items()},
         }
 
 
@@ -147,15 +156,24 @@ def explore(
     findings = Findings()
     for scenario in filter(wanted, scenarios(tier)):
         began = time.perf_counter()
-        space, runs = explore_one(scenario, BOUNDS[tier], seed)
+        explorer, space = _explored(scenario, BOUNDS[tier][scenario.level], seed)
+        if space.complete and any(map(compared, space.results.values())):
+            findings.parts[scenario.id] = Part.of(explorer, compared)
         seconds = time.perf_counter() - began
-        findings.add(scenario, space, runs, seconds)
-        progress(scenario, space, runs, seconds)
+        findings.add(scenario, space, explorer.runs, seconds)
+        progress(scenario, space, explorer.runs, seconds)
     return findings
 
 
 def explore_one(scenario: Scenario, bounds: Bounds, seed: int) -> tuple[Space[Result], int]:
     """The space of a scenario as far as the bounds go, and how many real runs that took."""
+    explorer, space = _explored(scenario, bounds, seed)
+    return space, explorer.runs
+
+
+def _explored(
+    scenario: Scenario, bounds: Bounds, seed: int
+) -> tuple[Explorer[Result], Space[Result]]:
     explorer: Explorer[Result] = Explorer(
         lambda moves: perform(scenario, moves), most_runs=0 if scenario.ticks else bounds.runs
     )
@@ -165,7 +183,61 @@ def explore_one(scenario: Scenario, bounds: Bounds, seed: int) -> tuple[Space[Re
             choose = at_random(f"{seed}/{scenario.id}/{number}")
             explorer.learn(perform(scenario, "", choose=choose))
         space = explorer.found()
-    return space, explorer.runs
+    return explorer, space
+
+
+def compared(result: Result) -> Names:
+    """What a result breaks that a patched release may break where the official one does."""
+    return frozenset(result.violations).intersection(DIFFERENTIAL)
+
+
+@dataclass
+class Comparison:
+    """A patched release's report against the release that is here.
+
+    Of ``compared`` results there, which stand for so many ``schedules``, ``pairs`` of two classes
+    were compared; ``added`` maps schedules to what is broken there and not here.
+    """
+
+    compared: int = 0
+    schedules: int = 0
+    pairs: int = 0
+    added: dict[str, list[str]] = field(default_factory=dict)
+
+    def of_space(self, scenario: Scenario, part: Part) -> None:
+        """A space that was exhausted there: every schedule of it that breaks something."""
+        explorer: Explorer[Result] = Explorer(lambda moves: perform(scenario, moves))
+        against = Against(
+            explorer, compared, lambda moves: perform(scenario, moves, choose=None).result
+        )
+        for moves, more in against.compare(part).items():
+            self.added[f"{scenario.id}:{encode(moves)}"] = sorted(more)
+        self.compared += len(part.broken)
+        self.schedules += part.schedules()
+        self.pairs += against.pairs
+
+    def of_schedule(self, schedule: str, there: Names) -> None:
+        """One schedule that was run there."""
+        if more := there - compared(replay(schedule)):
+            self.added[schedule] = sorted(more)
+        self.compared += 1
+        self.schedules += 1
+        self.pairs += 1
+
+
+def compare(report: dict[str, Any]) -> Comparison:
+    """Run here whatever broke a check of the kind differential there.
+
+    Raises LookupError if this release has no such scenario.
+    """
+    comparison = Comparison()
+    for scenario_id, document in report["spaces"].items():
+        comparison.of_space(find(scenario_id), Part.parse(document))
+    for schedule, violations in sorted(report["schedules"].items()):
+        there = frozenset(violations).intersection(DIFFERENTIAL)
+        if there and split(schedule)[0] not in report["spaces"]:
+            comparison.of_schedule(schedule, there)
+    return comparison
 
 
 def whole(scenario: Scenario) -> tuple[int, list[str]]:
