@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from .errors import InvalidSeries, UnknownRelease
 from .files import sha256, write_whole, writing
@@ -103,7 +103,7 @@ class Catalogue(Mapping[Version, Entry]):
                 raise Malformed(f"{path.name} names a release twice")
         except FileNotFoundError:
             return cls(path, {})
-        except (ValueError, InvalidVersion) as error:
+        except (ValueError, RecursionError, OverflowError) as error:
             raise _damaged(path, error) from error
         return cls(path, dict(sorted(found.items())))
 
@@ -111,7 +111,7 @@ class Catalogue(Mapping[Version, Entry]):
         if version not in self._entries:
             try:
                 self._entries[version] = _parse(version, self._tables[version])
-            except ValueError as error:
+            except (ValueError, RecursionError, OverflowError) as error:
                 raise _damaged(self._path, error) from error
         return self._entries[version]
 
@@ -120,6 +120,10 @@ class Catalogue(Mapping[Version, Entry]):
 
     def __len__(self) -> int:
         return len(self._tables)
+
+    def row(self, version: Version) -> Row | None:
+        """What was published of a release."""
+        return self[version].row if version in self._tables else None
 
     def rows(self) -> dict[Version, Row]:
         """What was published, by release."""
@@ -196,7 +200,10 @@ def _facts(artefact: Artefact) -> str:
     facts = [f'sha256 = "{artefact.sha256}"', f"size = {artefact.size}", f"uploaded = {uploaded}"]
     # JSON's quoted strings are TOML's basic strings, DEL apart, which JSON leaves as it is.
     texts = {"requires-python": artefact.requires_python, "yanked": artefact.yanked}
-    facts += [f"{key} = {json.dumps(text)}" for key, text in texts.items() if text is not None]
+    quoted = {
+        key: json.dumps(text, ensure_ascii=False) for key, text in texts.items() if text is not None
+    }
+    facts += [f"{key} = {text}" for key, text in quoted.items()]
     return ", ".join(facts).replace("\x7f", "\\u007F")
 
 

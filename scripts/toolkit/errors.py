@@ -22,8 +22,8 @@ class ToolkitError(Exception):
 
     def __init__(self, problem: str, *, next_step: str) -> None:
         super().__init__(problem)
-        self.problem = problem
-        self.next_step = next_step
+        self.problem = printable(problem)
+        self.next_step = printable(next_step)
 
     def __str__(self) -> str:
         return f"{self.problem}\n  next: {self.next_step}"
@@ -111,6 +111,36 @@ class MutantSurvived(ToolkitError):
     """No race test fails when some hunk of the series is dropped."""
 
     exit_code = 23
+
+
+class UpstreamNotRun(ToolkitError):
+    """Upstream's own tests could not run, and --require-upstream asked for them."""
+
+    exit_code = 24
+
+
+class UploadRefused(ToolkitError):
+    """A server does not take an upload and never will, or its address is not to be used."""
+
+    exit_code = 26
+
+
+def printable(text: str) -> str:
+    """``text`` with all that a terminal would obey, or hide, as escapes; line ends stay.
+
+    What a server or a file says of itself goes into messages: let it steer no terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class AuditFailed(ToolkitError):
+    """A wheel or an installed file is not what official wheel and series give."""
+
+    exit_code = 25
 
 
 def run_verb(body: Callable[[], int | None]) -> int:

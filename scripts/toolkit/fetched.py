@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from .catalogue import Catalogue, Entry
 from .errors import UnknownRelease
@@ -151,7 +151,7 @@ def _entry(catalogue: Catalogue, release: str | Version) -> Entry | None:
     """What the catalogue says of a release, if it knows its official wheels."""
     try:
         entry = catalogue.get(Version(str(release)))
-    except InvalidVersion:
+    except ValueError:
         return None
     return entry if entry and entry.official else None
 

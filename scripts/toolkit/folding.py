@@ -53,9 +53,16 @@ def broken_by(variants: Sequence[Variant], texts: Mapping[str, bytes]) -> Iterat
         touching = [v for v in variants if any(change.path == path for change in v.changes)]
         if not path.endswith(".py") or not touching:
             continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                compile(data, path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:
-            yield conflict(touching[-1], f"{path} is no valid Python afterwards: {error}")
+        if fault := fault_of(path, data):
+            yield conflict(touching[-1], fault)
+
+
+def fault_of(path: str, data: bytes) -> str:
+    """Why a module cannot be compiled; or nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(data, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return f"{path} is no valid Python afterwards: {error}"
+    return ""

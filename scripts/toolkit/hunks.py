@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,9 +57,23 @@ def _side(hunk: Hunk, own: str) -> list[str]:
     return lines
 
 
-def _fold(text: bytes, hunks: Sequence[tuple[int, list[str], list[str]]]) -> bytes | None:
+def exactly(text: bytes, hunks: Iterable[Hunk]) -> bytes:
+    """``text`` with some of the hunks of a diff of it, each at its very place."""
+    lines = lines_of(text)
+    for hunk in sorted(hunks, key=lambda hunk: hunk.source_start, reverse=True):
+        start = max(hunk.source_start - 1, 0)
+        lines[start : start + hunk.source_length] = _side(hunk, "+")
+    return "".join(lines).encode(ENCODING, ERRORS)
+
+
+def lines_of(text: bytes) -> list[str]:
+    """The lines of ``text`` as git counts them, with their ends."""
     lines = text.decode(ENCODING, ERRORS).split("\n")
-    lines = [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _fold(text: bytes, hunks: Sequence[tuple[int, list[str], list[str]]]) -> bytes | None:
+    lines = lines_of(text)
     for start, old, new in hunks:
         at = _locate(lines, old, max(start - 1, 0))
         if at is None:

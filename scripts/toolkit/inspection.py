@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from email.parser import BytesHeaderParser
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from .archive import Member
 from .errors import InvalidWheel
 from .series import Series
 from .variant import Variant
-from .wheelfile import Member, OfficialWheel
+from .wheelfile import OfficialWheel
 
 
 def check_repacked(
@@ -63,6 +66,7 @@ def check_repacked(
         if name in wheel.members and wheel.read(name) != text:
             problems.append(f"{name} is not the official text plus the series")
     problems += _check_metadata(official, wheel, version, pins)
+    problems += _check_requirements(wheel, pins)
     rows = {moves[name]: row for name, row in official.record.items() if name not in edited}
     if [name for name in wheel.record if name not in added] != [
         moves[name] for name in official.record
@@ -160,6 +164,20 @@ def _check_metadata(
         if ours != expected:
             found.append(f"METADATA line {at + 1} is not what it should be: {ours!r}")
     return found
+
+
+def _check_requirements(wheel: OfficialWheel, pins: Mapping[str, Version]) -> Iterator[str]:
+    """Read the requirements as an installer does: a partner stands in none but its pin."""
+    message = BytesHeaderParser().parsebytes(wheel.read(f"{wheel.dist_info}/METADATA"))
+    for said in message.get_all("Requires-Dist", []):
+        try:
+            required = Requirement(str(said))
+        except InvalidRequirement:
+            yield f"METADATA requires {said!r}, which is no requirement"
+            continue
+        pin = pins.get(canonicalize_name(required.name))
+        if pin is not None and (required.url or str(required.specifier) != f"=={pin}"):
+            yield f"METADATA requires {said!r}, not {required.name}=={pin}"
 
 
 def _pinned(official: bytes, pins: Mapping[str, Version]) -> bytes:

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+import re
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from .errors import HashMismatch, UnknownRelease, Unreachable
+from .errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, printable
 from .files import writing
-from .release import MAIN, PARTNER, TIMEOUT, TRY_AGAIN, Artefact, Release, fetch, open_session
+from .release import (
+    MAIN,
+    PARTNER,
+    TIMEOUT,
+    TRY_AGAIN,
+    Artefact,
+    Release,
+    body_of,
+    fetch,
+    open_session,
+)
+from .strict import Malformed, load
 from .workspace import Workspace, replacing
 
 if TYPE_CHECKING:
-    from pypi_simple import DistributionPackage, PyPISimple
+    from pypi_simple import ProjectPage, PyPISimple
 
 # The line that counterparts are looked for in: a 0.x plugin speaks to another agents.
 FIRST = Version("1.0")
 ENDPOINT_VARIABLE = "LIVEKIT_DISPATCHED_PYPI"
+# PyPI's longest pages are a tenth of that.
+MAX_PAGE = 64 << 20
+_PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 
 
 class PyPI:
@@ -39,14 +55,12 @@ class PyPI:
         workspace: Workspace | None = None,
         as_of: datetime | None = None,
     ) -> None:
-        from pypi_simple import ACCEPT_JSON_ONLY, PYPI_SIMPLE_ENDPOINT, PyPISimple
+        from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 
         self.endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
         self.workspace = workspace or Workspace.default()
         self.as_of = as_of
-        self._client: PyPISimple = PyPISimple(
-            self.endpoint, session=open_session(), accept=ACCEPT_JSON_ONLY
-        )
+        self._client: PyPISimple = PyPISimple(self.endpoint, session=open_session())
         self._pages: dict[str, dict[Version, list[Artefact]]] = {}
 
     def __enter__(self) -> PyPI:
@@ -74,7 +88,7 @@ class PyPI:
         page = self._page(MAIN)
         try:
             wanted = version if isinstance(version, Version) else Version(version)
-        except InvalidVersion:
+        except ValueError:
             wanted = None
         if wanted is None or wanted not in page:
             names = [str(known) for known in sorted(page, reverse=True)]
@@ -151,14 +165,20 @@ class PyPI:
 
     def _admits(self, partner: Artefact, version: Version) -> bool:
         from packaging.metadata import parse_email
-        from packaging.requirements import Requirement
+        from packaging.requirements import InvalidRequirement, Requirement
         from packaging.utils import canonicalize_name
 
         from .wheelfile import OfficialWheel
 
         wheel = OfficialWheel.open(fetch(partner, self.workspace))
         raw, _ = parse_email(wheel.read(f"{wheel.dist_info}/METADATA"))
-        wanted = [Requirement(line) for line in raw.get("requires_dist", [])]
+        try:
+            wanted = [Requirement(line) for line in raw.get("requires_dist", [])]
+        except InvalidRequirement as error:
+            raise InvalidWheel(
+                f"{partner.filename} requires what cannot be read: {error}",
+                next_step="compare it with the file on PyPI's own page",
+            ) from error
         return all(
             requirement.specifier.contains(version, prereleases=True)
             for requirement in wanted
@@ -169,52 +189,97 @@ class PyPI:
         if project in self._pages:
             return self._pages[project]
         import requests
-        from pypi_simple import NoSuchProjectError
 
+        address = self._client.get_project_url(project)
+        accept = {"Accept": _PAGE_TYPE}
         try:
-            packages = self._client.get_project_page(project, timeout=TIMEOUT).packages
-        except NoSuchProjectError as error:
-            raise Unreachable(f"{self.endpoint} has no {project}", next_step=TRY_AGAIN) from error
+            with self._client.s.get(
+                address, stream=True, timeout=TIMEOUT, headers=accept
+            ) as answer:
+                if answer.status_code == 404:
+                    raise Unreachable(f"{self.endpoint} has no {project}", next_step=TRY_AGAIN)
+                answer.raise_for_status()
+                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                if kind not in (_PAGE_TYPE, "application/json"):
+                    raise Malformed(f"{address} answers with {kind[:99]!r}, not {_PAGE_TYPE}")
+                body = body_of(answer, MAX_PAGE)
+            artefacts = read_page(project, body, answer.url)
         except (requests.RequestException, ValueError) as error:
             raise Unreachable(
-                f"{self.endpoint} gives no usable answer: {error}", next_step=TRY_AGAIN
+                f"{self.endpoint} gives no usable answer: {str(error)[:2000]}", next_step=TRY_AGAIN
             ) from error
         page: dict[Version, list[Artefact]] = {}
-        for version, artefact in _artefacts(project, packages):
+        for artefact in artefacts:
             if self.as_of is None or artefact.upload_time <= self.as_of:
-                page.setdefault(version, []).append(artefact)
+                page.setdefault(Version(artefact.version), []).append(artefact)
         for wheels in page.values():
             wheels.sort(key=lambda wheel: wheel.filename)
         return self._pages.setdefault(project, page)
 
 
-def _artefacts(
-    project: str, packages: Iterable[DistributionPackage]
-) -> Iterator[tuple[Version, Artefact]]:
-    """The usable wheels: well named, with hash, size and upload time."""
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+def read_page(project: str, body: bytes, address: str) -> list[Artefact]:
+    """The usable wheels of a PEP 691 page: well named, with hash, size and upload time.
 
-    for package in packages:
-        name, sha256 = package.filename, package.digests.get("sha256")
-        if not name.endswith(".whl") or "/" in name or "\\" in name:
+    Raises ValueError for what is no such page, and for one that contradicts itself.
+    """
+    from packaging.utils import canonicalize_name
+    from pypi_simple import ProjectPage
+
+    if len(body) > MAX_PAGE:
+        raise Malformed(f"the page is longer than {MAX_PAGE} bytes")
+    document = load(body, "the page")
+    meta = document.get("meta") if isinstance(document, dict) else None
+    version = meta.get("api-version") if isinstance(meta, dict) else None
+    if not isinstance(version, str) or not re.fullmatch(r"1\.[0-9]{1,3}", version):
+        raise Malformed(f"the page is of the API's version {version!r:.50}, not 1")
+    with warnings.catch_warnings():
+        # that it may hold more than we understand, which PEP 629 allows
+        warnings.simplefilter("ignore")
+        page = ProjectPage.from_json_data(document, address)
+    if canonicalize_name(page.project) != project:
+        raise Malformed(f"the page is of {page.project!r:.99}, not of {project}")
+    found = {}
+    for artefact in _artefacts(project, page):
+        if artefact.filename in found:
+            raise Malformed(f"the page has two files of the name {artefact.filename}")
+        found[artefact.filename] = artefact
+    return list(found.values())
+
+
+def _artefacts(project: str, page: ProjectPage) -> Iterator[Artefact]:
+    from packaging.utils import parse_wheel_filename
+
+    for package in page.packages:
+        sha256, size, uploaded = package.digests.get("sha256"), package.size, package.upload_time
+        if not package.filename.endswith(".whl") or not sha256 or not size or not uploaded:
             continue
         try:
-            version = parse_wheel_filename(name)[1]
-        except InvalidWheelFilename:
+            name, version, _, _ = parse_wheel_filename(package.filename)
+        except ValueError:
             continue
-        if sha256 is None or package.size is None or package.upload_time is None:
-            continue
-        yield (
-            version,
-            Artefact(
-                distribution=project,
-                version=str(version),
-                filename=name,
-                url=package.url,
-                sha256=sha256.lower(),
-                size=package.size,
-                upload_time=package.upload_time,
-                requires_python=package.requires_python,
-                yanked=(package.yanked_reason or "") if package.is_yanked else None,
-            ),
+        if name != project:
+            raise Malformed(f"the page of {project} has a file of {name}")
+        needs = package.requires_python
+        yield Artefact(
+            distribution=project,
+            version=str(version),
+            filename=package.filename,
+            url=package.url,
+            sha256=sha256.lower(),
+            size=size,
+            upload_time=_utc(uploaded) if uploaded.tzinfo else uploaded,
+            requires_python=None if needs is None else _line(needs),
+            yanked=_line(package.yanked_reason or "") if package.is_yanked else None,
         )
+
+
+def _line(text: str) -> str:
+    """A text that will be printed and recorded: one line, and the beginning if it is endless."""
+    return printable(" ".join(text.split()))[:1000]
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise Malformed(f"{moment.isoformat()} is at the end of time") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from packaging.version import Version
 
 from .errors import HashMismatch, UnknownRelease, Unreachable, YankedRelease
 from .files import sha256_of, writing
-from .strict import members, value_of
+from .strict import load, members, value_of
 from .workspace import Workspace, replacing
 
 if TYPE_CHECKING:
@@ -25,16 +26,23 @@ MAIN, PARTNER = "livekit-agents", "livekit-plugins-openai"
 ATTEMPTS = 4
 BACKOFF = 0.5
 TIMEOUT = (10.0, 60.0)
+# No answer is longer, in bytes, nor takes longer, in seconds, whatever the server says.
+LONGEST = 1 << 30
+PATIENCE = 900.0
 TRY_AGAIN = "check the network, or name another index with --pypi URL, and run again"
 
 Progress = Callable[[int], None]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]{0,250}\.whl")
 
 
 @dataclass(frozen=True)
 class Artefact:
     """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None.
 
-    ``url`` is empty where it is not known; :meth:`.pypi.PyPI.located` asks for it.
+    ``url`` is empty where it is not known; :meth:`.pypi.PyPI.located` asks for it. Name and hash
+    make a path in the cache: ValueError for what is no plain name, digest, size or time.
     """
 
     distribution: str
@@ -46,6 +54,14 @@ class Artefact:
     upload_time: datetime
     requires_python: str | None
     yanked: str | None
+
+    def __post_init__(self) -> None:
+        named = _FILENAME.fullmatch(self.filename) and _SHA256.fullmatch(self.sha256)
+        if not named or not 0 < self.size <= LONGEST or self.upload_time.tzinfo is None:
+            raise ValueError(
+                f"{self.filename!r} is announced with sha256 {self.sha256!r}, "
+                f"{self.size} bytes, uploaded {self.upload_time.isoformat()}"
+            )
 
 
 @dataclass(frozen=True)
@@ -82,15 +98,14 @@ class Release:
     def from_json(cls, text: str) -> Release:
         """Read what :meth:`to_json` wrote; raise ValueError for anything else."""
         outer = {"format": int, "version": str, "artefacts": list}
-        raw = members(json.loads(text), "release", outer, {})
-        keys = dict.fromkeys(Artefact.__dataclass_fields__, str) | {"size": int}
+        raw = members(load(text, "release"), "release", outer, {})
         loose = dict.fromkeys(("requires_python", "yanked"), object)
-        required = {name: kind for name, kind in keys.items() if name not in loose}
+        keys = dict.fromkeys(Artefact.__dataclass_fields__, str) | {"size": int} | loose
         artefacts = []
         for row in raw["artefacts"]:
-            fields = members(row, "artefact", required, loose)
+            fields = members(row, "artefact", keys, {})
             for name in loose:
-                value_of(fields.get(name) or "", str, name)
+                value_of(fields[name] or "", str, name)
             when = datetime.fromisoformat(fields.pop("upload_time"))
             artefacts.append(Artefact(**fields, upload_time=when))
         return cls(Version(raw["version"]), tuple(artefacts))
@@ -171,15 +186,29 @@ def _download(artefact: Artefact, progress: Progress | None) -> bytes:
 
 
 def _body(session: requests.Session, artefact: Artefact, progress: Progress | None) -> bytes:
-    body = bytearray()
     with session.get(artefact.url, stream=True, timeout=TIMEOUT) as answer:
         answer.raise_for_status()
-        for chunk in answer.iter_content(1 << 16):
-            body += chunk
-            if progress:
-                progress(len(chunk))
-            if len(body) > artefact.size:
-                break
+        return body_of(answer, artefact.size, progress)
+
+
+def body_of(answer: requests.Response, limit: int, progress: Progress | None = None) -> bytes:
+    """A streamed answer's body, or its first bytes if there are more than ``limit``.
+
+    It is unpacked piece by piece, so that a packed answer costs no more memory than another.
+    Raises Unreachable if it takes longer than PATIENCE.
+    """
+    body = bytearray()
+    until = time.monotonic() + PATIENCE
+    for chunk in answer.iter_content(1 << 16):
+        body += chunk
+        if progress:
+            progress(len(chunk))
+        if len(body) > limit:
+            break
+        if time.monotonic() > until:
+            raise Unreachable(
+                f"{answer.url} has not sent all after {PATIENCE:g} s", next_step=TRY_AGAIN
+            )
     return bytes(body)
 
 
@@ -201,11 +230,14 @@ def open_session() -> requests.Session:
     from urllib3 import Retry
 
     session = requests.Session()
+    session.max_redirects = 5
     retry = Retry(
         total=ATTEMPTS - 1,
         backoff_factor=BACKOFF,
         status_forcelist=(500, 502, 503, 504),
         allowed_methods={"GET"},
+        # a server may say how long to wait, not that we wait for hours
+        respect_retry_after_header=False,
     )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.version import Version
 
-from .errors import PatchConflict, ToolkitError
+from .errors import PatchConflict, ToolkitError, printable
+from .files import sha256_of
 from .index import ConsumeLines
 from .outcome import Judged
+from .refreshing import Refreshed
 
 # With more releases than these, the lines of one have to do for all.
 MANY = 4
@@ -27,6 +30,7 @@ class Outcome:
     lines: ConsumeLines | None = None
     error: ToolkitError | None = None
     left_out: str = ""
+    carried: Refreshed | None = None
 
     @property
     def word(self) -> str:
@@ -60,6 +64,8 @@ class Outcome:
             row |= {"pip": self.lines.pip, "uv": self.lines.uv}
         if self.left_out:
             row |= {"reason": self.left_out}
+        if self.carried:
+            row |= {"carried_from": str(self.carried.base), "written": self.carried.written}
         if self.error:
             row |= {"error": str(self.error), "exit_code": self.error.exit_code}
         return row
@@ -90,9 +96,11 @@ def show(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         judged = outcome.judged
         loses = [str(judged.official), str(judged.patched)] if judged else ["", ""]
-        table.add_row(outcome.release, outcome.word, *loses, *([outcome.note] if noted else []))
+        note = [printable(outcome.note)] if noted else []
+        table.add_row(outcome.release, outcome.word, *loses, *note)
     # a log has no width to fit into
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(table)
     good = [outcome for outcome in outcomes if outcome.lines]
     shown = good
     if len(good) > MANY:
@@ -106,3 +114,18 @@ def show(outcomes: Sequence[Outcome]) -> None:
             print(f"\n  {outcome.lines.pip}\n\n  {outcome.lines.uv}\n")
     if len(shown) < len(good):
         print("--json prints these lines for each of the releases.")
+
+
+def hashes_below(folder: Path) -> dict[str, str]:
+    """The sha256 of each file below a folder, by its path there."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
+
+
+def show_changes(before: Mapping[str, str], folder: Path) -> None:
+    """Print which files of the series are other than they were: what is to be committed."""
+    now = hashes_below(folder)
+    changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
+    if changed:
+        print(f"To be committed in {folder.name}/:")
+        print(*(f"  {path}{'' if path in before else ' (new)'}" for path in changed), sep="\n")

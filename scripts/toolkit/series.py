@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from .errors import InvalidSeries, PatchConflict
 from .variant import Variant, is_safe, parse_variant
 
 FILE = "series.toml"
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_NAME = re.compile(r"(?!.{101})[a-z0-9]+(-[a-z0-9]+)*")
+_LINK = re.compile(r"https?://")
 _LABEL = re.compile(r"[a-z][a-z0-9]*")
 _KEYS = {
     "series": ("name", "why", "upstream", "drop-when"),
@@ -54,7 +55,10 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """The whole of ``series.toml``. ``name`` is also the local version's label."""
+    """The whole of ``series.toml``. ``name`` is also the local version's label.
+
+    ``related`` are links to changes upstream that are watched beside ``upstream``'s.
+    """
 
     name: str
     why: str
@@ -62,6 +66,7 @@ class Series:
     drop_when: str
     distributions: tuple[Distribution, ...]
     patches: tuple[Patch, ...]
+    related: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Series:
@@ -73,9 +78,10 @@ class Series:
             raw = tomllib.loads((folder / FILE).read_text("utf-8"))
         except FileNotFoundError as error:
             raise InvalidSeries(f"{folder} has no {FILE}", next_step=_NEXT) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise InvalidSeries(f"{FILE} is no TOML: {error}", next_step=_NEXT) from error
         problems: list[str] = []
+        related = _related(raw, problems)
         tables = _tables(raw, problems)
         _raise(problems)
         head = tables["series"][0]
@@ -99,6 +105,7 @@ class Series:
                 )
                 for row in tables["patch"]
             ),
+            related,
         )
         known = {patch.name for patch in series.patches}
         extra = sorted(path.name for path in folder.iterdir() if path.is_dir())
@@ -197,6 +204,17 @@ def _raise(problems: list[str]) -> None:
         raise InvalidSeries("\n".join(["the series is invalid:", *problems]), next_step=_NEXT)
 
 
+def _related(raw: dict[str, object], problems: list[str]) -> tuple[str, ...]:
+    """Take the links out of ``[series]``; they are optional."""
+    head = raw.get("series")
+    links = head.pop("related", []) if isinstance(head, dict) else []
+    if isinstance(links, list) and all(isinstance(link, str) for link in links):
+        problems += [f"[series] related: {x} is no link" for x in links if not _LINK.match(x)]
+        return tuple(links)
+    problems.append("[series] related is no list of links")
+    return ()
+
+
 def _tables(raw: dict[str, object], problems: list[str]) -> dict[str, list[dict[str, str]]]:
     problems += [f"unknown key {key!r}" for key in raw if key not in _KEYS]
     tables: dict[str, list[dict[str, str]]] = {}
@@ -215,7 +233,7 @@ def _tables(raw: dict[str, object], problems: list[str]) -> dict[str, list[dict[
             problems += [f"{where}: {key} is no text" for key in keys if key not in good]
             if good >= set(keys):
                 problems += [f"{where}: {problem}" for problem in _values(kind, row)]
-        names = [row.get("name") for row in rows]
+        names = [str(row.get("name")) for row in rows]
         problems += [
             f"[{kind}] {n} stands twice" for n in dict.fromkeys(names) if names.count(n) > 1
         ]
@@ -226,14 +244,15 @@ def _values(kind: str, row: dict[str, str]) -> list[str]:
     found = []
     if not (_LABEL if kind == "series" else _NAME).fullmatch(row["name"]):
         found.append("name is not in plain small letters")
-    if "upstream" in row and not row["upstream"].startswith(("https://", "http://")):
+    if "upstream" in row and not _LINK.match(row["upstream"]):
         found.append("upstream is no link")
     found += [
         f"{k} is no safe path" for k in ("tree", "version-file") if not is_safe(row.get(k, "x"))
     ]
     try:
-        SpecifierSet(row.get("releases", ""))
-    except InvalidSpecifier as error:
+        # it looks at the versions in it only when it is asked
+        SpecifierSet(row.get("releases", "")).contains("1")
+    except ValueError as error:
         found.append(f"releases: {error}")
     return found
 
@@ -243,7 +262,7 @@ def _variants(folder: Path, problems: list[str]) -> dict[Version, Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             version = Version(path.stem)
-        except InvalidVersion:
+        except ValueError:
             version = None
         if path.suffix != ".patch" or version is None or not path.is_file():
             problems.append(f"{folder.name}/{path.name} is not named <release>.patch")

@@ -5,42 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import re
-import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from .archive import UTF8, Member, archived
 from .errors import InvalidWheel
 from .files import writing
-from .wheelfile import (
-    DESCRIPTOR,
-    LOCAL_HEADER,
-    UTF8,
-    Member,
-    OfficialWheel,
-    name_bytes,
-    record_hash,
-)
+from .wheelfile import OfficialWheel, record_hash
 from .workspace import replacing
 
 # Raise it with any change to the bytes that repack writes for the same input.
 FORMAT = 1
 
-# APPNOTE.TXT 4.3.9, 4.3.12 and 4.3.16.
-_DESCRIPTOR = struct.Struct("<4sLLL")
-_CENTRAL = struct.Struct("<4sBBBBHHHHLLLHHHHHLL")
-_END = struct.Struct("<4sHHHHLLH")
-
-# PEP 508, as far as a partner's requirement goes: a version, no URL.
+# PEP 508, as far as a partner's requirement goes: a version, no URL. The marker comes after it.
 _REQUIRED = re.compile(r"\s*([A-Za-z0-9._-]+)")
-_REQUIREMENT = re.compile(
-    r"(?P<project>[A-Za-z0-9._-]+(\s*\[[^]]*\])?)(?P<specifier>[^;@]*?)(?P<marker>\s*;.*)?"
-)
+_REQUIREMENT = re.compile(r"(?P<project>[A-Za-z0-9._-]+(\s*\[[^]]*\])?)[^@]*")
+
+# What Python imports instead of, or before, a module of the same name.
+_COMPILED = {".pyc", ".so", ".pyd"}
 
 
 def repack(
@@ -67,6 +55,8 @@ def repack(
         raise _impossible(official, f"{signed[0]} would be void")
     if version_file not in official.members:
         raise _impossible(official, f"it has no {version_file}")
+    if hidden := _hiding(official.members, {*changed, version_file}):
+        raise _impossible(official, f"{hidden} would be imported instead of the patched module")
     metadata = f"{official.dist_info}/METADATA"
     contents = dict(changed)
     source = contents.get(version_file, official.read(version_file))
@@ -87,7 +77,7 @@ def repack(
             members.append(Member(_named(member.info, target), member.extra, member.stored))
     target_path = out_dir / wheel_name(official, version)
     with writing(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
-        file.writelines(_archive(members))
+        file.writelines(archived(members))
     return target_path
 
 
@@ -111,6 +101,18 @@ def _impossible(official: OfficialWheel, why: str) -> InvalidWheel:
     )
 
 
+def _hiding(members: Iterable[str], changed: Iterable[str]) -> str:
+    """A member that Python would take for, or before, one of the changed modules; or nothing."""
+    modules = {PurePosixPath(name).with_suffix("") for name in changed if name.endswith(".py")}
+    for name in members:
+        path = PurePosixPath(name)
+        folder = path.parent.parent if path.parent.name == "__pycache__" else path.parent
+        compiled = path.suffix in _COMPILED and folder / path.name.partition(".")[0] in modules
+        if compiled or (path.name == "__init__.py" and path.parent in modules):
+            return name
+    return ""
+
+
 def _edit_version_file(official: OfficialWheel, text: bytes, version: Version) -> bytes:
     line = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
     found = line.findall(text)
@@ -124,7 +126,7 @@ def _edit_version_file(official: OfficialWheel, text: bytes, version: Version) -
 def _version(text: str) -> Version | None:
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:
         return None
 
 
@@ -145,11 +147,13 @@ def _edit_metadata(
             pin = pins.get(canonicalize_name(name[1])) if name else None
             if pin is None:
                 continue
-            plain = _REQUIREMENT.fullmatch(value.strip())
+            required, semicolon, marker = value.strip().partition(";")
+            plain = _REQUIREMENT.fullmatch(required)
             folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
             if plain is None or folded:
                 raise _impossible(official, f"{line.strip()!r} cannot be pinned")
-            lines[number] = f"{field}: {plain['project']}=={pin}{plain['marker'] or ''}{ending}"
+            gap = required[len(required.rstrip()) :]
+            lines[number] = f"{field}: {plain['project']}=={pin}{gap}{semicolon}{marker}{ending}"
     return "".join(lines).encode() + body
 
 
@@ -187,49 +191,3 @@ def _replaced(model: Member, name: str, content: bytes) -> Member:
     info.CRC = zlib.crc32(content)
     info.compress_size = info.file_size = len(content)
     return Member(info, model.extra, content)
-
-
-def _archive(members: Sequence[Member]) -> Iterator[bytes]:
-    """The zip file, piece by piece. zipfile cannot write a member that is compressed already."""
-    directory: list[bytes] = []
-    at = 0
-    for member in members:
-        info, name = member.info, name_bytes(member.info)
-        year, month, day, hour, minute, second = info.date_time
-        when = (hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day)
-        sizes = (info.CRC, info.compress_size, info.file_size)
-        later = bool(info.flag_bits & DESCRIPTOR)
-        fields = (info.flag_bits, info.compress_type, *when)
-        header = LOCAL_HEADER.pack(
-            b"PK\3\4",
-            info.extract_version | info.reserved << 8,
-            *fields,
-            *((0, 0, 0) if later else sizes),
-            len(name),
-            len(member.extra),
-        )
-        pieces = [header, name, member.extra, member.stored]
-        if later:
-            pieces.append(_DESCRIPTOR.pack(b"PK\x07\x08", *sizes))
-        yield from pieces
-        entry = _CENTRAL.pack(
-            b"PK\1\2",
-            info.create_version,
-            info.create_system,
-            info.extract_version,
-            info.reserved,
-            *fields,
-            *sizes,
-            len(name),
-            len(info.extra),
-            len(info.comment),
-            info.volume,
-            info.internal_attr,
-            info.external_attr,
-            at,
-        )
-        directory += (entry, name, info.extra, info.comment)
-        at += sum(map(len, pieces))
-    yield from directory
-    count, length = len(members), sum(map(len, directory))
-    yield _END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)

@@ -12,8 +12,11 @@ from packaging.version import Version
 
 from .hunks import ENCODING, ERRORS, FileChange
 
+MAX_PATCH = 1 << 20
 _MAIL = re.compile(rb"^From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\r?$", re.M)
 _DIFF = re.compile(r"^diff --git ", re.M)
+# What git takes for a diff where unidiff is not looking: before the first `diff --git`.
+_HIDDEN = re.compile(r"^(--- \S|\+\+\+ \S|@@ -)", re.M)
 _FIELD = re.compile(
     r"^(Description|Origin|Forwarded|Last-Update|Applied-Upstream):[ \t]*(.*)$", re.M
 )
@@ -56,19 +59,25 @@ def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -
     from unidiff.patch import PatchSet
 
     data = path.read_bytes()
-    text = data.decode(ENCODING, ERRORS)
     where = f"{patch}/{path.name}"
+    if len(data) > MAX_PATCH:
+        problems.append(f"{where} is longer than {MAX_PATCH} bytes")
+        return None
+    text = data.decode(ENCODING, ERRORS)
     found: list[str] = []
-    mails = _MAIL.findall(data)
-    if len(mails) != 1 or not _MAIL.match(data):
+    # about what git takes for the beginning of another mail
+    if len(re.findall(rb"^From .*:\d\d", data, re.M)) != 1 or not _MAIL.match(data):
         found.append("is not one mail of `git format-patch --zero-commit`")
     start = _DIFF.search(text)
-    header = _header(text[: start.start() if start else None], found)
+    head = text[: start.start() if start else None]
+    if _HIDDEN.search(head):
+        found.append("has a diff before its first `diff --git`")
+    header = _header(head, found)
     changes: tuple[FileChange, ...] = ()
     try:
         diffs = PatchSet(text[start.start() :] if start else "")
         changes = tuple(FileChange(diff.path, diff.is_added_file, diff) for diff in diffs)
-    except UnidiffParseError as error:
+    except (UnidiffParseError, ValueError) as error:
         found.append(f"is no unified diff: {error}")
     else:
         found += [] if changes else ["is empty"]
@@ -85,7 +94,7 @@ def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -
 def _header(text: str, found: list[str]) -> dict[str, str]:
     mail = HeaderParser().parsestr(text)
     fields = {name: value.strip() for name, value in _FIELD.findall(text)}
-    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(mail.get("Subject", "").split()))
+    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(str(mail.get("Subject", "")).split()))
     if not fields.get("Description"):
         fields["Description"] = subject
     for name in ("Description", "Origin", "Forwarded", "Last-Update"):
@@ -98,7 +107,7 @@ def _header(text: str, found: list[str]) -> dict[str, str]:
         datetime.date.fromisoformat(fields.get("Last-Update") or "2020-02-02")
     except ValueError:
         found.append(f"has a Last-Update that is no date: {fields['Last-Update']!r}")
-    if mail.get("Content-Transfer-Encoding", "8bit").lower() not in ("7bit", "8bit"):
+    if str(mail.get("Content-Transfer-Encoding", "8bit")).lower() not in ("7bit", "8bit"):
         found.append("has an encoded body; send it as 8bit")
     return fields
 

@@ -7,49 +7,36 @@ import csv
 import hashlib
 import io
 import re
-import stat
-import struct
+import unicodedata
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
+from .archive import MAX_BYTES, Member, read_members
 from .errors import InvalidWheel
 
 # Raise it with any change to what is refused.
-SOUNDNESS = 1
-MAX_MEMBERS = 20_000
-MAX_BYTES = 1 << 30
-MAX_RATIO = 200
+SOUNDNESS = 2
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-
-# APPNOTE.TXT 4.3.7: a member's local header, and 4.4.4: its general purpose bits.
-LOCAL_HEADER = struct.Struct("<4sHHHHHLLLHH")
-ENCRYPTED, DESCRIPTOR, UTF8 = 0x2041, 0x8, 0x800
-ZIP64 = 0xFFFFFFFF
-
-# Members that need not be unpacked: the RECORD row they must have, or None for any.
-Known = dict[str, tuple[str, str] | None]
+# RECORD, METADATA and WHEEL are parsed whole; of a long list of problems the first are enough.
+MAX_TEXT = 4 << 20
+MAX_PROBLEMS = 50
 
 _HASHES = ("sha256", "sha384", "sha512")
+_FILENAME = re.compile(r"[A-Za-z0-9_.+!-]{1,255}")
+# Headers of which there is one; parsers differ in which of two they take.
+_METADATA = ("Metadata-Version", "Name", "Version", "Requires-Python")
+_WHEEL = ("Wheel-Version", "Root-Is-Purelib")
+_LIBRARIES = {"site-packages", "dist-packages"}
 _NEXT = "do not use this file; fetch it again, or look at how it was made"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One zip member: its central entry, its local header's extra field, its stored bytes."""
-
-    info: zipfile.ZipInfo
-    extra: bytes
-    stored: bytes
 
 
 @dataclass(frozen=True)
@@ -81,37 +68,36 @@ class OfficialWheel:
         bytes were checked before, so that only what a wheel says of itself is read.
         """
         problems: list[str] = []
-        data = path.read_bytes()
         try:
+            if not _FILENAME.fullmatch(path.name):
+                _refuse(path, ["it is not named as a wheel is"])
             name, version, _, tags = parse_wheel_filename(path.name)
-        except InvalidWheelFilename as error:
+            if not path.is_file() or path.stat().st_size > MAX_BYTES:
+                _refuse(path, [f"it is not a file of up to {MAX_BYTES} bytes"])
+            data = path.read_bytes()
+        except (ValueError, OSError) as error:
             _refuse(path, [str(error)])
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                members = _members(archive, data, problems)
-                if problems:
-                    _refuse(path, problems)
-                known = _known(members, like) if like else {}
-                if sound:
-                    known = dict.fromkeys(n for n in members if ".dist-info/" not in n)
-                texts = {
-                    name: archive.read(member.info) if name not in known else b""
-                    for name, member in members.items()
-                }
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            _refuse(path, [str(error) or "a member is cut off"])
-        dist_info = _dist_info(texts, name, version, problems)
+        members = read_members(data, problems)
+        dist_info = _dist_info(members, name, version, problems)
         if problems:
             _refuse(path, problems)
-        record = _check_record(texts, dist_info, known, problems)
-        metadata = _headers(texts, f"{dist_info}/METADATA", problems)
+        parts = ("RECORD", "METADATA", "WHEEL")
+        texts = {part: _text(members, f"{dist_info}/{part}", problems) for part in parts}
+        record = _parse_record(texts["RECORD"], problems)
+        if not sound:
+            problems += _clashes(members, dist_info)
+            known = _known(members, like) if like else {}
+            problems += _unrecorded(members, dist_info, record, known)
+        metadata = _headers(texts["METADATA"], "METADATA", _METADATA, problems)
         if canonicalize_name(metadata.get("Name", "")) != name or not _same(metadata, version):
             problems.append("METADATA and the file name disagree about name or version")
-        wheel = _headers(texts, f"{dist_info}/WHEEL", problems)
+        wheel = _headers(texts["WHEEL"], "WHEEL", _WHEEL, problems)
         if set(wheel.get_all("Tag", [])) != {str(tag) for tag in tags}:
             problems.append("WHEEL and the file name disagree about the tags")
-        if not wheel.get("Wheel-Version", "").startswith("1."):
+        if not re.fullmatch(r"1\.[0-9]{1,3}", wheel.get("Wheel-Version", "")):
             problems.append("WHEEL is not of version 1")
+        if wheel.get("Root-Is-Purelib", "") not in ("true", "false"):
+            problems.append("WHEEL does not say whether it is pure")
         if problems:
             _refuse(path, problems)
         tag = path.name.split("-", 2)[2].removesuffix(".whl")
@@ -124,8 +110,7 @@ class OfficialWheel:
 
     def read(self, member: str) -> bytes:
         """A member's content; KeyError if there is none."""
-        info, stored = self.members[member].info, self.members[member].stored
-        return stored if info.compress_type == zipfile.ZIP_STORED else zlib.decompress(stored, -15)
+        return self.members[member].content()
 
 
 def record_hash(content: bytes, algorithm: str = "sha256") -> str:
@@ -135,96 +120,15 @@ def record_hash(content: bytes, algorithm: str = "sha256") -> str:
 
 
 def _refuse(path: Path, problems: list[str]) -> NoReturn:
-    raise InvalidWheel("\n".join([f"{path.name} is no sound wheel:", *problems]), next_step=_NEXT)
+    shown = [p if len(p) < 500 else f"{p[:300]}…{p[-150:]}" for p in problems[:MAX_PROBLEMS]]
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} problems more")
+    raise InvalidWheel("\n".join([f"{path.name} is no sound wheel:", *shown]), next_step=_NEXT)
 
 
-def _members(archive: zipfile.ZipFile, data: bytes, problems: list[str]) -> dict[str, Member]:
-    """Slice the file into members, and refuse what an honest build backend never writes."""
-    infos = archive.infolist()
-    total = sum(info.file_size for info in infos)
-    if len(infos) > MAX_MEMBERS or total > MAX_BYTES or total > MAX_RATIO * len(data):
-        problems.append(f"{len(infos)} members of {total} bytes in a file of {len(data)}: a bomb")
-    if archive.comment or min((info.header_offset for info in infos), default=0) != 0:
-        problems.append("there are bytes before the first member or after the last")
-    members: dict[str, Member] = {}
-    spans = []
-    for info in infos:
-        name = info.orig_filename
-        mode = info.external_attr >> 16
-        if not _is_safe(name):
-            problems.append(f"{name!r} is an unsafe name")
-        if name in members:
-            problems.append(f"{name} stands twice")
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR if info.is_dir() else 0):
-            problems.append(f"{name} is a link or another special file")
-        if info.flag_bits & ENCRYPTED:
-            problems.append(f"{name} is encrypted")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            problems.append(f"{name} is compressed by method {info.compress_type}")
-        start, extra = _local(info, data, problems)
-        end = start + info.compress_size
-        spans.append((info.header_offset, end, name))
-        members[name] = Member(info, extra, data[start:end])
-        if ZIP64 in (info.compress_size, info.file_size) or has_zip64(info.extra + extra):
-            problems.append(f"{name} needs zip64")
-    spans.sort()
-    for (_, end, name), (start, _, _) in zip(
-        spans, [*spans[1:], (archive.start_dir, 0, "")], strict=True
-    ):
-        gap = start - end
-        if not (gap == 0 or (members[name].info.flag_bits & DESCRIPTOR and gap in (12, 16))):
-            problems.append(f"{name} overlaps what follows, or {gap} bytes lie hidden after it")
-    return members
-
-
-def _local(info: zipfile.ZipInfo, data: bytes, problems: list[str]) -> tuple[int, bytes]:
-    """Where a member's bytes start, and its local extra field; its header must agree."""
-    at = info.header_offset
-    try:
-        header = LOCAL_HEADER.unpack_from(data, at)
-    except struct.error:
-        header = (b"",) * 11
-    if header[0] != b"PK\3\4":
-        problems.append(f"{info.orig_filename} has no local header")
-        return at, b""
-    names, extras = at + LOCAL_HEADER.size, at + LOCAL_HEADER.size + header[9]
-    start = extras + header[10]
-    same = data[names:extras] == name_bytes(info) and header[3] == info.compress_type
-    sizes = header[6:9] == (info.CRC, info.compress_size, info.file_size)
-    if not same or header[2] != info.flag_bits or not (sizes or info.flag_bits & DESCRIPTOR):
-        problems.append(f"{info.orig_filename} has a local header that says otherwise")
-    return start, data[extras:start]
-
-
-def name_bytes(info: zipfile.ZipInfo) -> bytes:
-    """A member's name as the archive spells it."""
-    return info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
-
-
-def has_zip64(extra: bytes) -> bool:
-    """Whether an extra field holds block 0x0001, or is too damaged to tell."""
-    while extra:
-        if len(extra) < 4:
-            return True
-        kind, size = struct.unpack_from("<HH", extra)
-        if kind == 1 or len(extra) < 4 + size:
-            return True
-        extra = extra[4 + size :]
-    return False
-
-
-def _is_safe(name: str) -> bool:
-    parts = name.removesuffix("/").split("/")
-    return not (
-        set(parts) & {"", ".", ".."}
-        or set(name) & {"\\", "\0", "\n", "\r"}
-        or re.match(r"[A-Za-z]:", name)
-    )
-
-
-def _known(members: Mapping[str, Member], like: OfficialWheel) -> Known:
+def _known(members: Mapping[str, Member], like: OfficialWheel) -> dict[str, tuple[str, str]]:
     """RECORD's rows for the members that are stored the same way in a wheel already checked."""
-    known: Known = {}
+    known = {}
     for name, row in like.record.items():
         ours, theirs = members.get(name), like.members[name]
         if ours and ours.stored == theirs.stored:
@@ -234,8 +138,9 @@ def _known(members: Mapping[str, Member], like: OfficialWheel) -> Known:
     return known
 
 
-def _dist_info(texts: Mapping[str, bytes], name: str, version: Version, problems: list[str]) -> str:
-    found = {top for top in (t.split("/")[0] for t in texts) if top.endswith(".dist-info")}
+def _dist_info(names: Iterable[str], name: str, version: Version, problems: list[str]) -> str:
+    tops = {top for top, slash, _ in (n.partition("/") for n in names) if slash}
+    found = [top for top in tops if top.lower().endswith(".dist-info")]
     if len(found) != 1:
         problems.append(f"there is not one .dist-info folder but {len(found)}")
         return ""
@@ -243,55 +148,112 @@ def _dist_info(texts: Mapping[str, bytes], name: str, version: Version, problems
     stem, _, said = dist_info.removesuffix(".dist-info").partition("-")
     try:
         agrees = canonicalize_name(stem) == name and Version(said) == version
-    except InvalidVersion:
+    except ValueError:
         agrees = False
     if not agrees:
         problems.append(f"{dist_info} and the file name disagree")
+    data = dist_info.removesuffix(".dist-info") + ".data"
+    strange = [top for top in tops if top.lower().endswith(".data") and top != data]
+    problems += [f"{top} is a folder for the data of something else" for top in strange]
     return dist_info
 
 
-def _headers(texts: Mapping[str, bytes], member: str, problems: list[str]) -> Message[str, str]:
-    if member not in texts:
-        problems.append(f"{member} is missing")
-    return BytesHeaderParser().parsebytes(texts.get(member, b""))
+def _clashes(names: Iterable[str], dist_info: str) -> Iterator[str]:
+    """Members that some system would install at the same place as another."""
+    data = f"{dist_info.removesuffix('.dist-info')}.data"
+    roots = (f"{data}/purelib/", f"{data}/platlib/")
+    places: dict[str, str] = {}
+    folders: set[str] = set()
+    for name in names:
+        if name.startswith(f"{data}/data/") and _LIBRARIES & set(name.casefold().split("/")):
+            yield f"{name} is data, and would be installed as a module"
+        root = next((root for root in roots if name.startswith(root)), "")
+        place = unicodedata.normalize("NFC", name.removeprefix(root).rstrip("/")).casefold()
+        if place in places:
+            yield f"{name} and {places[place]} may be installed at the same place"
+        places[place] = name
+        if not name.endswith("/"):
+            above = place.split("/")[:-1]
+            folders.update("/".join(above[: depth + 1]) for depth in range(len(above)))
+    for place in sorted(folders & places.keys()):
+        if not places[place].endswith("/"):
+            yield f"{places[place]} is a file and a folder"
+
+
+def _text(members: Mapping[str, Member], name: str, problems: list[str]) -> str:
+    """A member of dist-info as text; empty if it is missing, too long, or no UTF-8."""
+    if name not in members:
+        problems.append(f"{name} is missing")
+    elif members[name].info.file_size > MAX_TEXT:
+        problems.append(f"{name} is longer than {MAX_TEXT} bytes")
+    else:
+        try:
+            return members[name].content().decode()
+        except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+            problems.append(f"{name} cannot be read: {error}")
+    return ""
+
+
+def _headers(
+    text: str, member: str, single: Iterable[str], problems: list[str]
+) -> Message[str, str]:
+    message = HeaderParser().parsestr(text)
+    if message.defects:
+        problems.append(f"{member} has lines that are no header")
+    twice = [name for name in single if len(message.get_all(name, [])) > 1]
+    problems += [f"{member} says {name} twice" for name in twice]
+    return message
 
 
 def _same(metadata: Message[str, str], version: Version) -> bool:
     try:
         return [Version(said) for said in metadata.get_all("Version", [])] == [version]
-    except InvalidVersion:
+    except ValueError:
         return False
 
 
-def _check_record(
-    texts: Mapping[str, bytes],
-    dist_info: str,
-    known: Known,
-    problems: list[str],
-) -> dict[str, tuple[str, str]]:
-    """Parse RECORD and hold every member against it (PEP 376, PEP 427)."""
+def _parse_record(text: str, problems: list[str]) -> dict[str, tuple[str, str]]:
     record: dict[str, tuple[str, str]] = {}
     try:
-        rows = list(csv.reader(io.StringIO(texts[f"{dist_info}/RECORD"].decode(), newline="")))
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"RECORD cannot be read: {error!r}")
-        return record
-    for row in rows:
-        if len(row) != 3 or row[0] in record:
-            problems.append(f"RECORD has a bad row, or one twice: {row}")
-        else:
-            record[row[0]] = (row[1], row[2])
+        for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+            if len(row) != 3 or row[0] in record:
+                problems.append(f"RECORD has a bad row, or one twice: {row}")
+            else:
+                record[row[0]] = (row[1], row[2])
+    except csv.Error as error:
+        problems.append(f"RECORD cannot be read: {error}")
+    return record
+
+
+def _unrecorded(
+    members: Mapping[str, Member],
+    dist_info: str,
+    record: Mapping[str, tuple[str, str]],
+    known: Mapping[str, tuple[str, str]],
+) -> Iterator[str]:
+    """Hold every member against its row (PEP 376, PEP 427), one unpacked at a time."""
     free = {f"{dist_info}/{name}" for name in UNRECORDED}
-    files = {name for name in texts if not name.endswith("/")}
-    problems += [f"{name} is not in RECORD" for name in sorted(files - record.keys() - free)]
-    problems += [f"{name} is in RECORD only" for name in sorted(record.keys() - files)]
-    for name in files & record.keys() - free:
-        said, size = record[name]
-        if name in known and known[name] in (None, record[name]):
+    files = {name for name in members if not name.endswith("/")}
+    yield from (f"{name} is not in RECORD" for name in sorted(files - record.keys() - free))
+    if f"{dist_info}/RECORD" not in record:
+        yield "RECORD does not name itself"
+    yield from (f"{name} is in RECORD only" for name in sorted(record.keys() - files))
+    for name, member in members.items():
+        row = record.get(name)
+        if row and known.get(name) == row:
             continue
+        try:
+            content = member.content()
+        except zipfile.BadZipFile as error:
+            yield str(error)
+            continue
+        if name in free and row not in (None, ("", "")):
+            yield f"RECORD has a hash or a size for {name}"
+        if row is None or name in free:
+            continue
+        said, size = row
         algorithm, _, _ = said.partition("=")
         if algorithm not in _HASHES:
-            problems.append(f"RECORD has no secure hash for {name}")
-        elif said != record_hash(texts[name], algorithm) or size not in ("", str(len(texts[name]))):
-            problems.append(f"{name} is not what RECORD says")
-    return record
+            yield f"RECORD has no secure hash for {name}"
+        elif said != record_hash(content, algorithm) or size not in ("", str(len(content))):
+            yield f"{name} is not what RECORD says"

@@ -252,12 +252,19 @@ def serving(index: Index) -> Iterator[Index]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with listening(Handler) as url:
+        index.url = f"{url}/simple/"
+        yield index
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on a free port of 127.0.0.1 until the block ends; its URL, without a slash."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        index.url = f"http://127.0.0.1:{server.server_port}/simple/"
         try:
-            yield index
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

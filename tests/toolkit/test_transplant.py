@@ -35,11 +35,12 @@ from making import (
 from packaging.version import Version
 
 from toolkit import transplant
+from toolkit.archive import Member, archived
 from toolkit.errors import InvalidWheel, NotWritable
 from toolkit.inspection import check_repacked
 from toolkit.series import Series
 from toolkit.transplant import repack
-from toolkit.wheelfile import Member, OfficialWheel
+from toolkit.wheelfile import OfficialWheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PATCHED = source(line9="first = 1").encode()
@@ -262,7 +263,7 @@ def test_nothing_half_done_stays(
         yield members[0].stored
         raise failure
 
-    monkeypatch.setattr(transplant, "_archive", fail)
+    monkeypatch.setattr(transplant, "archived", fail)
     with pytest.raises((NotWritable, KeyboardInterrupt)):
         repacked(official, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -320,7 +321,7 @@ class Gate:
                 if keep
                 else transplant._replaced(member, name, content)
             )
-        self.path.write_bytes(b"".join(transplant._archive(members)))
+        self.path.write_bytes(b"".join(archived(members)))
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_only_what_changed_on_pypi(
     assert answer["1.8.8"].startswith('yanked: a "bad"')
     assert answer["1.8.10"] == "new, with plugin 1.8.9"
     found = Catalogue.read(here.catalogue)
-    assert found[Version("1.8.8")].yanked == 'a "bad"\x7fone'
+    assert found[Version("1.8.8")].yanked == r'a "bad"\x7fone'
     assert found[Version("1.8.9")].row == ROW
     for line in before.splitlines():
         assert "1.8.8-py3" in line or f"{line}\n" in here.catalogue.read_text()
