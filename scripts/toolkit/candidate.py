@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +16,23 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .errors import InvalidWheel, NotProved
 from .files import sha256
-from .pages import Listed
+from .ledger import Listed, plain
 from .verdict import Verdict
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+# METADATA holds a README; a larger one is a bomb
+_MOST = 1 << 22
+_NO_WHEEL = (
+    InvalidWheelFilename,
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -63,28 +77,53 @@ class Proof(Claim):
 
 
 @dataclass(frozen=True)
+class Generated:
+    """A wheel made from a proof and not judged by it; its name and its bytes."""
+
+    filename: str
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """A wheel about to be published: where it is, its METADATA and what the list will say."""
+    """A wheel about to be published: where it is, its METADATA and what the list will say.
+
+    ``requires`` are the projects that it cannot do without, ``statement`` what is to stand beside
+    it, and ``content`` its bytes if it is in no file.
+    """
 
     path: Path
     entry: Listed
     metadata: bytes
+    requires: frozenset[str] = frozenset()
+    statement: bytes | None = None
+    content: bytes | None = None
 
     def read(self) -> bytes:
         """The wheel's bytes; raises InvalidWheel unless they are those that were checked."""
-        data = self.path.read_bytes()
+        data = self.path.read_bytes() if self.content is None else self.content
         if sha256(data) != self.entry.sha256:
             raise InvalidWheel(f"{self.path} changes while it is read", next_step="run again")
         return data
 
+    def stated(self, statement: bytes) -> Candidate:
+        """The same with a statement to stand beside the wheel."""
+        entry = replace(self.entry, provenance_sha256=sha256(statement))
+        return replace(self, entry=entry, statement=statement)
+
 
 @dataclass(frozen=True)
 class Parcel:
-    """What is published together: all wheels of a proof. ``picture`` is an SVG, if it exists."""
+    """What is published together: all wheels of a proof, and what was made from it.
+
+    ``candidates`` are the proved wheels, those that pin others first, ``generated`` the others.
+    ``picture`` is an SVG, if it exists.
+    """
 
     candidates: tuple[Candidate, ...]
     proof: Proof
     picture: Path | None = None
+    generated: tuple[Candidate, ...] = ()
 
     @classmethod
     def of(
@@ -94,17 +133,56 @@ class Parcel:
         *,
         picture: Path | None = None,
         now: datetime | None = None,
+        generated: Sequence[Generated] = (),
+        statements: Mapping[str, bytes] | None = None,
     ) -> Parcel:
         """Check ``wheels`` and that ``proof`` speaks of all of them, and of no other.
 
-        ``now`` (with a time zone) is the upload time of those that the index does not have yet.
+        ``generated`` wheels are published with them; ``statements`` maps names of either to what
+        is to stand beside the wheel. ``now`` (with a time zone) is the upload time of those that
+        the index does not have yet.
         Raises NotProved, InvalidWheel.
         """
-        moment = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = moment_of(now)
         digest = sha256(proof.data)
-        candidates = tuple(read_candidate(wheel, moment, digest) for wheel in wheels)
+        candidates = [read_candidate(wheel, moment, digest) for wheel in wheels]
         require_proof(candidates, proof)
-        return cls(candidates, proof, picture)
+        made = [read_generated(one, moment, digest) for one in generated]
+        statements = statements or {}
+        known = {c.entry.filename for c in (*candidates, *made)}
+        if unknown := sorted(statements.keys() - known):
+            raise InvalidWheel(
+                f"there is a statement on {', '.join(unknown)}, and no such wheel",
+                next_step="give the wheel too, or drop the statement",
+            )
+        sealed = [_sealed(c, statements) for c in _pinning_first(candidates)]
+        return cls(tuple(sealed), proof, picture, tuple(_sealed(c, statements) for c in made))
+
+    @property
+    def everything(self) -> tuple[Candidate, ...]:
+        """All wheels, in the order in which they should appear."""
+        return self.candidates + self.generated
+
+
+def moment_of(now: datetime | None) -> str:
+    """``now`` (with a time zone; the running time if None) as the list writes it."""
+    return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _sealed(candidate: Candidate, statements: Mapping[str, bytes]) -> Candidate:
+    statement = statements.get(candidate.entry.filename)
+    return candidate if statement is None else candidate.stated(statement)
+
+
+def _pinning_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """In the order in which a client may see them one by one.
+
+    A wheel that pins its partner cannot be taken without it; a wheel that is pinned could be
+    taken with a partner from elsewhere, so it must not be seen before ours.
+    """
+    projects = [c.entry.project for c in candidates]
+    pinned = {p: sum(p in c.requires for c in candidates) for p in projects}
+    return sorted(candidates, key=lambda c: pinned[c.entry.project])
 
 
 def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
@@ -114,17 +192,39 @@ def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
     """
     plain(wheel.name)
     try:
-        name, version, _, _ = parse_wheel_filename(wheel.name)
         data = wheel.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            stem = "-".join(wheel.name.split("-")[:2])
-            raw = archive.read(f"{stem}.dist-info/METADATA")
-        metadata = Metadata.from_email(raw, validate=False)
-        said = (canonicalize_name(metadata.name), metadata.version)
-        requires = str(metadata.requires_python or "")
-    except (InvalidWheelFilename, OSError, zipfile.BadZipFile, KeyError) as error:
+    except OSError as error:
         raise InvalidWheel(
             f"{wheel} is not a wheel: {error}", next_step="publish what repack.py made"
+        ) from error
+    return _checked(wheel, data, moment, proof)
+
+
+def read_generated(wheel: Generated, moment: str, proof: str) -> Candidate:
+    """The same for a wheel that is in no file."""
+    checked = _checked(Path(plain(wheel.filename)), wheel.data, moment, proof)
+    return replace(checked, content=wheel.data)
+
+
+def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> Candidate:
+    try:
+        name, version, _, _ = parse_wheel_filename(wheel.name)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            stem = "-".join(wheel.name.split("-")[:2])
+            with archive.open(f"{stem}.dist-info/METADATA") as member:
+                raw = member.read(_MOST)
+        metadata = Metadata.from_email(raw, validate=False)
+        said = (canonicalize_name(metadata.name), metadata.version)
+        requires_python = str(metadata.requires_python or "")
+        requires = frozenset(
+            canonicalize_name(required.name)
+            for required in metadata.requires_dist or ()
+            if "extra" not in str(required.marker)
+        )
+    except _NO_WHEEL as error:
+        raise InvalidWheel(
+            f"{wheel} is no wheel that can be read, or its METADATA is none: {error}",
+            next_step="publish what repack.py made",
         ) from error
     except (InvalidMetadata, ExceptionGroup) as error:
         raise InvalidWheel(
@@ -142,11 +242,11 @@ def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
         sha256=sha256(data),
         size=len(data),
         upload_time=moment,
-        requires_python=requires,
+        requires_python=requires_python,
         metadata_sha256=sha256(raw),
         verdict_sha256=proof,
     )
-    return Candidate(wheel, entry, raw)
+    return Candidate(wheel, entry, raw, requires)
 
 
 def require_proof(candidates: Sequence[Candidate], verdict: Claim) -> None:
@@ -169,13 +269,3 @@ def require_proof(candidates: Sequence[Candidate], verdict: Claim) -> None:
             f"the wheels were proved together, and {', '.join(absent)} is not among those given",
             next_step="publish every wheel that the verdict names",
         )
-
-
-def plain(name: str) -> str:
-    """``name`` if it is harmless in a path, a link and a page; raises InvalidWheel if not."""
-    if not _PLAIN.fullmatch(name):
-        raise InvalidWheel(
-            f"{name!r} is no file name for an index",
-            next_step="use letters, digits and . _ + - only, as wheels do",
-        )
-    return name

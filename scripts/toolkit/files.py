@@ -6,13 +6,15 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import NotWritable
 
 TEMPORARY = ".part-"
+# For more files than that, one sync of everything is quicker than one for each.
+_FEW = 64
 
 
 def sha256(data: bytes) -> str:
@@ -43,6 +45,45 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """The same for many files; none appears before all are on the disk, then each in its turn.
+
+    Raises as :func:`write_whole`; what had not appeared by then does not.
+    """
+    drafts: dict[Path, Path] = {}
+    all_at_once = len(contents) > _FEW and hasattr(os, "sync")
+    for folder in {path.parent for path in contents}:
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for path, data in contents.items():
+            drafts[path] = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+            with drafts[path].open("xb") as file:
+                file.write(data)
+                if not all_at_once:
+                    file.flush()
+                    os.fsync(file.fileno())
+        if all_at_once:
+            os.sync()
+        for path, draft in drafts.items():
+            draft.replace(path)
+    except BaseException:
+        for draft in drafts.values():
+            with suppress(OSError):
+                draft.unlink()
+        raise
+
+
+def settle(folder: Path) -> None:
+    """Have the names in ``folder`` survive a loss of power, where the system can promise that."""
+    if os.name != "posix" or not folder.is_dir():
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

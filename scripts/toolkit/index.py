@@ -1,40 +1,46 @@
 """A static simple index in a folder, which pip and uv use as it is or behind any web server.
 
-``index.jsonl`` is the truth: an append-only list, one line a file. Everything under ``simple/``
-is a pure function of it, and is made again wherever it differs. Files are in place before the
-list names them, so the index is usable at every moment, whatever ends a publication.
+``index.jsonl`` is the truth: an append-only list. Everything under ``simple/`` is a pure function
+of it, and is made again wherever it differs. Files are in place before the list names them, so
+the index is usable at every moment, whatever ends a publication.
+
+Clients read one page after another while pages are replaced one after another. So pages that
+gain files appear in the order of the list: wheels that pin a partner, the partner that they pin,
+what was made for both, and the root; who sees a wheel finds all that must be taken with it. Pages
+that lose files to a yank are replaced the other way round.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
-from packaging.version import InvalidVersion, Version
 
-from .candidate import Candidate, Claim, Parcel, Proof, plain
-from .errors import IndexConflict, InvalidWheel, NotWritable, ToolkitError
-from .files import TEMPORARY, sha256, sha256_of, write_whole, writing
-from .pages import Listed, render
-from .strict import Malformed, members
+from .candidate import Candidate, Claim, Generated, Parcel, Proof
+from .errors import IndexConflict, NotWritable, ToolkitError
+from .files import TEMPORARY, settle, write_together, write_whole, writing
+from .ledger import CLOSED, LIST, Ledger, Listed
+from .pages import render
+from .shelf import (
+    constraints_name,
+    content_of,
+    damaged,
+    places_beside,
+    put,
+    put_beside,
+    put_proof,
+    require_whole,
+)
 from .verdict import Verdict
 
-LIST = "index.jsonl"
 LOCK = ".lock"
 PATIENCE = 60.0
-_EXPECTED = {
-    **dict.fromkeys(
-        ("filename", "project", "version", "sha256", "upload_time", "requires_python"), str
-    ),
-    **dict.fromkeys(("metadata_sha256", "verdict_sha256"), str),
-    "size": int,
-}
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,25 @@ def publish(
     *,
     picture: Path | None = None,
     now: datetime | None = None,
+    generated: Sequence[Generated] = (),
+    statements: Mapping[str, bytes] | None = None,
 ) -> Publication:
     """Put ``wheels`` into the index at ``folder``, which is made if it is missing or empty.
 
     They must be the very files that the verdict ``publish`` speaks of, all of them. What is in
-    the index already stays untouched. ``now`` (with a time zone) is the upload time of new files.
-    ``picture`` is the SVG that prove drew, if it did; it goes beside the verdict.
+    the index already stays untouched. The other arguments are those of :meth:`Parcel.of`.
 
     Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
     else, is damaged, or holds other bytes under the same name.
     """
-    parcel = Parcel.of(wheels, Proof.of(verdict), picture=picture, now=now)
+    parcel = Parcel.of(
+        wheels,
+        Proof.of(verdict),
+        picture=picture,
+        now=now,
+        generated=generated,
+        statements=statements,
+    )
     (done,) = publish_all([parcel], folder)
     if isinstance(done, ToolkitError):
         raise done
@@ -83,34 +97,70 @@ def publish_all(parcels: Sequence[Parcel], folder: Path) -> list[Publication | T
     The answers are in the order of ``parcels``: an error of one does not stop the others.
     Raises NotWritable, and IndexConflict if the folder is something else or is damaged.
     """
+    with opened(folder) as ledger:
+        done: list[Publication | ToolkitError] = []
+        for parcel in parcels:
+            try:
+                done.append(_store(folder, parcel, ledger))
+            except ToolkitError as error:
+                done.append(error)
+        return done
+
+
+def foresee(parcel: Parcel, folder: Path) -> Publication:
+    """What :func:`publish_all` would do with a parcel now; nothing is written."""
+    if folder.is_dir():
+        _require_ours(folder)
+    ledger = Ledger.read(folder)
+    return _outcome(parcel, _unpublished(folder, parcel, ledger))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Ledger]:
+    """The list of the index at ``folder``, while no other process changes it.
+
+    What the block adds to the list is written at its end, and the pages that this changes.
+    Raises as :func:`publish_all`.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _require_ours(folder)
+        with _locked(folder):
+            ledger = Ledger.read(folder)
+            _sweep(folder)
+            if not (folder / LIST).exists():
+                write_whole(folder / LIST, b"")
+            known, withdrawn = ledger.text, set(ledger.yanked)
+            try:
+                yield ledger
+            finally:
+                if ledger.text != known:
+                    for part in ("files", "verdicts", "constraints"):
+                        settle(folder / part)
+                    write_whole(folder / LIST, ledger.text)
+                    settle(folder)
+                _show(folder, ledger, withdrawing=not withdrawn >= ledger.yanked.keys())
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / LOCK)
+    seen = content_of(folder / LIST)
+    while True:
         try:
-            with FileLock(folder / LOCK, timeout=PATIENCE):
-                return _publish(folder, parcels)
+            # often, as those who wait have no queue
+            lock.acquire(timeout=PATIENCE, poll_interval=0.01)
+            break
         except Timeout as error:
-            raise NotWritable(
-                f"another publication has held {folder} for {PATIENCE:g} s",
-                next_step="wait for it to end, then run the same command again",
-            ) from error
-
-
-def holds(folder: Path, listed: Mapping[str, Listed], claim: Claim) -> bool:
-    """Whether the index has every wheel that ``claim`` names, whole, and its constraints.
-
-    ``listed`` is what :func:`read_list` returned.
-    """
-    for name, digest in claim.wheels.items():
-        entry = listed.get(name)
-        path = folder / "files" / name
-        if entry is None or entry.sha256 != digest:
-            return False
-        for place, wanted in ((path, digest), (_metadata(path), entry.metadata_sha256)):
-            if not place.is_file() or sha256_of(place) != wanted:
-                return False
-    places = (folder / "verdicts" / claim.name, folder / constraints_name(claim))
-    return all(place.is_file() for place in places)
+            if seen == (seen := content_of(folder / LIST)):
+                raise NotWritable(
+                    f"another publication has held {folder} for {PATIENCE:g} s",
+                    next_step="wait for it to end, then run the same command again",
+                ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_list(folder: Path) -> dict[str, Listed]:
@@ -118,26 +168,25 @@ def read_list(folder: Path) -> dict[str, Listed]:
 
     Raises IndexConflict if the list is not one of ours.
     """
-    try:
-        text = (folder / LIST).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise _damaged(folder / LIST, str(error)) from error
-    listed: dict[str, Listed] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            document = json.loads(line)
-            entry = Listed(**members(document, "the line", _EXPECTED, {}))
-            plain(entry.filename)
-            plain(entry.project)
-            Version(entry.version)
-        except (json.JSONDecodeError, Malformed, InvalidWheel, InvalidVersion) as error:
-            raise _damaged(folder / LIST, f"line {number}: {error}") from error
-        if entry.filename in listed:
-            raise _damaged(folder / LIST, f"line {number}: {entry.filename} is listed twice")
-        listed[entry.filename] = entry
-    return listed
+    return Ledger.read(folder).files
+
+
+def holds(
+    folder: Path, listed: Mapping[str, Listed], claim: Claim, also: Iterable[str] = ()
+) -> bool:
+    """Whether the index has every wheel that ``claim`` names, whole, and its constraints.
+
+    So must be all that was published by the same verdict, and the files named by ``also``.
+    ``listed`` is what :func:`read_list` returned.
+    """
+    entries = [listed.get(name) for name in (*claim.wheels, *also)]
+    verdicts = {entry.verdict_sha256 for entry in entries if entry}
+    if any(e is None or e.sha256 != claim.wheels.get(e.filename, e.sha256) for e in entries):
+        return False
+    together = (entry for entry in listed.values() if entry.verdict_sha256 in verdicts)
+    if any(damaged(folder, entry) for entry in together):
+        return False
+    return all(place.is_file() for place in places_beside(folder, claim))
 
 
 def consume_lines(folder: Path, verdict: Claim | Verdict) -> ConsumeLines:
@@ -159,79 +208,61 @@ def consume_lines(folder: Path, verdict: Claim | Verdict) -> ConsumeLines:
     )
 
 
-def constraints_name(claim: Claim) -> str:
-    """Where in an index the dependencies of a proof stand, as pip and uv read constraints."""
-    # without a plus sign, which some servers and clients take for a space
-    return f"constraints/{claim.name.removesuffix('.json').replace('+', '-')}.txt"
+def _show(folder: Path, ledger: Ledger, *, withdrawing: bool) -> None:
+    pages = render(ledger.files.values(), ledger.yanked, ledger.statuses)
+    order = reversed(pages) if withdrawing else iter(pages)
+    changed = [page for page in order if content_of(folder / page) != pages[page]]
+    write_together({folder / page: pages[page] for page in changed})
 
 
-def _constraints(proof: Claim) -> bytes:
-    head = f"# What {proof.release} was proved with.\n"
-    lines = [f"{name}=={version}\n" for name, version in sorted(proof.dependencies.items())]
-    return "".join([head, *lines]).encode()
-
-
-def _publish(folder: Path, parcels: Sequence[Parcel]) -> list[Publication | ToolkitError]:
-    listed = read_list(folder)
-    _sweep(folder)
-    if not (folder / LIST).exists():
-        write_whole(folder / LIST, b"")
-    known = len(listed)
-    done: list[Publication | ToolkitError] = []
-    try:
-        for parcel in parcels:
-            try:
-                done.append(_store(folder, parcel, listed))
-            except ToolkitError as error:
-                done.append(error)
-    finally:
-        if len(listed) > known:
-            write_whole(folder / LIST, b"".join(map(_line, listed.values())))
-        for page, wanted in render(listed.values()).items():
-            if _bytes(folder / page) != wanted:
-                write_whole(folder / page, wanted)
-    return done
-
-
-def _store(folder: Path, parcel: Parcel, listed: dict[str, Listed]) -> Publication:
-    """Put the files in place, and their entries into ``listed`` once all are there."""
-    candidates, proof = parcel.candidates, parcel.proof
-    new = [c for c in candidates if not _is_published(folder, c, listed)]
+def _store(folder: Path, parcel: Parcel, ledger: Ledger) -> Publication:
+    """Put the files in place, and their entries into ``ledger`` once all are there."""
+    proof = parcel.proof
+    new = _unpublished(folder, parcel, ledger)
     if new:
-        referenced = {entry.verdict_sha256 for entry in listed.values()}
-        _store_proof(folder / "verdicts" / proof.name, proof.data, referenced)
+        referenced = {entry.verdict_sha256 for entry in ledger.files.values()}
+        put_proof(folder, proof, referenced)
         for candidate in new:
-            path = folder / "files" / candidate.entry.filename
-            write_whole(path, candidate.read())
-            write_whole(_metadata(path), candidate.metadata)
-    drawing = (folder / "verdicts" / proof.name).with_suffix(".svg")
-    if parcel.picture and (drawn := _bytes(parcel.picture)) and not drawing.exists():
-        write_whole(drawing, drawn)
-    if not (constraints := folder / constraints_name(proof)).exists():
-        write_whole(constraints, _constraints(proof))
-    listed |= {c.entry.filename: c.entry for c in new}
-    names = {c.entry.filename for c in candidates}
-    fresh = {c.entry.filename for c in new}
+            put(folder, candidate)
+    put_beside(folder, proof, parcel.picture)
+    for candidate in new:
+        ledger.add(candidate.entry)
+    return _outcome(parcel, new)
+
+
+def _outcome(parcel: Parcel, new: Sequence[Candidate]) -> Publication:
+    names = {candidate.entry.filename for candidate in parcel.everything}
+    fresh = {candidate.entry.filename for candidate in new}
     return Publication(tuple(sorted(fresh)), tuple(sorted(names - fresh)))
 
 
-def _is_published(folder: Path, candidate: Candidate, listed: Mapping[str, Listed]) -> bool:
-    entry = listed.get(candidate.entry.filename)
-    if entry is None:
-        return False
-    if entry.sha256 != candidate.entry.sha256:
-        raise IndexConflict(
-            f"{folder} holds other bytes as {entry.filename}",
-            next_step="published files never change: repack with the next revision",
-        )
-    path = folder / "files" / entry.filename
-    for place, wanted in ((path, entry.sha256), (_metadata(path), sha256(candidate.metadata))):
-        if not place.is_file() or sha256_of(place) != wanted:
+def _unpublished(folder: Path, parcel: Parcel, ledger: Ledger) -> list[Candidate]:
+    """The wheels of a parcel that the index does not have.
+
+    A generated wheel that was published once stays, whatever would be generated today.
+    Raises IndexConflict if it has others under their names, or takes no more of a project.
+    """
+    new = []
+    for candidate in parcel.everything:
+        wanted = candidate.entry
+        entry = ledger.files.get(wanted.filename)
+        if entry is None:
+            new.append(candidate)
+        elif entry.sha256 != wanted.sha256 and candidate.content is None:
             raise IndexConflict(
-                f"{place} is damaged: it is not what was published",
-                next_step="see who changed it, and put the published file back",
+                f"{folder} holds other bytes as {entry.filename}",
+                next_step="published files never change: repack with the next revision",
             )
-    return True
+        else:
+            require_whole(folder, entry)
+    for project in {candidate.entry.project for candidate in new}:
+        mark = ledger.statuses.get(project)
+        if mark and mark.status in CLOSED:
+            raise IndexConflict(
+                f"{project} is {mark.status} in {folder}: {mark.reason or 'no reason given'}",
+                next_step="mark it active again before publishing more of it",
+            )
+    return new
 
 
 def _require_ours(folder: Path) -> None:
@@ -248,40 +279,7 @@ def _require_ours(folder: Path) -> None:
         )
 
 
-def _store_proof(path: Path, proof: bytes, referenced: set[str]) -> None:
-    known = _bytes(path)
-    if known is not None and known != proof and sha256(known) in referenced:
-        raise IndexConflict(
-            f"{path} holds another verdict, by which files were published",
-            next_step="repack with the next revision",
-        )
-    if known != proof:
-        write_whole(path, proof)
-
-
 def _sweep(folder: Path) -> None:
     """Remove what a killed publication left behind; the lock is ours."""
     for leftover in folder.rglob(f"{TEMPORARY}*"):
         leftover.unlink(missing_ok=True)
-
-
-def _line(entry: Listed) -> bytes:
-    return (json.dumps(asdict(entry), sort_keys=True) + "\n").encode()
-
-
-def _metadata(wheel: Path) -> Path:
-    return wheel.with_name(f"{wheel.name}.metadata")
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _damaged(path: Path, reason: str) -> IndexConflict:
-    return IndexConflict(
-        f"{path} is not a list of ours: {reason}",
-        next_step="put the list back from a copy, or publish into a new folder",
-    )

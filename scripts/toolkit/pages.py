@@ -1,67 +1,79 @@
-"""A simple index's pages (PEP 503, 629, 658, 691, 700, 714) as a function of its files."""
+"""A simple index's pages as a function of its list.
+
+PEP 503 (HTML), 691 (JSON), 629 and 700 (what a page says of itself, sizes and times), 592
+(yanks), 658 and 714 (metadata beside a wheel), 792 (project status). Left out is what would not
+be true here: ``tracks`` and ``alternate-locations`` (PEP 708) tell clients that they may mix two
+indexes under one name, and mixing with the public one is how a fix is lost; ``provenance``
+(PEP 740) is for signed attestations, and the statements beside our wheels are not signed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 from packaging.version import Version
 
-API_VERSION = "1.1"
+from .ledger import QUARANTINED, Mark
+from .ledger import Listed as Listed
+
+API_VERSION = "1.4"
 
 
-@dataclass(frozen=True)
-class Listed:
-    """One file of the index, as its list tells it.
+def render(
+    files: Iterable[Listed],
+    yanked: Mapping[str, str] | None = None,
+    statuses: Mapping[str, Mark] | None = None,
+) -> dict[str, bytes]:
+    """Every page by its path below the index, in the order in which they should appear.
 
-    ``project`` is normalised, ``size`` is in bytes, ``upload_time`` is UTC to the second
-    (``2026-11-22T15:00:00Z``), ``requires_python`` is empty where the wheel admits every Python.
+    ``files`` are in the order of the list, ``yanked`` maps file names to reasons, ``statuses``
+    projects to their marks. A project whose newest file stands later in the list comes later,
+    and the root last, so nothing is shown before what was listed before it.
     """
-
-    filename: str
-    project: str
-    version: str
-    sha256: str
-    size: int
-    upload_time: str
-    requires_python: str
-    metadata_sha256: str
-    verdict_sha256: str
-
-    @property
-    def url(self) -> str:
-        """Relative to the project's page; ``+`` is ``%2B``, which some servers insist on."""
-        return f"../../files/{quote(self.filename)}"
-
-
-def render(files: Iterable[Listed]) -> dict[str, bytes]:
-    """Every page by its path below the index: projects first, the root last."""
+    files = list(files)
+    last = {file.project: number for number, file in enumerate(files)}
     ordered = sorted(files, key=lambda f: (f.project, Version(f.version), f.filename))
     projects = {name: list(group) for name, group in groupby(ordered, lambda f: f.project)}
     pages = {}
-    for project, group in projects.items():
-        folder = f"simple/{project}"
-        pages[f"{folder}/index.html"] = _html("project.html", project=project, files=group)
-        pages[f"{folder}/index.json"] = _json(_project(project, group))
+    for project in sorted(projects, key=last.__getitem__):
+        mark = (statuses or {}).get(project)
+        group = projects[project]
+        offered = [] if mark and mark.status == QUARANTINED else group
+        html, document = _project(project, group, offered, yanked or {}, mark)
+        pages[f"simple/{project}/index.html"] = html
+        pages[f"simple/{project}/index.json"] = document
     names = [{"name": project} for project in projects]
     pages["simple/index.html"] = _html("root.html", projects=list(projects))
     pages["simple/index.json"] = _json({"projects": names})
     return pages
 
 
-def _project(project: str, files: Sequence[Listed]) -> dict[str, Any]:
-    versions = list(dict.fromkeys(file.version for file in files))
-    return {"name": project, "versions": versions, "files": [_file(file) for file in files]}
+def _project(
+    project: str,
+    files: Sequence[Listed],
+    offered: Sequence[Listed],
+    yanked: Mapping[str, str],
+    mark: Mark | None,
+) -> tuple[bytes, bytes]:
+    document: dict[str, Any] = {
+        "name": project,
+        "versions": list(dict.fromkeys(file.version for file in files)),
+        "files": [_file(file, yanked.get(file.filename)) for file in offered],
+    }
+    if mark:
+        reason = {"reason": mark.reason} if mark.reason else {}
+        document["project-status"] = {"status": mark.status, **reason}
+    html = _html("project.html", project=project, files=offered, yanked=yanked, mark=mark)
+    return html, _json(document)
 
 
-def _file(file: Listed) -> dict[str, Any]:
+def _file(file: Listed, yanked: str | None) -> dict[str, Any]:
     metadata = {"sha256": file.metadata_sha256}
     entry: dict[str, Any] = {
         "filename": file.filename,
@@ -71,6 +83,7 @@ def _file(file: Listed) -> dict[str, Any]:
         "dist-info-metadata": metadata,
         "size": file.size,
         "upload-time": file.upload_time,
+        "yanked": False if yanked is None else yanked,
     }
     if file.requires_python:
         entry["requires-python"] = file.requires_python
@@ -78,12 +91,13 @@ def _file(file: Listed) -> dict[str, Any]:
 
 
 def _json(document: dict[str, Any]) -> bytes:
+    # without indentation, which would take the encoder that is written in Python
     whole = {"meta": {"api-version": API_VERSION}, **document}
-    return (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps(whole, sort_keys=True) + "\n").encode()
 
 
 def _html(template: str, **values: object) -> bytes:
-    page: str = _templates().get_template(template).render(**values)
+    page: str = _templates().get_template(template).render(version=API_VERSION, **values)
     return page.encode()
 
 

@@ -1,4 +1,4 @@
-"""Every path the toolkit writes to, and the patched tree (the only place that speaks to git)."""
+"""Every path the toolkit writes to, and the patched tree."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import CommandFailed, NotWritable, PatchConflict
 from .files import writing
 from .folding import broken_by, conflict, fold
+from .repository import Refused, Repository
 from .series import Series
 from .variant import Variant
-
-if TYPE_CHECKING:
-    import git
 
 CACHE_VARIABLE = "LIVEKIT_DISPATCHED_CACHE"
 # Where Linux keeps files in memory; what is made there is for its owner only.
 MEMORY = Path("/dev/shm")  # noqa: S108
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-_WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
 
 
 @contextmanager
@@ -124,6 +119,16 @@ class Workspace:
         return self.root / "mutants"
 
     @property
+    def upstream(self) -> Path:
+        """Upstream's tests by commit, and what they said of wheels."""
+        return self.root / "upstream"
+
+    @property
+    def watched(self) -> Path:
+        """What GitHub last said of upstream's changes."""
+        return self.root / "watched"
+
+    @property
     def catalogue(self) -> Path:
         """The official wheels, and what was published of them; generated, and committed."""
         return self.patches / "releases.toml"
@@ -202,91 +207,29 @@ def _commit_all(tree: Path, variants: Sequence[Variant], meanwhile: Callable[[],
 
     ``meanwhile`` is called while git, which is another process, is at its longest step.
     """
-    try:
-        import git
-    except ImportError as error:
-        raise CommandFailed(
-            f"git cannot be used: {str(error).splitlines()[0]}", next_step="install git"
-        ) from error
-    runner = git.Git(str(tree))
-    runner.update_environment(**_environment(tree))
-    try:
-        runner.init("--quiet", "--template=", "--initial-branch=series")
-        runner.add("--all", "--force", ".")
-        runner.commit("--quiet", "--no-verify", "--allow-empty", "--message=Official files")
-        if not variants:
-            return str(runner.rev_parse("HEAD"))
+    repository = Repository.create(tree)
+    repository.commit_all("Official files")
+    if variants:
         try:
-            am = runner.am(
-                "--quiet",
-                "--keep-cr",
-                "--no-3way",
-                "--no-scissors",
-                "--no-gpg-sign",
-                "--whitespace=nowarn",
-                *(str(variant.path.absolute()) for variant in variants),
-                as_process=True,
-            )
-            with am.proc:
-                meanwhile()
-                am.wait()
-        except git.GitCommandError as error:
-            raise _refused(tree, variants, error) from error
-        return str(runner.rev_parse("HEAD"))
-    except (git.GitCommandError, git.GitCommandNotFound) as error:
-        said = str(error.stderr or error).strip()
-        raise CommandFailed(f"git failed: {said}", next_step="check that git works") from error
-
-
-def _environment(tree: Path) -> dict[str, str]:
-    """Variables that hide the user's configuration, and any GIT_* that points elsewhere."""
-    home = tree / ".git"
-    settings = {
-        "core.autocrlf": "false",
-        "core.fsync": "none",
-        "core.looseCompression": "0",
-        "core.attributesFile": os.devnull,
-        "core.hooksPath": os.devnull,
-        "core.fsmonitor": "false",
-        "gc.auto": "0",
-        "maintenance.auto": "false",
-    }
-    configuration = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_CONFIG_PARAMETERS": ""}
-    for number, (key, value) in enumerate(settings.items()):
-        configuration[f"GIT_CONFIG_KEY_{number}"] = key
-        configuration[f"GIT_CONFIG_VALUE_{number}"] = value
-    return {
-        **configuration,
-        **{f"GIT_{who}_{key}": _WHO[key] for who in ("AUTHOR", "COMMITTER") for key in _WHO},
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_DIR": str(home),
-        "GIT_COMMON_DIR": str(home),
-        "GIT_WORK_TREE": str(tree),
-        "GIT_INDEX_FILE": str(home / "index"),
-        "GIT_OBJECT_DIRECTORY": str(home / "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-        "GIT_DEFAULT_HASH": "sha1",
-        "GIT_NAMESPACE": "",
-        "GIT_EDITOR": "true",
-    }
+            repository.am([variant.path for variant in variants], meanwhile)
+        except Refused as error:
+            raise _refused(repository, variants, error) from error
+    return repository.head
 
 
 def _refused(
-    tree: Path, variants: Sequence[Variant], error: git.GitCommandError
+    repository: Repository, variants: Sequence[Variant], error: Refused
 ) -> PatchConflict | CommandFailed:
     """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words."""
-    said = re.sub(r"^\s*std(err|out): '|'$", "", f"{error.stderr}", flags=re.M).strip()
-    try:
-        variant = variants[int((tree / ".git/rebase-apply/next").read_text("utf-8")) - 1]
-    except (OSError, ValueError, IndexError):
-        return CommandFailed(f"git am failed: {said}", next_step="check that git works")
+    number = repository.refused_mail()
+    if number is None or number >= len(variants):
+        return CommandFailed(f"git am failed: {error.said}", next_step="check that git works")
+    variant = variants[number]
     lines = []
-    for line in said.splitlines():
+    for line in error.said.splitlines():
         failed = re.fullmatch(r"error: patch failed: (.+):(\d+)", line)
         if failed:
             lines.append(variant.hunk_at(failed[1], int(failed[2])))
         elif line.startswith("error: ") and not line.endswith(": patch does not apply"):
             lines.append(line.removeprefix("error: "))
-    return conflict(variant, "does not apply: " + ("; ".join(lines) or said))
+    return conflict(variant, "does not apply: " + ("; ".join(lines) or error.said))

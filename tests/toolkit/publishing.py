@@ -12,6 +12,7 @@ from pathlib import Path
 
 from toolkit.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.files import sha256_of
+from toolkit.probe import Probe
 from toolkit.suite import Outcome, Report, Run
 from toolkit.verdict import Subject, Verdict
 
@@ -24,9 +25,14 @@ LOSS = "test_flight.py::test_kept[one]"
 RUNNER = """
 import runpy, sys
 from pathlib import Path
-report = next(a.partition("=")[2] for a in sys.argv if a.startswith("--race-report="))
-sys.argv = [sys.argv[1], report]
-runpy.run_path(str(Path(sys.argv[0], "suite.py")), run_name="__main__")
+
+def main(words):
+    report = next(word.partition("=")[2] for word in words if word.startswith("--race-report="))
+    sys.argv = [words[0], report]
+    try:
+        runpy.run_path(str(Path(words[0], "suite.py")), run_name="__main__")
+    except SystemExit as ended:
+        return ended.code
 """
 
 SUITE = """
@@ -53,34 +59,55 @@ EXPLORER = """
 import argparse, json, platform, sys
 from importlib.metadata import version
 from pathlib import Path
+import livekit.agents
 from livekit.agents import LOSES
 
+if "--plant" in sys.argv:
+    livekit.agents.LOSES = LOSES = True
 BROKEN = {"call:A": ["deleted-in-flight", "refused"], "call:B": ["refused"]} if LOSES else {
     "call:B": ["refused"]}
+if "--plant" in sys.argv:
+    BROKEN = {f"{level}/call:A": ["deleted-in-flight"] for level in ("session", "agent")}
 KINDS = {"deleted-in-flight": "flag", "refused": "differential"}
 parser = argparse.ArgumentParser()
-for name in ("tier", "replay", "against"):
+for name in ("tier", "replay", "prefer"):
     parser.add_argument(f"--{name}")
-for name in ("json", "svg"):
+for name in ("json", "svg", "tests", "against", "compared"):
     parser.add_argument(f"--{name}", type=Path)
+parser.add_argument("--plant", action="store_true")
 options = parser.parse_args()
 
-def write(document):
-    options.json.write_text(json.dumps({"format": 1, **document}))
+def write(path, document):
+    path.write_text(json.dumps({"format": 2, **document}))
+
+def draw(schedule):
+    options.svg.write_text(f"<svg>{schedule} {version('livekit-agents')}</svg>")
+
+def test():
+    import pytest
+    suite = str(Path(__file__).parent)
+    status = pytest.main([suite, "-c", f"{suite}/pytest.ini", f"--race-report={options.tests}"])
+    said = options.tests.is_file() and options.tests.read_text()
+    if not said or f'"exitstatus": {int(status)}' not in said and said != "{":
+        sys.exit(2)
+
+def compare():
+    sys.stdin.read()
+    theirs = json.loads(options.against.read_text())["schedules"]
+    found = {s: set(names) & {"refused"} for s, names in theirs.items() if "refused" in names}
+    added = {s: sorted(names - set(BROKEN.get(s, []))) for s, names in found.items()}
+    write(options.compared, {"compared": len(found), "schedules": 7 * len(found),
+          "pairs": len(found), "added": {s: names for s, names in added.items() if names}})
 
 if options.replay:
     broken = BROKEN.get(options.replay, [])
-    write({"replays": {options.replay: {"violations": broken, "recorded": []}}})
-    options.svg.write_text(f"<svg>{options.replay} {version('livekit-agents')}</svg>")
+    write(options.json, {"replays": {options.replay: {"violations": broken, "recorded": []}}})
+    draw(options.replay)
     print("the picture of", options.replay)
-elif options.against:
-    theirs = json.loads(Path(options.against).read_text())["schedules"]
-    compared = {s: set(names) & {"refused"} for s, names in theirs.items() if "refused" in names}
-    added = {s: sorted(names - set(BROKEN.get(s, []))) for s, names in compared.items()}
-    write({"compared": len(compared), "added": {s: names for s, names in added.items() if names}})
 else:
+    test()
     found = {n: [s for s in BROKEN if n in BROKEN[s]] for n in KINDS}
-    write({
+    write(options.json, {
         "tier": options.tier, "seed": 0, "python": platform.python_version(),
         "distributions": {n: version(n) for n in ("livekit-agents", "livekit-plugins-openai")},
         "levels": {"session": {"schedules": 2, "explored": 2, "seconds": 0.5, "scenarios": 1,
@@ -88,9 +115,15 @@ else:
         "violations": {n: {"kind": KINDS[n], "count": len(s), "shortest": min(s)}
                        for n, s in found.items() if s},
         "recorded": {"deleted-while-running": 1}, "digest": "d1" * 32, "schedules": BROKEN,
+        "spaces": {},
         **({"whole": {"schedules": 2, "seconds": 1, "unlike": []}}
            if options.tier == "full" else {}),
     })
+    losing = found.get("deleted-in-flight", [])
+    if losing and options.svg:
+        draw(options.prefer if options.prefer in losing else min(losing))
+    if options.against:
+        compare()
     sys.exit(int(any(KINDS[n] == "flag" for names in BROKEN.values() for n in names)))
 """
 
@@ -137,7 +170,7 @@ def make_pair(folder: Path, local: str = "", release: str = "1.8.9") -> list[Pat
 
 def make_runner(folder: Path) -> str:
     """A requirement for a stand-in of pytest that runs ``suite.py`` of the suite's folder."""
-    runner = make_wheel(folder, "pytest", "0.1", {"pytest/__main__.py": RUNNER})
+    runner = make_wheel(folder, "pytest", "0.1", {"pytest/__init__.py": RUNNER})
     return f"pytest @ {runner.as_uri()}"
 
 
@@ -198,9 +231,17 @@ def explored(**changes: object) -> Explored:
         "official": findings({"deleted-in-flight": 4, "refused": 5}),
         "patched": findings({"refused": 2}),
         "compared": 2,
+        "covered": 14,
+        "pairs": 2,
         "added": {},
     }
     return Explored(Exploration(**{**fields, **changes}))  # type: ignore[arg-type]
+
+
+def probe(**changes: object) -> Probe:
+    """A suite that has teeth."""
+    fields: dict[str, object] = {"caught": 1, "schedules": {"session": 2, "agent": 3}}
+    return Probe(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def subject_of(patched: Sequence[Path], release: str = "1.8.9") -> Subject:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import shlex
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
 from pypi_simple import ProjectPage
 
+from toolkit.environment import uv
 from toolkit.errors import IndexConflict
 from toolkit.files import sha256, sha256_of
 from toolkit.index import consume_lines, publish, read_list
 from toolkit.pages import Listed, render
+from toolkit.yanking import mark, yank
 
 ENTRY = Listed(
     filename="livekit_agents-1.8.9+dispatched.1-py3-none-any.whl",
@@ -48,7 +55,7 @@ def test_an_independent_client_reads_the_pages(index: Path, page: str) -> None:
         if page.endswith("html")
         else ProjectPage.from_json_data(json.loads(text), base_url=base)
     )
-    assert read.repository_version == "1.1"
+    assert read.repository_version == "1.4"
     assert [package.version for package in read.packages] == [
         "1.8.9+dispatched.1",
         "1.8.9+dispatched.2",
@@ -73,10 +80,76 @@ def test_an_independent_client_reads_the_pages(index: Path, page: str) -> None:
 
 def test_json_says_what_pep_700_adds(index: Path) -> None:
     page = json.loads((index / "simple/livekit-agents/index.json").read_text())
-    assert page["meta"] == {"api-version": "1.1"}
+    assert page["meta"] == {"api-version": "1.4"}
     assert page["versions"] == ["1.8.9+dispatched.1", "1.8.9+dispatched.2"]
     root = json.loads((index / "simple/index.json").read_text())
     assert root["projects"] == [{"name": "livekit-agents"}, {"name": "livekit-plugins-openai"}]
+
+
+@pytest.mark.parametrize("page", ["index.html", "index.json"])
+def test_what_would_not_be_true_is_not_said(page: str, tmp_path: Path) -> None:
+    """No PEP 708, which would allow mixing us with the public index; no attestations (PEP 740)."""
+    wheels = make_pair(tmp_path, "+dispatched.1")
+    index = tmp_path / "index"
+    publish(wheels, proof_of(wheels), index, statements={w.name: b"{}" for w in wheels})
+    text = (index / "simple" / "livekit-agents" / page).read_text(encoding="utf-8")
+    read = (
+        ProjectPage.from_html("livekit-agents", text)
+        if page.endswith("html")
+        else ProjectPage.from_json_data(json.loads(text))
+    )
+    assert (read.tracks, read.alternate_locations) == ([], [])
+    assert [package.provenance_url for package in read.packages] == [None]
+    for word in ("tracks", "alternate-locations", "provenance"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_installers_read_the_json(index: Path, tool: str, tmp_path: Path) -> None:
+    """Behind a server that knows its type; uv then believes the upload times and the yanks."""
+    yank(index, "1.8.9+dispatched.2", "a reason")
+    mark(index, ["livekit-agents"], "deprecated", "a reason")
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {".json": "application/vnd.pypi.simple.v1+json"}  # noqa: RUF012
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(index))
+
+        def send_head(self) -> Any:
+            self.path += "index.json" if self.path.endswith("/") else ""
+            return super().send_head()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/simple/"
+        try:
+            if tool == "pip":
+                command = [sys.executable, "-m", "pip", "--isolated", "--no-cache-dir"]
+                command += ["download", "--no-deps", "-d", str(tmp_path), "--index-url", url]
+                found = [_said([*command, "livekit-agents"])]
+            else:
+                command = [uv(), "pip", "install", "--dry-run", "--no-config", "--no-deps"]
+                command += ["--target", str(tmp_path), "--python", sys.executable]
+                command += ["--default-index", url, "--cache-dir", str(tmp_path / "cache")]
+                command += ["livekit-agents", "--exclude-newer"]
+                found = [_said([*command, f"2026-11-{day}"]) for day in (22, 21)]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "/simple/livekit-agents/index.json" in asked
+    assert "1.8.9+dispatched.1" in found.pop(0)
+    assert all("No solution found" in said for said in found)
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def test_the_root_links_to_every_project(index: Path) -> None:
@@ -91,7 +164,7 @@ def test_html_carries_both_spellings_of_the_metadata_attribute() -> None:
     assert f'data-core-metadata="sha256={"b" * 64}"' in page
     assert f'data-dist-info-metadata="sha256={"b" * 64}"' in page
     assert 'data-requires-python="&lt;3.15,&gt;=3.10"' in page
-    assert '<meta name="pypi:repository-version" content="1.1">' in page
+    assert '<meta name="pypi:repository-version" content="1.4">' in page
     assert urljoin("https://host/i/simple/livekit-agents/", ENTRY.url) == (
         "https://host/i/files/livekit_agents-1.8.9%2Bdispatched.1-py3-none-any.whl"
     )
@@ -156,11 +229,28 @@ def test_the_list_tells_everything_and_grows_at_its_end(tmp_path: Path) -> None:
         json.dumps({**vars(ENTRY), "project": "../x"}),
         json.dumps({**vars(ENTRY), "version": "new"}),
         f"{json.dumps(vars(ENTRY))}\n{json.dumps(vars(ENTRY))}",
+        json.dumps({**vars(ENTRY), "sha256": "A" * 64}),
+        json.dumps({**vars(ENTRY), "verdict_sha256": ""}),
+        json.dumps({"action": "delete", "filename": ENTRY.filename}),
+        json.dumps({"action": "yank", "filename": "none.whl", "reason": "a", "time": "b"}),
+        json.dumps({"action": "yank", "filename": 7, "reason": "a", "time": "b"}),
+        json.dumps({"action": "status", "project": "a", "status": "b", "reason": "", "time": ""}),
+        json.dumps(
+            {"action": "status", "project": "a/", "status": "active", "reason": "", "time": ""}
+        ),
+        "[" * 99_999,
+        '{"action": [], "a": 1}',
     ],
 )
 def test_a_list_that_is_not_ours_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / "index.jsonl").write_text(f"{line}\n")
     with pytest.raises(IndexConflict, match=r"index\.jsonl"):
+        read_list(tmp_path)
+
+
+def test_a_list_that_was_cut_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.jsonl").write_text(json.dumps(vars(ENTRY)))
+    with pytest.raises(IndexConflict, match="cut off"):
         read_list(tmp_path)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from publishing import (
     LOSS,
     MOMENT,
@@ -29,9 +30,10 @@ from publishing import (
 from pypi_simple import ProjectPage
 
 import publish as verb
+from toolkit.candidate import Generated, Proof
 from toolkit.errors import IndexConflict, InvalidWheel, NotProved, NotWritable
-from toolkit.files import sha256_of
-from toolkit.index import publish, read_list
+from toolkit.files import sha256, sha256_of
+from toolkit.index import holds, publish, read_list
 from toolkit.pages import render
 from toolkit.verdict import Verdict
 
@@ -110,6 +112,56 @@ def test_the_picture_goes_beside_the_verdict(
     before = snapshot(index)
     publish(wheels, proof, index)
     assert snapshot(index) == before
+
+
+def test_what_was_made_from_a_proof_stands_beside_its_wheels(
+    tmp_path: Path, index: Path, wheels: list[Path]
+) -> None:
+    made = make_wheel(tmp_path / "made", "livekit-dispatched", "1.8.9.1")
+    generated = [Generated(made.name, made.read_bytes())]
+    names = sorted([*(wheel.name for wheel in wheels), made.name])
+    said = {name: f'{{"of": "{name}"}}\n'.encode() for name in names}
+    proof = proof_of(wheels)
+    done = publish(wheels, proof, index, generated=generated, statements=said, now=MOMENT)
+    assert done.new == tuple(names)
+    for name in names:
+        assert (index / "files" / f"{name}.provenance.json").read_bytes() == said[name]
+        assert read_list(index)[name].provenance_sha256 == sha256(said[name])
+    require_whole(index)
+    before = snapshot(index)
+    # what would be made today does not replace what was published
+    other = make_wheel(tmp_path / "other", "livekit-dispatched", "1.8.9.1", {"a.py": ""})
+    generated = [Generated(other.name, other.read_bytes())]
+    done = publish(wheels, proof, index, generated=generated, statements=dict.fromkeys(names, b""))
+    assert (done.new, done.known) == ((), tuple(names))
+    assert snapshot(index) == before
+    claim = Proof.of(proof)
+    assert holds(index, read_list(index), claim)
+    assert not holds(index, read_list(index), claim, ["another.whl"])
+    for name in (f"{made.name}.provenance.json", made.name):
+        damaged = index / "files" / name
+        whole = damaged.read_bytes()
+        damaged.write_bytes(b"damage")
+        assert not holds(index, read_list(index), claim)
+        with pytest.raises(IndexConflict, match="damaged"):
+            publish(wheels, proof, index, generated=generated)
+        damaged.write_bytes(whole)
+
+
+def test_what_is_made_from_a_proof_is_checked_too(
+    tmp_path: Path, index: Path, wheels: list[Path]
+) -> None:
+    made = make_wheel(tmp_path / "made", "livekit-dispatched", "1.8.9.1")
+    renamed = Generated(made.name.replace("1.8.9.1", "1.8.9.2"), made.read_bytes())
+    for generated, statements in (
+        ([Generated(made.name, b"no wheel")], {}),
+        ([Generated(f"../{made.name}", made.read_bytes())], {}),
+        ([renamed], {}),
+        ([], {made.name: b""}),
+    ):
+        with pytest.raises(InvalidWheel):
+            publish(wheels, proof_of(wheels), index, generated=generated, statements=statements)
+    assert not index.exists()
 
 
 def test_the_index_is_a_function_of_what_was_published(tmp_path: Path, wheels: list[Path]) -> None:
@@ -347,6 +399,33 @@ def test_a_kill_before_the_list_does_not_make_a_stranger(
     require_whole(index)
 
 
+def test_an_index_that_another_holds(
+    index: Path, wheels: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(wheels, proof_of(wheels), index)
+    more = make_pair(tmp_path / "more", "+dispatched.2")
+    monkeypatch.setattr("toolkit.index.PATIENCE", 0.03)
+    lock = FileLock(index / ".lock")
+    with lock, pytest.raises(NotWritable, match="has held"):
+        publish(more, proof_of(more), index)
+    # as long as others get on, it is a queue and no hang
+    others = 0
+
+    def content_of(path: Path) -> bytes | None:
+        nonlocal others
+        if path.name != "index.jsonl":
+            return path.read_bytes() if path.exists() else None
+        others += 1
+        if others == 4:
+            lock.release()
+        return bytes(others)
+
+    monkeypatch.setattr("toolkit.index.content_of", content_of)
+    lock.acquire()
+    assert publish(more, proof_of(more), index).new == (more[0].name,)
+    assert others == 4
+
+
 def test_eight_publishers_at_once(index: Path, tmp_path: Path) -> None:
     children = []
     partner = make_pair(tmp_path / "partner")[1]
@@ -365,7 +444,8 @@ def test_eight_publishers_at_once(index: Path, tmp_path: Path) -> None:
         )
     printed = [child.communicate()[0] for child in children]
     assert {child.returncode for child in children} == {0}, printed
-    assert len(read_list(index)) == 9
+    # eight, their partner, and the companion of the revision that all their verdicts name
+    assert len(read_list(index)) == 10
     assert len(list((index / "verdicts").iterdir())) == 8
     assert sum(f"published      {partner.name}" in text for text in printed) == 1
     require_whole(index)

@@ -1,0 +1,175 @@
+"""Publishing to the real devpi and the real pypiserver, on loopback, and installing from them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torturing import AGENTS, COMPANION, parcel_of
+
+import publish as verb
+from toolkit.environment import uv
+from toolkit.errors import IndexConflict, ToolkitError, UploadRefused
+from toolkit.index import publish_all, read_list
+
+pytestmark = pytest.mark.pypi
+
+# Each with what it needs, in an environment of its own; pinned as in constraints.txt.
+SERVERS = {"devpi": "devpi-server==6.20.3", "pypiserver": "pypiserver==2.4.2"}
+PASSWORD = "s3cret-word"  # noqa: S105
+SAY = (
+    "from importlib.metadata import version as v;"
+    f"print(v('{AGENTS}'), v('livekit-plugins-openai'), v('{COMPANION}'))"
+)
+
+
+@pytest.fixture(scope="module", params=sorted(SERVERS))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Where a real server takes uploads of the user ``root``."""
+    folder = tmp_path_factory.mktemp(request.param)
+    subprocess.run([uv(), "venv", "--quiet", str(folder / "env")], check=True)
+    python = folder / "env" / "bin" / "python"
+    install = [uv(), "pip", "install", "--quiet", "--python", str(python), SERVERS[request.param]]
+    subprocess.run(install, check=True)
+    serve: Callable[[Path], Any] = {"devpi": devpi, "pypiserver": pypiserver}[request.param]
+    with serve(folder) as url:
+        yield url
+
+
+@contextmanager
+def devpi(folder: Path) -> Iterator[str]:
+    """A devpi with one index that cannot be overwritten, and without a mirror of anything."""
+    programs, data = folder / "env" / "bin", str(folder / "data")
+    words = ["--serverdir", data, "--no-root-pypi", "--root-passwd", PASSWORD]
+    subprocess.run([str(programs / "devpi-init"), *words], check=True, capture_output=True)
+    port = free_port()
+    words = ["--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
+    with started([str(programs / "devpi-server"), *words], port, folder / "log"):
+        url = f"http://127.0.0.1:{port}"
+        login = call("POST", f"{url}/+login", {"user": "root", "password": PASSWORD}, "")
+        token = f"root:{login['result']['password']}"
+        stage = {"type": "stage", "bases": [], "volatile": False}
+        call("PUT", f"{url}/root/fixed", stage, token)
+        yield f"{url}/root/fixed/"
+
+
+@contextmanager
+def pypiserver(folder: Path) -> Iterator[str]:
+    """A pypiserver; it cannot check passwords without a further package, and asks for none."""
+    (folder / "data").mkdir()
+    port = free_port()
+    words = ["run", "-i", "127.0.0.1", "-p", str(port), "-P", ".", "-a", ".", "--server", "wsgiref"]
+    program = folder / "env" / "bin" / "pypi-server"
+    words += ["--disable-fallback", str(folder / "data")]
+    with started([str(program), *words], port, folder / "log"):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def started(command: list[str], port: int, log: Path) -> Iterator[None]:
+    """A server, from when it listens on its port."""
+    with log.open("wb") as said:
+        child = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert child.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.05)
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def free_port() -> int:
+    """A port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def call(method: str, url: str, document: object, token: str) -> Any:
+    """What devpi answers to JSON."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if token:
+        headers["X-Devpi-Auth"] = base64.b64encode(token.encode()).decode()
+    data = json.dumps(document).encode()
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("toolkit.uploading.PAUSES", ())
+    for name in [name for name in os.environ if name.startswith(("UV_PUBLISH", "TWINE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TWINE_USERNAME", "root")
+    monkeypatch.setenv("TWINE_PASSWORD", PASSWORD)
+    for release in ("1.0.0", "1.0.1"):
+        (done,) = publish_all([parcel_of(tmp_path / "wheels", release)], tmp_path / "index")
+        assert not isinstance(done, ToolkitError)
+    return tmp_path / "index"
+
+
+def test_a_real_server_takes_all_and_gives_it_to_pip_and_uv(
+    server: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--index", str(index), "--to", server]
+    assert verb.main([*words, "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["server"]
+    assert (said["uploaded"], said["known"]) == (list(read_list(index)), [])
+    assert verb.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["server"] == said
+    assert verb.main([*words, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["server"]
+    assert (again["uploaded"], again["known"]) == ([], said["uploaded"])
+    for tool in ("pip", "uv"):
+        python = tmp_path / tool / "bin" / "python"
+        seed = ["--seed"] if tool == "pip" else []
+        subprocess.run([uv(), "venv", "--quiet", *seed, str(tmp_path / tool)], check=True)
+        if tool == "pip":
+            install = [str(python), "-m", "pip", "--isolated", "install", "--no-cache-dir", "-q"]
+        else:
+            install = [uv(), "pip", "install", "--quiet", "--no-config", "--python", str(python)]
+            install += ["--cache-dir", str(tmp_path / "cache")]
+        install += ["--index-url", said["simple"], COMPANION]
+        subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
+        shown = subprocess.run([str(python), "-c", SAY], check=True, capture_output=True, text=True)
+        assert shown.stdout.split() == ["1.0.1+dispatched.1", "1.0.1+dispatched.1", "1.0.1.1"]
+
+
+def test_a_real_server_that_has_other_bytes(server: str, index: Path, tmp_path: Path) -> None:
+    assert verb.main(["--index", str(index), "--to", server]) == 0
+    (done,) = publish_all([parcel_of(tmp_path / "w", "1.0.1", "others")], tmp_path / "others")
+    assert not isinstance(done, ToolkitError)
+    words = ["--index", str(tmp_path / "others"), "--to", server]
+    assert verb.main(words) == IndexConflict.exit_code
+    assert verb.main(["--index", str(index), "--to", server]) == 0
+
+
+@pytest.mark.parametrize("server", ["devpi"], indirect=True)
+def test_a_real_server_whose_password_is_another(
+    server: str, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINE_PASSWORD", "wrong")
+    (done,) = publish_all([parcel_of(tmp_path / "w", "1.0.2")], tmp_path / "more")
+    assert not isinstance(done, ToolkitError)
+    words = ["--index", str(tmp_path / "more"), "--to", server]
+    assert verb.main(words) == UploadRefused.exit_code
