@@ -67,7 +67,7 @@ def apply_series(
     for distribution in series.distributions:
         members = {p: m for p in touched for d, m in [series.locate(p)] if d == distribution.name}
         for number, wheel in enumerate(fetched.each(distribution.name) if members else ()):
-            found = {p: _unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
+            found = {p: unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
             odd = [m for p, m in members.items() if number and found.get(p) != files.get(p)]
             if odd:
                 raise InvalidWheel(
@@ -101,6 +101,16 @@ def repack_release(
     """
     known = Catalogue.read(workspace.catalogue) if catalogue is None else catalogue
     return _Job(fetched, series, workspace, cached or out is None).run(out, known)
+
+
+def repack_at(
+    fetched: Fetched, series: Series, workspace: Workspace, revision: int, folder: Path
+) -> tuple[Path, ...]:
+    """The patched wheels at a revision that is given, made anew below ``folder``, from no cache.
+
+    Raises as :func:`repack_release` does.
+    """
+    return _Job(fetched, series, workspace, False).at(revision, folder)[0]
 
 
 @dataclass
@@ -249,7 +259,7 @@ class _Job:
         return path
 
 
-def _unix(text: bytes) -> bytes:
+def unix(text: bytes) -> bytes:
     """``text`` as the patches have it; a wheel that was built on Windows may end lines in CRLF."""
     return text.replace(b"\r\n", b"\n") if _is_dos(text) else text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 from making import Index, serving
+from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
 
 from toolkit import proving, release
+from toolkit.upstream_proof import REPOSITORY_VARIABLE
 from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
 
@@ -28,6 +31,12 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     monkeypatch.setattr(release, "BACKOFF", 0)
     with serving(Index()) as served:
         yield served
+
+
+@pytest.fixture(autouse=True, scope="session")
+def upstream_is_not_asked() -> None:
+    """Only a test that names a repository of its own runs upstream's tests."""
+    os.environ[REPOSITORY_VARIABLE] = "no"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,6 +59,18 @@ def official(shop: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def patched(shop: Path, official: list[Path]) -> list[Path]:
     return [make_pair(shop / "patched", "+dispatched.3")[0], official[1]]
+
+
+@pytest.fixture(scope="session")
+def open_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    with open_market(tmp_path_factory.mktemp("market")) as market:
+        yield market
+
+
+@pytest.fixture
+def market(open_for_all: Market, tmp_path: Path) -> Market:
+    """A published release with an index of its own, and an auditor's warm cache."""
+    return open_for_all.copied(tmp_path)
 
 
 @pytest.fixture

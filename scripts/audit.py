@@ -1,0 +1,165 @@
+"""Is this exactly the official wheel plus the series? For wheels, indexes and environments.
+
+TARGET is a wheel, a folder of wheels, an index (its folder or URL), a virtual environment or a
+Python. The official wheels come from PyPI, are patched and repacked again, and every byte is
+compared; for an environment, every installed file. Nothing that the publisher says is believed.
+
+Each wheel is told to be one of
+  ours      official plus series, byte for byte
+  official  PyPI's own, byte for byte
+  differs   neither: the lines below it say in which members
+  moved     made by another state of this repository, or so it says: check that one out
+  unknown   none of ours, or not to be had for comparison
+and the exit code is 25 if there is one of the last three.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import TypeVar
+
+from packaging.version import Version
+
+from toolkit import installation
+from toolkit.auditing import (
+    OFFICIAL,
+    OURS,
+    UNKNOWN,
+    Auditor,
+    Finding,
+    Origin,
+    Originals,
+    Subject,
+    to_json,
+)
+from toolkit.catalogue import Catalogue
+from toolkit.companion import PROJECT
+from toolkit.errors import AuditFailed, run_verb
+from toolkit.fetched import Fetched
+from toolkit.parallel import cores, counting, side_by_side
+from toolkit.series import Series
+from toolkit.subjects import find_wheels, is_url
+from toolkit.verbs import fetched, parser, workspace_of
+
+Item = TypeVar("Item")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Audit every target; return the exit code."""
+    arguments = parser(__doc__, releases=False)
+    add = arguments.add_argument
+    add("target", nargs="+", metavar="TARGET", help="a wheel, a folder, an index, an environment")
+    add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
+    add("--offline", action="store_true", help="official wheels from the cache alone")
+    options = arguments.parse_args(argv)
+    # a release that was yanked upstream is no less ours
+    options.yanked = True
+
+    def body() -> None:
+        workspace = workspace_of(options)
+        series = Series.load(workspace.patches)
+
+        def fetch(release: Version) -> Fetched:
+            return fetched(release, options, workspace, quiet=True)
+
+        auditor = Auditor(series, workspace, Catalogue.read(workspace.catalogue), fetch)
+        findings = [
+            finding for target in options.target for finding in audit(auditor, target, options.jobs)
+        ]
+        print(to_json(findings)) if options.json else show(findings)
+        if bad := [finding for finding in findings if not finding.is_good]:
+            raise AuditFailed(
+                f"{len(bad)} of {len(findings)} are not official plus series: "
+                + ", ".join(f"{finding.where} ({finding.status})" for finding in bad[:5]),
+                next_step="see what differs above; use none of them until it is explained",
+            )
+
+    return run_verb(body)
+
+
+def audit(auditor: Auditor, target: str, jobs: int) -> list[Finding]:
+    """Everything that one target holds, in its order."""
+    projects = sorted([PROJECT, *(d.name for d in auditor.series.distributions)])
+    site = None if is_url(target) else installation.site_packages(Path(target))
+    if site is not None:
+        return audit_environment(auditor, site, projects, jobs)
+    found = find_wheels(target, projects)
+    if found.others:
+        print(f"{target}: {found.others} other projects are not looked at", file=sys.stderr)
+
+    def judge(subject: Subject, origin: Origin | None, originals: Originals) -> Finding:
+        return auditor.audit(subject, origin, originals)
+
+    wheels = [(subject, auditor.origin(subject.name)) for subject in found.subjects]
+    return _by_origin(auditor, wheels, judge, jobs)
+
+
+def audit_environment(
+    auditor: Auditor, site: Path, projects: Sequence[str], jobs: int
+) -> list[Finding]:
+    """What of ``projects`` is installed in a folder."""
+    found = [
+        (distribution, auditor.origin(installation.likely_name(distribution)))
+        for distribution in installation.installed(site, projects)
+    ]
+    if not found:
+        raise AuditFailed(
+            f"{site} has none of {', '.join(projects)}", next_step="name another environment"
+        )
+    said = installation.series_said(site)
+
+    def judge(distribution: Distribution, origin: Origin | None, originals: Originals) -> Finding:
+        where = f"{distribution.name} {distribution.version}"
+        known = {**originals.official, **originals.ours}
+        name = installation.wheel_of(distribution, known) if origin else None
+        if origin is None or name is None:
+            why = originals.error or "no wheel of ours or of PyPI has this version"
+            return Finding(where, UNKNOWN, (why,), originals.next_step)
+        details = tuple(installation.differences(distribution, known[name]))
+        if details:
+            return auditor.differing(where, name, details, origin, originals, said)
+        return Finding(where, OFFICIAL if name in originals.official else OURS)
+
+    return _by_origin(auditor, found, judge, jobs)
+
+
+def _by_origin(
+    auditor: Auditor,
+    items: Sequence[tuple[Item, Origin | None]],
+    judge: Callable[[Item, Origin | None, Originals], Finding],
+    jobs: int,
+) -> list[Finding]:
+    """Judge each item by the originals of its origin, which are made once; in order."""
+    origins = list(dict.fromkeys(origin for _, origin in items))
+
+    def work(origin: Origin | None) -> list[tuple[int, Finding]]:
+        originals = auditor.originals(origin) if origin else Originals("", {})
+        return [
+            (number, judge(item, origin, originals))
+            for number, (item, its) in enumerate(items)
+            if its == origin
+        ]
+
+    found: dict[int, Finding] = {}
+    with counting("releases", len(origins)) as count:
+        for origin, judged in side_by_side(work, origins, jobs=jobs):
+            found.update(judged)
+            count(str(origin.release) if origin else "others")
+    return [found[number] for number in range(len(items))]
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print one line a finding, and below it what is wrong."""
+    for finding in findings:
+        print(f"{finding.status:<9} {finding.where}")
+        for detail in finding.details:
+            print(f"          {detail}")
+        if finding.next_step:
+            print(f"          next: {finding.next_step}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
