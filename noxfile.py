@@ -5,6 +5,8 @@ Everything after ``--`` goes to the script of the same step; ``-- --help`` expla
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -36,6 +38,20 @@ def update(session: nox.Session) -> None:
 
 
 @nox.session
+def refresh(session: nox.Session) -> None:
+    """Carry the series to a release that it does not fit: refresh -- [RELEASE] [--continue DIR]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/refresh.py", *session.posargs)
+
+
+@nox.session
+def rehearse(session: nox.Session) -> None:
+    """As if each release were the newest: is the next one carried without a hand? -- --help."""
+    install(session, "toolkit")
+    session.run("python", "benchmarks/rehearsal.py", *session.posargs)
+
+
+@nox.session
 def status(session: nox.Session) -> None:
     """The support matrix: status -- [RELEASE ...] [--json]."""
     install(session, "toolkit")
@@ -64,10 +80,45 @@ def prove(session: nox.Session) -> None:
 
 
 @nox.session
+def upstream(session: nox.Session) -> None:
+    """Upstream's own tests on both sides: upstream -- [RELEASE ...] [--repo URL-or-PATH]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/upstream.py", *session.posargs)
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Only the index: publish -- --index DIR [WHEEL ...] [--yank RELEASE] [--to URL]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/publish.py", *session.posargs)
+
+
+@nox.session
+def forward(session: nox.Session) -> None:
+    """The series and a bug report for upstream: forward -- [RELEASE] [--author NAME <ADDRESS>]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/forward.py", *session.posargs)
+
+
+@nox.session
+def announce(session: nox.Session) -> None:
+    """What the daily watch says to the maintainers: announce -- --help."""
+    install(session, "toolkit")
+    session.run("python", "scripts/announce.py", *session.posargs)
+
+
+@nox.session
 def mutate(session: nox.Session) -> None:
     """Can the race suite fail? Drop each hunk of the series: mutate -- [RELEASE ...]."""
     install(session, "toolkit")
     session.run("python", "scripts/mutate.py", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Is it exactly official plus series? audit -- WHEEL|INDEX|URL|ENVIRONMENT ... [--json]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/audit.py", *session.posargs)
 
 
 @nox.session
@@ -78,12 +129,31 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """Publishers killed at random moments, and a crowd of them: torture -- [--kills N]."""
+    install(session, "toolkit")
+    env = {"PYTHONPATH": "scripts"}
+    session.run("python", "tests/toolkit/torturing.py", *session.posargs, env=env)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME]."""
+    install(session, "test")
+    path = {"PYTHONPATH": "scripts"}
+    session.run("python", "tests/toolkit/fuzzing.py", *session.posargs, env=path)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
-    """Formatting, lint and types."""
+    """Formatting, lint and types; and the workflows."""
     install(session, "lint")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
+    session.run("zizmor", "--offline", "--strict-collection", "--persona=pedantic", ".github")
+    workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
 @nox.session
@@ -98,3 +168,10 @@ def all_releases(session: nox.Session) -> None:
     """The same for every release at once, and with nothing to do: all_releases -- --help."""
     install(session, "toolkit")
     session.run("python", "benchmarks/all_releases.py", *session.posargs)
+
+
+@nox.session
+def indexing(session: nox.Session) -> None:
+    """An index of 2,000 wheels, side by side with dumb-pypi: indexing -- --help."""
+    install(session, "toolkit")
+    session.run("python", "benchmarks/index.py", *session.posargs)

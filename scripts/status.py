@@ -1,8 +1,10 @@
 """The support matrix: which releases lose calls, what carries the series, what was published.
 
 The figures come from the verdicts that this machine knows, or else from the index; what was
-published, from patches/releases.toml. --matrix prints the releases and the Python versions that
-they support for a CI matrix (GitHub's `fromJSON`) instead.
+published, from patches/releases.toml. What became of the changes that patches/series.toml names
+comes from GitHub (with the token in GITHUB_TOKEN or GH_TOKEN, if there is one), and whether the
+newest release contains patches already, from its wheels. --matrix prints the releases and the
+Python versions that they support for a CI matrix (GitHub's `fromJSON`) instead.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from packaging.version import Version
 
 from toolkit.catalogue import Catalogue, Entry
-from toolkit.errors import PatchConflict, UnknownRelease, run_verb
+from toolkit.errors import PatchConflict, UnknownRelease, printable, run_verb
 from toolkit.exploration import TIERS
+from toolkit.github import GitHub
 from toolkit.outcome import Judged, Outcomes
 from toolkit.pythons import jobs, pythons_of
 from toolkit.release import MAIN
@@ -25,6 +29,7 @@ from toolkit.selection import ALL, HELP, select
 from toolkit.series import Series
 from toolkit.verbs import parser, workspace_of
 from toolkit.verdict import Verdict
+from toolkit.watching import Change, Newest, links_of, newest_of, watch
 
 # GitHub runs no more jobs for one matrix.
 MOST_JOBS = 256
@@ -151,10 +156,21 @@ def show(lines: Sequence[Line]) -> None:
             str(line.revision or ""),
             str(max(map(Version, line.variants.values()), default="")),
             " ".join(sorted(w.partition("-")[0].rpartition("_")[2] for w in line.wheels)),
-            "; ".join(filter(None, remarks)),
+            printable("; ".join(filter(None, remarks))),
         )
     # a log has no width to fit into
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
+def tell(changes: Sequence[Change], found: Newest | None) -> None:
+    """Print what became of the changes upstream, and how its newest release does."""
+    width = max((len(change.name) for change in changes), default=0)
+    for change in changes:
+        title = f"  ({change.title})" if change.title else ""
+        print(f"{change.name:<{width}}  {change}{title}")
+    if found:
+        print(found)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,6 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--python", help="whose verdicts (default: the running one's)")
     add("--matrix", action="store_true", help="print a CI matrix instead")
     add("--jobs", type=int, default=MOST_JOBS, metavar="N", help="most jobs in it (%(default)s)")
+    add(
+        "--offline", action="store_true", help="do not ask GitHub what became of upstream's changes"
+    )
     options = arguments.parse_args(argv)
 
     def body() -> None:
@@ -186,12 +205,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcomes = Outcomes.open(workspace.outcomes, options.python)
         lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
         lines = [lookup.line(entry) for entry in entries]
+        changes: tuple[Change, ...] = ()
+        if not options.offline:
+            changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(catalogue))
+        found = newest_of(catalogue, lookup.series, workspace, lambda e: lookup.line(e).loses)
         if options.json:
-            print(json.dumps([asdict(line) for line in lines], indent=1))
+            document = {
+                "releases": [asdict(line) for line in lines],
+                "upstream": [asdict(change) for change in changes],
+                "newest": found and asdict(found),
+            }
+            print(json.dumps(document, indent=1))
         else:
             show(lines)
+            tell(changes, found)
 
     return run_verb(body)
+
+
+def uploads(catalogue: Catalogue) -> dict[Version, datetime]:
+    """When each release was whole on PyPI."""
+    return {
+        version: max(a.upload_time for a in entry.official if a.distribution == MAIN)
+        for version, entry in catalogue.items()
+        if any(a.distribution == MAIN for a in entry.official)
+    }
 
 
 def _entry(catalogue: Catalogue, name: Version | str | None) -> Entry:

@@ -8,16 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, write_series
+from making import (
+    AGENTS,
+    ENGINE,
+    ENGINE_PATH,
+    PLUGIN,
+    Index,
+    diff,
+    engine_patch,
+    mail,
+    make_wheel,
+    members_of,
+    source,
+    write_series,
+)
 from publishing import proof_of
+from replaying import replaying
 
 import release as release_verb
 import status as verb
 import update
+from toolkit.fetched import fetch_release
+from toolkit.github import API_VARIABLE, TOKENS
 from toolkit.pythons import PYTHONS, jobs
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
 
+PULL = "https://github.com/livekit/agents/pull/5114"
 UPLOADS = {
     "1.0.0": datetime(2025, 4, 1, tzinfo=UTC),
     "1.8.8": datetime(2025, 9, 1, tzinfo=UTC),
@@ -36,7 +53,12 @@ def here(
                 index.add(make_wheel(tmp_path / "w", name, version), when)
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    write_series(workspace.patches, {"guard": {"1.8.9": engine_patch(line9="first = 1")}})
+    monkeypatch.setenv(API_VARIABLE, "http://127.0.0.1:9")
+    write_series(
+        workspace.patches,
+        {"guard": {"1.8.9": engine_patch(line9="first = 1")}},
+        extra=f'related = ["{PULL}"]\n',
+    )
 
     def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
         del official
@@ -54,7 +76,7 @@ def lines(
 ) -> dict[str, dict[str, Any]]:
     capsys.readouterr()
     assert verb.main(["--patches", str(here.patches), "--index", str(index), "--json", *words]) == 0
-    return {line["release"]: line for line in json.loads(capsys.readouterr().out)}
+    return {line["release"]: line for line in json.loads(capsys.readouterr().out)["releases"]}
 
 
 def test_what_is_known(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,12 +111,74 @@ def test_with_other_tests_it_is_not_current(
     assert (good["verdict"], good["revision"], good["official"]) == ("publish", 1, "")
 
 
-def test_for_people(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_people(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "[/] bad\x1b[31m"
+    assert update.main(["--patches", str(here.patches)]) == 0
     capsys.readouterr()
     assert verb.main(["--patches", str(here.patches), "--index", str(tmp_path / "index")]) == 0
     table = capsys.readouterr().out
     (line,) = (line for line in table.splitlines() if "1.8.9 " in line and "publish" in line)
     assert "yes (1 of 2 tests" in line
+    assert "yanked: [/] bad\\x1b[31m" in table
+
+
+def test_upstream(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--patches", str(here.patches))
+
+    def told(*more: str) -> list[str]:
+        capsys.readouterr()
+        assert verb.main([*words, *more]) == 0
+        return capsys.readouterr().out.splitlines()[-3:]
+
+    for name in TOKENS:
+        monkeypatch.delenv(name, raising=False)
+    newest = "1.8.9, the newest, still loses calls; upstream has taken 0 of the 1 patches for it"
+    example = "https://example.org/1  is no pull request on GitHub"
+    pull = "livekit/agents#5114    "
+    assert told() == [example, f"{pull}unreachable: it refuses the connection", newest]
+    with replaying() as github:
+        monkeypatch.setenv(API_VARIABLE, github.url)
+        merged = "merged on 2026-03-18, in no release yet  (Placeholders in the agent's context)"
+        assert told() == [example, f"{pull}{merged}", newest]
+        github.asked.clear()
+        assert told("--offline")[-1] == newest
+        assert github.asked == []
+        assert verb.main([*words, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+    assert document["newest"]["loses"] is True
+    assert [change["state"] for change in document["upstream"]] == ["unknown", "merged"]
+
+
+def test_what_upstream_took(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A release with the fix in it, as upstream would have it: without our notice."""
+    first, both = source(line9="first = 1"), source(line9="first = 1", line10="second = 2")
+    ours = source(line1="# Modified by us: a fix\nvalue_1 = 1", line9="first = 1")
+    third = source(line9="first = 1", line10="second = 2", line30="third = 3")
+    steps = {"guard": (source(), ours), "wider": (first, both), "third": (both, third)}
+    patches = {n: {"1.8.9": mail(diff(ENGINE_PATH, *step))} for n, step in steps.items()}
+    write_series(here.patches, patches)
+    members = members_of(AGENTS, "1.8.10")
+    members[ENGINE] = both.encode()
+    wheel = make_wheel(tmp_path / "w", AGENTS, "1.8.10", members=members)
+    index.add(wheel, datetime(2026, 2, 1, tzinfo=UTC))
+    index.add(make_wheel(tmp_path / "w", PLUGIN, "1.8.10"), datetime(2026, 2, 1, tzinfo=UTC))
+    words = ("--patches", str(here.patches))
+    assert update.main(words) == 0
+    assert verb.main([*words, "--offline"]) == 0
+    assert "are not in the cache" in capsys.readouterr().out
+    fetch_release("1.8.10", here)
+    assert verb.main([*words, "--offline"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        "1.8.10, the newest, is not proved to lose calls, nor to keep them; "
+        "upstream has taken 2 of the 3 patches for it: guard, wider"
+    )
 
 
 def test_an_unknown_release(here: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

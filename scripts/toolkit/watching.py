@@ -1,0 +1,247 @@
+"""What became of the changes upstream that a series waits for, as GitHub's API tells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from packaging.version import Version
+
+from .catalogue import Catalogue, Entry
+from .errors import ToolkitError, UnknownRelease, printable
+from .fetched import fetch_release, newest
+from .forwarding import TAG, official_files
+from .github import Answer, GitHub, NoAnswer
+from .notices import taken
+from .series import Series
+from .strict import Malformed, value_of
+from .workspace import Workspace
+
+# of the releases after a merge, so many are asked whether they contain it
+ASKED = 8
+_LINK = re.compile(r"https?://[^/]+/([^/]+)/([^/]+)/(?:pull|issues)/(\d+)/?")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.A)
+_CONTAINS = ("ahead", "identical")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One pull request upstream.
+
+    ``state`` is "open", "closed" (and not merged), "merged", "missing", or "unknown"; ``on`` is the
+    day of it. ``since`` is the first release with it, and ``assumed`` says that only the days were
+    compared. ``named_by`` are later pull requests that name a closed one. ``moved_to`` is where the
+    repository is now. ``asked`` is when GitHub said all this, and ``trouble`` why not just now.
+    """
+
+    url: str
+    state: str = "unknown"
+    title: str = ""
+    on: str = ""
+    since: str = ""
+    assumed: bool = False
+    named_by: tuple[str, ...] = ()
+    moved_to: str = ""
+    asked: str = ""
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """Such as ``livekit/agents#5021``."""
+        found = _LINK.match(self.url)
+        return f"{found[1]}/{found[2]}#{found[3]}" if found else self.url
+
+    def __str__(self) -> str:
+        words = [f"{self.state}, and not merged" if self.state == "closed" else self.state]
+        words += [f"on {self.on}"] if self.on else []
+        text = " ".join(words)
+        if self.since:
+            text += f", {'probably ' if self.assumed else ''}since {self.since}"
+        elif self.state == "merged":
+            text += ", in no release yet"
+        text += f"; named by {', '.join(self.named_by)}" if self.named_by else ""
+        text += f"; the repository is {self.moved_to} now" if self.moved_to else ""
+        if self.trouble:
+            known = f"{text} (as of {self.asked}); " if self.asked else ""
+            text = f"{known}{self.trouble}"
+        return text
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest stable release, as upstream has it.
+
+    ``loses``: whether it loses calls (None: not proved). ``has`` names the patches that it contains
+    already, of so many as ``of``; ``unknown`` says why that cannot be told.
+    """
+
+    release: str
+    loses: bool | None
+    has: tuple[str, ...] = ()
+    of: int = 0
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        words = {
+            True: "still loses calls",
+            False: "loses no call any more",
+            None: "is not proved to lose calls, nor to keep them",
+        }
+        taken = f"upstream has taken {len(self.has)} of the {self.of} patches for it"
+        taken += f": {', '.join(self.has)}" if self.has else ""
+        return f"{self.release}, the newest, {words[self.loses]}; {self.unknown or taken}"
+
+
+def newest_of(
+    catalogue: Catalogue,
+    series: Series,
+    workspace: Workspace,
+    loses: Callable[[Entry], bool | None],
+) -> Newest | None:
+    """What is known of the newest stable release without a network; None if there is none.
+
+    ``loses`` tells whether an official release loses calls.
+    """
+    try:
+        entry = catalogue[newest(catalogue)]
+    except UnknownRelease:
+        return None
+    lost = loses(entry)
+    try:
+        variants = series.variants_for(entry.version)
+        found = fetch_release(entry.release, workspace, offline=True)
+        has = taken(variants, official_files(found, series, variants))
+    except ToolkitError as error:
+        return Newest(str(entry.version), lost, unknown=error.problem)
+    names = tuple(variant.patch for variant in variants if variant.patch in has)
+    return Newest(str(entry.version), lost, names, len(variants))
+
+
+def links_of(series: Series) -> tuple[str, ...]:
+    """The changes that a series names, each once."""
+    own = [series.upstream, *(patch.upstream for patch in series.patches)]
+    return tuple(dict.fromkeys([*own, *series.related]))
+
+
+def watch(
+    links: Sequence[str], github: GitHub, releases: Mapping[Version, datetime]
+) -> tuple[Change, ...]:
+    """What became of each link. ``releases`` are upstream's, with their upload times."""
+    return tuple(_watch(link, github, releases) for link in links)
+
+
+def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> Change:
+    found = _LINK.fullmatch(link)
+    if found is None:
+        return Change(link, trouble="is no pull request on GitHub")
+    owner, name, number = found.groups()
+    path = f"/repos/{owner}/{name}/pulls/{number}"
+    trouble = ""
+    answer: Answer | None
+    try:
+        answer = github.get(path)
+    except NoAnswer as error:
+        if error.missing:
+            return Change(link, "missing", trouble=str(error))
+        answer, trouble = github.remembered(path), str(error)
+    if answer is None:
+        return Change(link, trouble=trouble)
+    try:
+        change = replace(_change(link, answer), trouble=trouble)
+        repository = change.moved_to or f"{owner}/{name}"
+        if change.state == "merged":
+            merged, sha = answer.document["merged_at"], answer.document["merge_commit_sha"]
+            sha = quote(value_of(sha, str, "merge_commit_sha"), safe="")
+            since, assumed = _since(repository, _day(merged), sha, github, releases)
+            return replace(change, since=since, assumed=assumed)
+        if change.state == "closed":
+            return replace(change, named_by=tuple(_named_by(repository, number, github)))
+    except (Malformed, KeyError, TypeError, ValueError) as error:
+        return Change(link, trouble=f"its answer is not what GitHub documents: {error}")
+    return change
+
+
+def _change(link: str, answer: Answer) -> Change:
+    raw = value_of(answer.document, dict, "the pull request")
+    state = value_of(raw["state"], str, "state")
+    if state not in ("open", "closed"):
+        raise Malformed(f"the state is {state!r}")
+    is_merged = raw["merged_at"] is not None
+    when = raw["merged_at"] or raw["closed_at"]
+    change = Change(
+        link,
+        "merged" if is_merged else state,
+        # anybody may have written it
+        title=printable(" ".join(value_of(raw["title"], str, "title").split())),
+        on=f"{_day(when):%Y-%m-%d}" if state == "closed" else "",
+        asked=f"{datetime.fromisoformat(answer.asked):%Y-%m-%d %H:%M} UTC",
+    )
+    now = value_of(raw["base"]["repo"]["full_name"], str, "full_name")
+    if not _REPOSITORY.fullmatch(now):
+        raise Malformed(f"the repository is {now!r}")
+    was = change.name.partition("#")[0]
+    return replace(change, moved_to=now if now.lower() != was.lower() else "")
+
+
+def _since(
+    repository: str,
+    merged: datetime,
+    sha: str,
+    github: GitHub,
+    releases: Mapping[Version, datetime],
+) -> tuple[str, bool]:
+    """The first release that contains a commit; the second is true if only the days tell it."""
+    later = sorted((v for v, when in releases.items() if when >= merged), key=lambda v: releases[v])
+    assumed = (str(later[0]), True) if later else ("", False)
+    answered = False
+    for version in later[:ASKED]:
+        tag = quote(TAG.format(release=version), safe="")
+        # the second page has no list of files, which is what makes the first one large
+        path = f"/repos/{repository}/compare/{sha}...{tag}?per_page=1&page=2"
+        try:
+            answer = value_of(github.get(path).document, dict, "the comparison")
+        except NoAnswer as error:
+            if error.missing:
+                continue  # not every release has a tag
+            kept = github.remembered(path)
+            if kept is None:
+                return assumed
+            answer = value_of(kept.document, dict, "the comparison")
+        answered = True
+        if answer["status"] in _CONTAINS:
+            return str(version), False
+    return ("", False) if answered else assumed
+
+
+def _named_by(repository: str, number: str, github: GitHub) -> Iterator[str]:
+    """Later pull requests of the same repository that name this one; "?" if GitHub does not say."""
+    path = f"/repos/{repository}/issues/{number}/timeline?per_page=100"
+    try:
+        events = github.get(path).document
+    except NoAnswer:
+        kept = github.remembered(path)
+        events = kept.document if kept else []
+    seen = set()
+    for event in value_of(events, list, "the timeline"):
+        source = _source(event)
+        pull = source.get("pull_request")
+        where = (source.get("repository") or {}).get("full_name", repository)
+        if pull and where.lower() == repository.lower() and source["number"] not in seen:
+            seen.add(source["number"])
+            state = "merged" if pull.get("merged_at") else source["state"]
+            yield f"#{value_of(source['number'], int, 'number')} ({printable(str(state))})"
+
+
+def _source(event: Any) -> dict[str, Any]:
+    if not isinstance(event, dict) or event.get("event") != "cross-referenced":
+        return {}
+    return (event.get("source") or {}).get("issue") or {}
+
+
+def _day(text: object) -> datetime:
+    when = datetime.fromisoformat(value_of(text, str, "a time"))
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

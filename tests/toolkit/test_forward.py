@@ -1,0 +1,290 @@
+"""``forward.py``: mails that upstream can apply, and a report whose script shows the loss."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import git
+import pytest
+from making import (
+    AGENTS,
+    ENGINE_PATH,
+    PLUGIN,
+    REALTIME_PATH,
+    Index,
+    diff,
+    mail,
+    make_wheel,
+    members_of,
+    source,
+    write_series,
+)
+from packaging.version import Version
+
+import forward as verb
+from toolkit import bugreport
+from toolkit.bugreport import KEPT, LOST, SCRIPT, Evidence
+from toolkit.environment import Environment, Environments
+from toolkit.errors import NotProved, PatchConflict, UnknownRelease
+from toolkit.fetched import fetch_release
+from toolkit.forwarding import check_mails, files_at, official_files, write_mails
+from toolkit.notices import bare, without_notices
+from toolkit.repacking import repack_release
+from toolkit.repository import Repository
+from toolkit.series import Series
+from toolkit.variant import Variant
+from toolkit.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
+
+NOTICE = "# Modified by somebody: calls survive.\n"
+FILES = {ENGINE_PATH: source().encode(), REALTIME_PATH: source().encode()}
+# an idea that touches both files, and one on top of it that touches the first line's neighbours
+FIRST = {path: source(line1=f"{NOTICE}value_1 = 1", line9="first = 1") for path in FILES}
+SECOND = source(line1=f"{NOTICE}value_1 = 1", line2="second = 2", line9="first = 1")
+PATCHED = {
+    ENGINE_PATH: source(line2="second = 2", line9="first = 1").encode(),
+    REALTIME_PATH: source(line9="first = 1").encode(),
+}
+
+
+@pytest.fixture
+def here(index: Index, workspace: Workspace, tmp_path: Path, monkeypatch: Any) -> Workspace:
+    """Release 1.8.9, fetched, and a series of two patches for it."""
+    monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    for name in (AGENTS, PLUGIN):
+        index.add(make_wheel(tmp_path / "w", name, "1.8.9"), datetime(2026, 1, 2, tzinfo=UTC))
+    guard = mail(*(diff(path, source(), FIRST[path]) for path in FILES), subject="Guard the calls")
+    widen = mail(diff(ENGINE_PATH, FIRST[ENGINE_PATH], SECOND), subject="Widen the guard")
+    write_series(workspace.patches, {"guard": {"1.8.9": guard}, "widen": {"1.8.9": widen}})
+    fetch_release("1.8.9", workspace)
+    return workspace
+
+
+@pytest.fixture
+def variants(here: Workspace) -> tuple[Variant, ...]:
+    return Series.load(here.patches).variants_for(Version("1.8.9"))
+
+
+@pytest.fixture
+def mails(variants: tuple[Variant, ...], tmp_path: Path) -> Callable[..., tuple[Path, ...]]:
+    def write(name: str = "out", **options: Any) -> tuple[Path, ...]:
+        words = {"subject": "calls are lost", "blurb": "Why.\n\nHow.\n", **options}
+        return write_mails(variants, FILES, tmp_path / f"{name}-work", tmp_path / name, **words)
+
+    return write
+
+
+def texts(paths: tuple[Path, ...]) -> list[str]:
+    return [path.read_text("utf-8") for path in paths]
+
+
+def test_the_mails_say_what_upstream_needs_and_no_more(mails: Any) -> None:
+    written = mails()
+    assert [path.name for path in written] == [
+        "0000-cover-letter.patch",
+        "0001-Guard-the-calls.patch",
+        "0002-Widen-the-guard.patch",
+    ]
+    cover, first, second = texts(written)
+    assert "Subject: [PATCH 0/2] calls are lost\n" in cover
+    assert "\n\nWhy.\n\nHow.\n\n" in cover
+    who = "From: A Maintainer <maintainer@example.org>\nDate: Sun, 22 Nov 2026 12:00:00 +0000\n"
+    for text in (cover, first, second):
+        assert who in text
+        assert "***" not in text
+        assert not any(word in text for word in ("Modified by", "Origin:", "Last-Update:"))
+    assert "Subject: [PATCH 1/2] Guard the calls\n\nWhy it is so.\n---\n" in first
+    assert f"+++ b/{REALTIME_PATH}\n" in first
+    assert texts(mails("again")) == texts(written)
+
+
+def test_who_sends_them_and_how_often(mails: Any) -> None:
+    written = mails(author="Zoë Ä <zoe@example.org>", reroll=2)
+    assert [path.name[:8] for path in written] == ["v2-0000-", "v2-0001-", "v2-0002-"]
+    assert "Subject: [PATCH v2 0/2]" in texts(written)[0]
+    for text in texts(written[1:]):
+        assert "zoe@example.org" in text
+        assert "maintainer@example.org" not in text
+
+
+def test_they_apply_where_they_should(mails: Any, tmp_path: Path) -> None:
+    written = mails()
+    check_mails(written[1:], FILES, tmp_path / "tree", "upstream")
+    found = {path: (tmp_path / "tree" / path).read_bytes() for path in FILES}
+    assert found == PATCHED
+    moved = {**FILES, ENGINE_PATH: source(line10="other = 0").encode()}
+    with pytest.raises(PatchConflict, match=f"do not apply to a branch: error: .*{ENGINE_PATH}"):
+        check_mails(written[1:], moved, tmp_path / "other", "a branch")
+
+
+def test_official_files_have_the_repository_s_line_ends(
+    here: Workspace, variants: tuple[Variant, ...], index: Index, tmp_path: Path
+) -> None:
+    when = datetime(2026, 2, 1, tzinfo=UTC)
+    for name in (AGENTS, PLUGIN):
+        dos = {
+            path: data.replace(b"\n", b"\r\n") if path.endswith(".py") else data
+            for path, data in members_of(name, "1.8.10").items()
+        }
+        index.add(make_wheel(tmp_path / "w", name, "1.8.10", members=dos), when)
+    series = Series.load(here.patches)
+    for release in ("1.8.9", "1.8.10"):
+        assert official_files(fetch_release(release, here), series, variants) == FILES
+
+
+def test_a_clone_of_upstream(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    repository = Repository.create(clone)
+    tip = repository.store("refs/heads/main", FILES)
+    repository.store("refs/heads/other", {ENGINE_PATH: b"x\n"})
+    with git.Repo(clone) as opened:
+        opened.create_tag("livekit-agents@1.8.9", ref=tip)
+    bare_clone = tmp_path / "bare.git"
+    git.Repo.clone_from(str(clone), str(bare_clone), bare=True, no_hardlinks=True).close()
+    for place in (clone, bare_clone):
+        assert files_at(place, "livekit-agents@1.8.9", sorted(FILES)) == FILES
+    assert files_at(clone, "other", sorted(FILES)) == {ENGINE_PATH: b"x\n"}
+    for place, ref in ((clone, "livekit-agents@9"), (tmp_path / "none", "main")):
+        with pytest.raises(UnknownRelease, match="has no "):
+            files_at(place, ref, sorted(FILES))
+
+
+def test_every_variant_of_the_series_can_do_without_its_notice() -> None:
+    series = Series.load(REPOSITORY / "patches")
+    noticed = 0
+    for patch in series.patches:
+        for since in patch.variants:
+            (variant,) = (v for v in series.variants_for(since) if v.patch == patch.name)
+            noticed += b"\n+# Modified by" in variant.data
+            assert not any("Modified by" in str(c.diff) for c in without_notices(variant))
+    assert noticed
+    assert bare(f"{NOTICE}a = 1\n".encode()) == b"a = 1\n"
+
+
+# -- the report ---------------------------------------------------------------------------------
+
+
+def places(tmp_path: Path) -> tuple[Environment, Environment]:
+    """Two interpreters that differ in nothing but their name."""
+    made = []
+    for name in ("official", "patched"):
+        python = tmp_path / name / "python"
+        python.parent.mkdir()
+        python.write_text(f'#!/bin/sh\nSIDE={name} exec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
+        made.append(Environment(python.parent, python, "3.11.0"))
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"official": KEPT, "patched": KEPT}, "on the official wheels the call is not lost"),
+        ({"official": LOST, "patched": LOST}, "on the patched wheels the call is not kept"),
+        ({"official": 2, "patched": KEPT}, "on the official wheels the call is not lost"),
+    ],
+)
+def test_there_is_nothing_to_report_without_a_loss(
+    tmp_path: Path, codes: dict[str, int], said: str
+) -> None:
+    script = tmp_path / SCRIPT
+    script.write_text(
+        f"import os\nprint('it says so')\nraise SystemExit({codes}[os.environ['SIDE']])"
+    )
+    pair = places(tmp_path)
+    with pytest.raises(NotProved, match=f"{said}:\nit says so"):
+        bugreport.gather(script, pair, None)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Evidence without environments."""
+    evidence = Evidence("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
+    pair = places(tmp_path)
+    monkeypatch.setattr(verb, "pair_of", lambda *_: pair)
+    monkeypatch.setattr(bugreport, "gather", lambda *_: evidence)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_verb(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "forward"
+    words = ["1.8.9", "--patches", str(here.patches), "--out", str(out)]
+    assert verb.main([*words, "--author", "A Sender <a@example.org>", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["files"] == sorted(str(path) for path in out.iterdir())
+    assert said["applies"] == ["the official files of 1.8.9"]
+    report = (out / "report.md").read_text()
+    for words_ in ("# w\n", "livekit-plugins-openai==1.8.9", "all LOST", "all kept", "a picture"):
+        assert words_ in report
+    assert "1. Guard the calls: w\n2. Widen the guard: w\n" in report
+    # again, over what it wrote itself
+    assert verb.main([*words, "--reroll", "2"]) == 0
+    assert (out / "v2-0000-cover-letter.patch").is_file()
+    assert not (out / "0000-cover-letter.patch").exists()
+    (out / "mine.txt").write_text("x")
+    assert verb.main(words) == 20
+    assert "holds something else: mine.txt" in capsys.readouterr().err
+    assert (out / "mine.txt").read_text() == "x"
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_half_done_stays(
+    here: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["1.8.9", "--patches", str(here.patches), "--out", str(tmp_path / "out" / "a")]
+    assert verb.main([*words, "--repo", str(tmp_path / "none")]) == 10
+
+    def fail(*_: object) -> None:
+        raise NotProved("no loss", next_step="rejoice")
+
+    monkeypatch.setattr(bugreport, "gather", fail)
+    assert verb.main(words) == 18
+    assert "no loss" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(SystemExit):
+        verb.main([*words, "--author", "nobody"])
+
+
+@pytest.mark.pypi
+def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "cache")
+    found = fetch_release("1.8.9", workspace)
+    script = tmp_path / SCRIPT
+    script.write_text(bugreport.script_for(found.release), "utf-8")
+    text = script.read_text()
+    assert text.count("\n") <= 150
+    assert imported(text) - sys.stdlib_module_names == {"aiohttp", "livekit"}
+    made = repack_release(found, Series.load(workspace.patches), workspace)
+    said = []
+    for wheels, code in ((made.official, LOST), ((*made.wheels, *made.passthrough), KEPT)):
+        place = Environments(workspace.environments).prepare(
+            wheels, uploaded=found.release.uploaded, extra=()
+        )
+        assert "pytest" not in place.distributions()
+        done = subprocess.run([place.python, script], check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        said.append(done.stdout.splitlines()[-1])
+    assert said[0] == "LOST: livekit-agents 1.8.9"
+    assert said[1].startswith("kept: livekit-agents 1.8.9+dispatched.")
+
+
+def imported(text: str) -> set[str]:
+    """The top-level packages that a module imports."""
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(str(node.module))
+    return {name.partition(".")[0] for name in names}
