@@ -1,0 +1,244 @@
+"""From official and patched wheels, and upstream's repository, to what upstream's tests say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sysconfig
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+from . import environment, proving, suite, upstream, upstream_result, upstream_suite
+from .catalogue import Catalogue
+from .environment import Environment
+from .errors import CommandFailed, EnvironmentUnresolvable, Unreachable
+from .files import sha256, sha256_of, write_whole, writing
+from .series import Series
+from .strict import Malformed
+from .upstream import Checkout
+from .upstream_result import Source, Upstream, differing_tests, judge
+from .upstream_suite import GUEST, Limits, Side, run_side
+from .workspace import Workspace
+
+REPOSITORY_VARIABLE = "LIVEKIT_DISPATCHED_UPSTREAM"
+# so many tests, or fewer, are run again one by one
+FEW = 10
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Upstream's tests as a part of a proof: of which repository, and whether they must run."""
+
+    repository: str
+    required: bool
+    workspace: Workspace
+    offline: bool = False
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, workspace: Workspace) -> Asker | None:
+        """What the command line says, see :func:`add_options`; None for ``--upstream no``."""
+        if options.upstream == "no":
+            return None
+        return cls(options.upstream, options.require_upstream, workspace, options.offline)
+
+    def asks(self, known: Upstream | None) -> bool:
+        """Whether a proof that has ``known`` is still to be asked for."""
+        return known is None or (self.required and known.status == "not run")
+
+    def __call__(
+        self,
+        official: Sequence[Path],
+        patched: Sequence[Path],
+        *,
+        release: str,
+        uploaded: datetime,
+        python: str | None,
+        optional: Sequence[str],
+    ) -> Upstream:
+        """The result for these wheels; raises UpstreamNotRun if there must be one and is none."""
+        question = Question(
+            release=Version(release),
+            uploaded=uploaded,
+            official=official,
+            patched=patched,
+            trees={d.name: d.tree for d in Series.load(self.workspace.patches).distributions},
+            known=tuple(Catalogue.read(self.workspace.catalogue)),
+            python=python,
+            optional=optional,
+        )
+        if self.offline and not Path(self.repository).exists():
+            result = Upstream.not_run(release, "it is elsewhere, and --offline was given")
+        else:
+            result = answer(question, self.repository, self.workspace, limits=Limits())
+        if self.required:
+            result.require()
+        return result
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of verbs that prove."""
+    add = parser.add_argument
+    add(
+        "--upstream",
+        metavar="URL-or-PATH",
+        default=os.environ.get(REPOSITORY_VARIABLE, upstream.REPOSITORY),
+        help="upstream's repository, whose tests run too, or `no` (default: %(default)s)",
+    )
+    add("--require-upstream", action="store_true", help="fail if upstream's tests cannot run")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: how do these wheels do under upstream's tests?
+
+    ``official`` and ``patched`` hold every distribution, the wheels that fit this machine.
+    ``trees`` maps distributions to folders of upstream's repository; ``known`` are releases.
+    """
+
+    release: Version
+    uploaded: datetime
+    official: Sequence[Path]
+    patched: Sequence[Path]
+    trees: Mapping[str, str]
+    known: Iterable[Version] = ()
+    everything: bool = False
+    python: str | None = None
+    optional: Sequence[str] = ()
+
+
+def answer(
+    question: Question,
+    repository: str,
+    workspace: Workspace,
+    *,
+    limits: Limits,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Upstream:
+    """Run upstream's tests on the official wheels, then on the patched, and compare.
+
+    Whatever is missing (the repository, an environment, a run on the official wheels) gives
+    "not run", and why. The same question to the same commit runs nothing the second time.
+    """
+    release = str(question.release)
+    try:
+        tags = upstream.tags_of(repository)
+        tag, between = upstream.nearest(tags, question.release, question.known)
+        found = upstream.checkout(tag, repository, workspace.upstream / "commits")
+        source = _source(question, found, between)
+        kept = workspace.upstream / "results" / f"{_key(question, source, limits)}.json"
+        if (known := _known(kept)) is not None:
+            return known
+        tell(f"upstream's tests of {upstream_result.described(source)}")
+        result = _ran(question, found, source, workspace, limits, tell)
+    except (Unreachable, EnvironmentUnresolvable, CommandFailed, Malformed) as error:
+        why = getattr(error, "problem", str(error))
+        # a result names no path of this machine
+        return Upstream.not_run(
+            release, why if "://" in repository else why.replace(repository, "the clone")
+        )
+    if result.status == "passed":
+        with writing(kept.parent):
+            write_whole(kept, result.to_json().encode())
+    return result
+
+
+def _ran(
+    question: Question,
+    found: Checkout,
+    source: Source,
+    workspace: Workspace,
+    limits: Limits,
+    tell: Callable[[str], None],
+) -> Upstream:
+    release = str(question.release)
+    chosen, unchosen = upstream_suite.select(found.files, everything=question.everything)
+    if not chosen:
+        why = f"{source.tag} has no tests of the plugin"
+        return Upstream.not_run(release, why, source)
+    # the result is kept, not these environments: upstream's tests need half a gigabyte each
+    with workspace.scratch() as scratch:
+        pair = proving.prepare(
+            question.official,
+            question.patched,
+            uploaded=question.uploaded,
+            environments=scratch,
+            python=question.python,
+            extra=upstream_suite.requirements(found.files),
+            optional=question.optional,
+        )
+
+        def side(place: Environment, only: Sequence[str] | None = None) -> Side:
+            jobs = 1 if only is not None and len(only) <= FEW else limits.jobs
+            with workspace.scratch() as folder:
+                return run_side(
+                    found.files, chosen, place, folder, replace(limits, jobs=jobs), only
+                )
+
+        tell("upstream's tests on the official wheels")
+        official = side(pair[0])
+        if official.trouble:
+            return Upstream.not_run(release, f"on the official wheels {official.trouble}", source)
+        tell("upstream's tests on the patched wheels")
+        patched = side(pair[1])
+        if patched.trouble:
+            return Upstream(
+                release,
+                "regressed",
+                "upstream's tests do not run on the patched wheels",
+                source,
+                _selection(question),
+                regressed={upstream_result.WHOLE: f"on the patched wheels {patched.trouble}"},
+            )
+        again = Side(), Side()
+        if odd := differing_tests(official, patched):
+            tell(f"{len(odd)} of upstream's tests differ: running them again")
+            again = side(pair[0], odd), side(pair[1], odd)
+            if again[0].trouble or again[1].trouble:
+                # the second run could not tell flaky from regressed: what was seen stands
+                again = official, patched
+    return judge(release, source, _selection(question), (official, patched), again, unchosen)
+
+
+def _source(question: Question, found: Checkout, between: int) -> Source:
+    differing, modules = {}, {}
+    for wheel in question.official:
+        name = str(parse_wheel_filename(wheel.name)[0])
+        if name in question.trees:
+            counts = upstream.differing(found, wheel, question.trees[name])
+            differing[name], modules[name] = counts
+    tag = found.tag
+    return Source(tag.name, tag.commit, str(tag.version), between, differing, modules)
+
+
+def _selection(question: Question) -> str:
+    return "all" if question.everything else "the plugin's"
+
+
+def _key(question: Question, source: Source, limits: Limits) -> str:
+    inputs = {
+        "formats": [environment.FORMAT, upstream_result.FORMAT],
+        "release": str(question.release),
+        "uploaded": question.uploaded.isoformat(),
+        "official": sorted((wheel.name, sha256_of(wheel)) for wheel in question.official),
+        "patched": sorted((wheel.name, sha256_of(wheel)) for wheel in question.patched),
+        "source": [source.commit, source.between],
+        "selection": _selection(question),
+        "optional": sorted(question.optional),
+        "python": [environment.find_interpreter(question.python).version, sysconfig.get_platform()],
+        "guest": suite.digest(GUEST),
+        "limits": astuple(limits)[:2],
+    }
+    return sha256(json.dumps(inputs, sort_keys=True).encode())
+
+
+def _known(path: Path) -> Upstream | None:
+    try:
+        return Upstream.parse(path.read_text("utf-8"))
+    except (OSError, Malformed, UnicodeDecodeError):
+        return None

@@ -1,0 +1,99 @@
+"""Run upstream's own tests on the official and on the patched wheels of a release.
+
+Examples:
+    python scripts/upstream.py 1.7.0
+    python scripts/upstream.py 1.8.9 1.4.6 --repo ../agents --all --json
+
+The tests are those of the release's tag, or of the nearest one; what differs is said. They run
+without a network and without keys, first on the official wheels. A test that passes there and
+not on the patched wheels, twice, has regressed, and nothing is published. Upstream's tests are
+code of upstream's: they run on this machine, as its wheels do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from toolkit import upstream_proof
+from toolkit.catalogue import Catalogue
+from toolkit.errors import NotProved, run_verb
+from toolkit.parallel import cores
+from toolkit.platforms import fitting
+from toolkit.proving import SUBCLASSES
+from toolkit.repacking import repack_release
+from toolkit.report import telling
+from toolkit.series import Series
+from toolkit.upstream import REPOSITORY
+from toolkit.upstream_proof import REPOSITORY_VARIABLE, Question
+from toolkit.upstream_result import Upstream
+from toolkit.upstream_suite import Limits
+from toolkit.verbs import each, fetched, parser, workspace_of
+from toolkit.workspace import Workspace
+
+
+def compare(name: str | None, options: argparse.Namespace, workspace: Workspace) -> Upstream:
+    """Repack one release and run upstream's tests on both sides."""
+    series = Series.load(workspace.patches)
+    made = repack_release(fetched(name, options, workspace), series, workspace)
+    question = Question(
+        release=made.release.version,
+        uploaded=made.release.uploaded,
+        official=fitting(made.official, options.python),
+        patched=fitting([*made.wheels, *made.passthrough], options.python),
+        trees={distribution.name: distribution.tree for distribution in series.distributions},
+        known=tuple(Catalogue.read(workspace.catalogue)),
+        everything=options.all,
+        python=options.python,
+        optional=SUBCLASSES,
+    )
+    limits = Limits(options.limit, options.timeout, options.jobs)
+    with telling(f"upstream's tests of {made.release.version}"):
+        return upstream_proof.answer(question, options.repo, workspace, limits=limits)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; exit code 0 unless a test regressed, or nothing ran and that is required."""
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    limits = Limits()
+    add("release", nargs="*", metavar="RELEASE", help="such as 1.7.0 (default: the newest)")
+    usual = os.environ.get(REPOSITORY_VARIABLE, REPOSITORY)
+    add("--repo", metavar="URL-or-PATH", default=usual, help="default: %(default)s")
+    add("--all", action="store_true", help="every test file, not only the plugin's")
+    add("--require-upstream", action="store_true", help="fail if the tests cannot run")
+    add("--python", help="the Python to run the tests on (default: the running one)")
+    add("--limit", type=float, default=limits.test, help="seconds a test (default: %(default)g)")
+    add("--timeout", type=float, default=limits.run, help="seconds a run (default: %(default)g)")
+    add("--jobs", type=int, default=cores(), help="tests at a time (default: %(default)s)")
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+
+        def one(name: str | None) -> None:
+            result = compare(name, options, workspace)
+            if options.json:
+                print(json.dumps(asdict(result), indent=2))
+            else:
+                print("\n".join([f"{result.release}: {result.status}", *result.lines]))
+            if result.status == "regressed":
+                raise NotProved(
+                    f"{result.release}: {len(result.regressed)} of upstream's tests regressed "
+                    f"(the first: {min(result.regressed)})",
+                    next_step="run that test in the patched environment; the fix broke it",
+                )
+            if options.require_upstream:
+                result.require()
+
+        each(options.release, one)
+
+    return run_verb(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

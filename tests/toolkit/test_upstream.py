@@ -1,0 +1,139 @@
+"""upstream: which tag is a release's, what comes of it, and what is said of a silent server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from making import make_wheel
+from packaging.version import Version
+from upstreaming import make_repository
+
+from toolkit import upstream
+from toolkit.errors import CommandFailed, Unreachable
+from toolkit.upstream import Tag, checkout, differing, nearest, tags_of
+
+TREE = "livekit-agents"
+MODULE = f"{TREE}/livekit/agents/__init__.py"
+
+
+def tag(version: str) -> Tag:
+    return Tag(f"livekit-agents@{version}", Version(version), "")
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    upstream._asked.cache_clear()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    files = {"tests/test_a.py": "", "pyproject.toml": "", MODULE: "", "docs/large.txt": "x"}
+    return make_repository(
+        tmp_path / "repo",
+        {
+            "livekit-agents@1.4.0": files,
+            "livekit-agents@1.10.1": {**files, "tests/test_b.py": "", MODULE: "one = 1\n"},
+            "livekit-agents@next": files,
+            "other@2.0": files,
+        },
+    )
+
+
+def test_the_tags_of_releases_with_their_commits(repository: Path) -> None:
+    import git
+
+    repo = git.Repo(repository)
+    assert [(str(tag.version), tag.commit) for tag in tags_of(str(repository))] == [
+        ("1.4.0", repo.commit("livekit-agents@1.4.0").hexsha),
+        ("1.10.1", repo.commit("livekit-agents@1.10.1").hexsha),
+    ]
+    repo.close()
+
+
+@pytest.mark.parametrize(
+    ("release", "expected", "between"),
+    [
+        ("1.4.0", "1.4.0", 0),
+        ("1.4.1", "1.4.0", 0),  # of two equally near, the earlier
+        ("1.4.4", "1.5.0", 0),
+        ("1.4.2", "1.4.0", 1),
+        ("1.0.0", "1.4.0", 1),  # the same major version first
+        ("2.0.0b1", "1.5.0", 1),
+    ],
+)
+def test_the_nearest_tag(release: str, expected: str, between: int) -> None:
+    known = [Version(f"1.{v}") for v in ("0.1", "4.0", "4.1", "4.2", "4.4", "6.0")]
+    found, count = nearest([tag("0.12.9"), tag("1.4.0"), tag("1.5.0")], Version(release), known)
+    assert (str(found.version), count) == (expected, between)
+
+
+@pytest.mark.parametrize("scheme", ["{}", "file://{}"])
+def test_only_the_tests_and_the_top_are_checked_out(
+    repository: Path, tmp_path: Path, scheme: str
+) -> None:
+    newest = tags_of(str(repository))[-1]
+    found = checkout(newest, scheme.format(repository), tmp_path / "cache")
+    files = sorted(p.relative_to(found.files).as_posix() for p in found.files.rglob("*.*"))
+    # the empty .env keeps one of the user's, further up, from being found
+    assert files == [".env", "pyproject.toml", "tests/test_a.py", "tests/test_b.py"]
+    assert MODULE in found.blobs
+
+
+def test_a_commit_is_fetched_once(repository: Path, tmp_path: Path) -> None:
+    newest = tags_of(str(repository))[-1]
+    first = checkout(newest, str(repository), tmp_path / "cache")
+    repository.rename(tmp_path / "gone")
+    assert checkout(newest, str(repository), tmp_path / "cache") == first
+
+
+def test_a_tag_that_moved_is_no_checkout(repository: Path, tmp_path: Path) -> None:
+    moved = Tag("livekit-agents@1.10.1", Version("1.10.1"), "0" * 40)
+    with pytest.raises(CommandFailed, match="0000"):
+        checkout(moved, str(repository), tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_variables_of_a_hook_lead_nowhere_else(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    newest = tags_of(str(repository))[-1]
+    assert (checkout(newest, str(repository), tmp_path / "cache").files / "tests").is_dir()
+
+
+def test_how_far_the_wheel_is_from_the_tag(repository: Path, tmp_path: Path) -> None:
+    found = checkout(tags_of(str(repository))[-1], str(repository), tmp_path / "cache")
+    members = {"livekit/agents/__init__.py": b"one = 1\n"}
+    same = make_wheel(tmp_path / "same", "livekit-agents", "1.10.1", members=members)
+    assert differing(found, same, TREE) == (0, 1)
+    members = {"livekit/agents/__init__.py": b"one = 2\n", "livekit/agents/two.py": b""}
+    other = make_wheel(tmp_path / "other", "livekit-agents", "1.10.1", members=members)
+    assert differing(found, other, TREE) == (2, 2)
+
+
+def test_a_repository_that_is_not_there_is_asked_for_once(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(Unreachable, match="does not appear to be a git repository"):
+        tags_of(str(missing))
+    make_repository(missing, {"livekit-agents@1.0.0": {"tests/test_a.py": ""}})
+    with pytest.raises(Unreachable):
+        tags_of(str(missing))
+    upstream._asked.cache_clear()
+    assert len(tags_of(str(missing))) == 1
+
+
+def test_a_repository_without_tags_of_releases(tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "other", {"v1.0": {"tests/test_a.py": ""}})
+    with pytest.raises(Unreachable, match="has no tag livekit-agents@VERSION"):
+        tags_of(str(other))
+
+
+def test_a_server_that_says_nothing_is_left() -> None:
+    # the system accepts the connection, and nobody ever answers
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"git://127.0.0.1:{server.getsockname()[1]}/agents"
+        with pytest.raises(Unreachable, match=r"did not complete in 0\.3 secs"):
+            tags_of(silent, 0.3)

@@ -1,0 +1,179 @@
+"""What upstream's own tests do to a verdict: they block, they are named, or did not run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import engine_patch, write_series
+from publishing import Prove, kept_in
+
+from toolkit import summary, upstream_proof
+from toolkit.errors import UpstreamNotRun
+from toolkit.strict import Malformed
+from toolkit.upstream_proof import Asker, Question, add_options
+from toolkit.upstream_result import Source, Upstream
+from toolkit.verdict import Verdict
+from toolkit.workspace import Workspace
+
+SOURCE = Source("livekit-agents@1.8.9", "c0" * 20, "1.8.9", 0, {}, {})
+GOOD = Upstream("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
+BAD = Upstream("1.8.9", "regressed", "one is worse", SOURCE, regressed={"tests/t.py::t": "it fell"})
+SILENT = Upstream.not_run("1.8.9", "nobody answered")
+
+
+class Says:
+    """Stands in for an Asker: gives one result, and counts how often it is asked."""
+
+    def __init__(self, result: Upstream, *, required: bool = False) -> None:
+        self.result, self.asked = result, 0
+        self.asker = Asker("", required, Workspace(Path()))
+
+    def asks(self, known: Upstream | None) -> bool:
+        return self.asker.asks(known)
+
+    def __call__(self, *_: object, **__: object) -> Upstream:
+        self.asked += 1
+        if self.asker.required:
+            self.result.require()
+        return self.result
+
+
+def test_what_upstreams_tests_say_is_in_the_verdict(proved: Prove, tmp_path: Path) -> None:
+    verdict = proved(upstream=Says(GOOD))
+    assert (verdict.verdict, verdict.upstream) == ("publish", GOOD)
+    assert verdict.reason.endswith("; upstream's suite: 7 tests pass on both sides")
+    assert "upstream's suite: 7 tests" in summary.of(verdict)
+    assert kept_in(tmp_path) == [verdict.to_json()]
+    assert Verdict.parse(verdict.to_json()) == verdict
+    again = Says(BAD, required=True)
+    assert (proved(upstream=again), again.asked) == (verdict, 0)
+
+
+def test_a_regression_blocks_and_nothing_is_kept(
+    proved: Prove, tmp_path: Path, said: list[str]
+) -> None:
+    assert proved().verdict == "publish"
+    verdict = proved(upstream=Says(BAD))
+    assert verdict.verdict == "regressed"
+    assert "upstream's own tests" in verdict.reason
+    assert "tests/t.py::t" in verdict.reason
+    assert said == ["upstream's own tests: tests/t.py::t: it fell"]
+    assert kept_in(tmp_path) == []
+    assert Verdict.parse(verdict.to_json()) == verdict
+
+
+def test_that_they_did_not_run_is_said_and_stays_valid(proved: Prove, tmp_path: Path) -> None:
+    verdict = proved(upstream=Says(SILENT))
+    assert verdict.verdict == "publish"
+    assert verdict.reason.endswith("; upstream's suite: not run: nobody answered")
+    later = Says(GOOD)
+    assert (proved(upstream=later), later.asked) == (verdict, 0)
+    with pytest.raises(UpstreamNotRun, match="nobody answered"):
+        proved(upstream=Says(SILENT, required=True))
+    assert kept_in(tmp_path) == [verdict.to_json()]
+    assert proved(upstream=Says(GOOD, required=True)).upstream == GOOD
+
+
+def test_the_proof_is_kept_though_upstreams_tests_are_required(
+    proved: Prove, tmp_path: Path
+) -> None:
+    with pytest.raises(UpstreamNotRun):
+        proved(upstream=Says(SILENT, required=True))
+    (kept,) = kept_in(tmp_path)
+    assert Verdict.parse(kept).upstream is None
+
+
+def test_wheels_that_are_not_published_are_not_asked_about(
+    proved: Prove, official: list[Path], tmp_path: Path
+) -> None:
+    asked = Says(GOOD)
+    verdict = proved(patched=official, upstream=asked)
+    assert verdict.verdict != "publish"
+    assert asked.asked == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"regressed": {}}, {"status": "passed"}, {"passed": "7"}, {"new": 1}]
+)
+def test_a_verdict_whose_upstream_part_is_off_is_refused(
+    proved: Prove, change: dict[str, Any]
+) -> None:
+    document = json.loads(proved(upstream=Says(BAD)).to_json())
+    document["upstream"] |= change
+    with pytest.raises(Malformed):
+        Verdict.parse(json.dumps(document))
+
+
+# -- the asker ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Question, str]]:
+    """The questions, and the repository, that come to upstream's tests."""
+    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
+    asked: list[tuple[Question, str]] = []
+
+    def answer(question: Question, repository: str, *_: object, **__: object) -> Upstream:
+        asked.append((question, repository))
+        return SILENT
+
+    monkeypatch.setattr(upstream_proof, "answer", answer)
+    return asked
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args(words, argparse.Namespace(offline=False))
+
+
+ABOUT: dict[str, Any] = {
+    "release": "1.8.9",
+    "uploaded": datetime(2026, 1, 1, tzinfo=UTC),
+    "python": None,
+    "optional": (),
+}
+
+
+def test_the_command_line_names_the_repository(
+    workspace: Workspace,
+    asking: list[tuple[Question, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert Asker.of(options("--upstream", "no"), workspace) is None
+    asker = Asker.of(options("--upstream", "elsewhere"), workspace)
+    assert asker is not None
+    assert asker([], [], **ABOUT) == SILENT
+    ((question, repository),) = asking
+    assert repository == "elsewhere"
+    assert question.trees["livekit-agents"] == "livekit-agents"
+    monkeypatch.delenv(upstream_proof.REPOSITORY_VARIABLE)
+    usual = Asker.of(options(), workspace)
+    assert usual is not None
+    assert usual.repository.startswith("https://")
+
+
+def test_required_is_an_error_if_they_did_not_run(
+    workspace: Workspace, asking: list[tuple[Question, str]]
+) -> None:
+    asker = Asker.of(options("--upstream", "elsewhere", "--require-upstream"), workspace)
+    assert asker is not None
+    with pytest.raises(UpstreamNotRun) as caught:
+        asker([], [], **ABOUT)
+    assert caught.value.exit_code == 24
+
+
+def test_offline_asks_no_server(
+    workspace: Workspace, asking: list[tuple[Question, str]], tmp_path: Path
+) -> None:
+    assert Asker("https://upstream.invalid", False, workspace, True)([], [], **ABOUT).why == (
+        "it is elsewhere, and --offline was given"
+    )
+    assert asking == []
+    Asker(str(tmp_path), False, workspace, True)([], [], **ABOUT)
+    assert len(asking) == 1
