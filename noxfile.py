@@ -94,6 +94,13 @@ def publish(session: nox.Session) -> None:
 
 
 @nox.session
+def retire(session: nox.Session) -> None:
+    """End the series by behaviour: retire -- [--index DIR] [--prove] [--yes | --undo]."""
+    install(session, "toolkit")
+    session.run("python", "scripts/retire.py", *session.posargs)
+
+
+@nox.session
 def forward(session: nox.Session) -> None:
     """The series and a bug report for upstream: forward -- [RELEASE] [--author NAME <ADDRESS>]."""
     install(session, "toolkit")

@@ -11,18 +11,20 @@ import sys
 from collections.abc import Sequence
 
 from toolkit.errors import run_verb
-from toolkit.verbs import each, fetched, parser, workspace_of
+from toolkit.selection import HELP
+from toolkit.verbs import chosen, each, fetched, parser, workspace_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
-    arguments.add_argument("release", nargs="*", metavar="RELEASE", help="such as 1.8.9")
+    arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
     options = arguments.parse_args(argv)
 
     def body() -> None:
         workspace = workspace_of(options)
-        for found in each(options.release, lambda name: fetched(name, options, workspace)):
+        names = chosen(options, workspace)
+        for found in each(names, lambda name: fetched(name, options, workspace)):
             if options.json:
                 print(
                     json.dumps(

@@ -11,16 +11,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from packaging.version import Version
+
 from toolkit.errors import run_verb
 from toolkit.repacking import RepackedRelease, repack_release
+from toolkit.selection import HELP
 from toolkit.series import Series
-from toolkit.verbs import each, fetched, parser, workspace_of
+from toolkit.verbs import chosen, each, fetched, parser, workspace_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
-    arguments.add_argument("release", nargs="*", metavar="RELEASE", help="such as 1.8.9")
+    arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
     arguments.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("dist/wheels"), help="default: %(default)s"
     )
@@ -33,13 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         workspace = workspace_of(options)
         series = Series.load(workspace.patches)
 
-        def work(name: str | None) -> RepackedRelease:
+        def work(name: Version | str | None) -> RepackedRelease:
             found = fetched(name, options, workspace)
             return repack_release(
                 found, series, workspace, options.out, cached=not options.no_cache
             )
 
-        for done in each(options.release, work):
+        for done in each(chosen(options, workspace), work):
             if options.json:
                 print(json.dumps(_as_json(done)))
             else:

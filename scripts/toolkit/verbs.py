@@ -18,9 +18,11 @@ from .errors import SomeReleasesFailed, ToolkitError
 from .fetched import Fetched, fetch_release, find_release
 from .release import Progress, Release
 from .run import interrupted
+from .selection import select
 from .workspace import Workspace
 
 Result = TypeVar("Result")
+Name = TypeVar("Name")
 
 
 def parser(description: str | None, *, releases: bool = True) -> argparse.ArgumentParser:
@@ -94,7 +96,16 @@ def found(
     )
 
 
-def each(releases: Sequence[str], work: Callable[[str | None], Result]) -> list[Result]:
+def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | str | None]:
+    """The releases that the command line names; those left out are told on standard error."""
+    catalogue = Catalogue.read(workspace.catalogue)
+    found = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
+    for one in found.left_out:
+        print(f"{one.version} is left out: {one.reason}", file=sys.stderr)
+    return list(found.names)
+
+
+def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> list[Result]:
     """Do ``work`` for every release (none named: for the newest), the good ones to their end.
 
     A single failure of a single release is raised as it is, else SomeReleasesFailed names all.

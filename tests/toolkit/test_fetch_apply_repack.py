@@ -36,6 +36,7 @@ from uv import find_uv_bin
 import apply as apply_verb
 import fetch as fetch_verb
 import repack as repack_verb
+import update as update_verb
 from toolkit import repacking
 from toolkit import workspace as workspace_module
 from toolkit.catalogue import Row, record
@@ -108,6 +109,23 @@ def test_fetch_json(run: Run) -> None:
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["release"] for row in rows] == ["1.8.8", "1.8.9"]
     assert rows[0]["uploaded"] == "2026-01-02T00:00:00+00:00"
+
+
+def test_ranges_and_all(run: Run, index: Index, here: Workspace, tmp_path: Path) -> None:
+    index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
+    assert update_verb.main(["--patches", str(here.patches)]) == 0
+    code, out, err = run(fetch_verb.main, "all")
+    assert code == 0
+    assert [Path(line).name.partition("-py3")[0] for line in out.splitlines()[-2:]] == [
+        f"{name}-1.8.9" for name in ("livekit_agents", "livekit_plugins_openai")
+    ]
+    assert "1.8.8 is left out: yanked: broken" in err
+    code, out, err = run(repack_verb.main, ">=1.8.8,<1.8.9", "--yanked", "--out", tmp_path / "o")
+    assert (code, err) == (0, "")
+    assert [Path(line).name for line in out.splitlines()] == [
+        "livekit_agents-1.8.8+dispatched.1-py3-none-any.whl"
+    ]
+    assert run(repack_verb.main, ">=7")[0] == 10
 
 
 def test_apply_makes_a_tree(run: Run, tmp_path: Path) -> None:

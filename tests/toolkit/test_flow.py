@@ -87,6 +87,19 @@ def test_the_ledger_of_the_repository_knows_these_bytes(released: Released) -> N
     assert (released.folder / "patches" / "releases.toml").read_text() == committed
 
 
+def test_what_upstream_would_be_sent(released: Released) -> None:
+    out = released.folder / "forward"
+    options = ("--out", out, "--patches", released.folder / "patches", "--json")
+    said = json.loads(
+        call(released.folder, sys.executable, SCRIPTS / "forward.py", "1.8.9", *options)
+    )
+    assert said["files"] == sorted(str(path) for path in out.iterdir())
+    report = (out / "report.md").read_text()
+    lost, kept = "LOST: livekit-agents 1.8.9\n", "kept: livekit-agents 1.8.9+dispatched.1\n"
+    for words in (lost, "was deleted while call_1 was in flight", kept, "loses calls\nin "):
+        assert words in report
+
+
 def test_nothing_to_do_changes_nothing(released: Released) -> None:
     before = snapshot(released.index)
     rows = released.again()

@@ -71,7 +71,8 @@ def judged(word: str) -> Any:
 
 
 def run(here: Workspace, out: Path, *words: str) -> int:
-    return verb.main([*words, "--index", str(out), "--patches", str(here.patches), "--json"])
+    places = ("--index", str(out), "--patches", str(here.patches), "--refresh", f"{out}.refresh")
+    return verb.main([*words, *places, "--json"])
 
 
 def test_publishes_and_records(
@@ -121,7 +122,7 @@ def test_no_other_verdict_is_published(
     assert json.loads(said.out)[0]["verdict"] == word
     assert word in said.err
     assert not (tmp_path / "index").exists()
-    assert not here.catalogue.exists()
+    assert not Catalogue.read(here.catalogue).rows()
 
 
 def test_a_release_that_fails_does_not_stop_the_others(

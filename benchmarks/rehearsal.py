@@ -1,0 +1,212 @@
+"""As if each release were the newest one: is the next carried without a hand?
+
+For every step from a stable release to the next, the series is cut back to what it was (variants
+named after later releases are dropped, and so is what `releases` says of later ones), and then
+meets the next release: it applies, it is carried with new variants, or somebody has to look. With
+--prove what was carried counts only if the proof says `publish`; so do releases where the older
+variants apply although there are newer ones today. For information, a carried tree is compared
+with the one that today's series makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# behind this folder
+sys.path.insert(1, str(REPOSITORY / "scripts"))
+
+from packaging.specifiers import SpecifierSet  # noqa: E402
+from packaging.version import Version  # noqa: E402
+
+from toolkit.catalogue import Catalogue, dump  # noqa: E402
+from toolkit.errors import NotProved, PatchConflict, ToolkitError, run_verb  # noqa: E402
+from toolkit.fetched import Fetched, fetch_release  # noqa: E402
+from toolkit.files import sha256_of  # noqa: E402
+from toolkit.fit import fits  # noqa: E402
+from toolkit.proving import prove  # noqa: E402
+from toolkit.refreshing import Refresher  # noqa: E402
+from toolkit.releasing import prove_release  # noqa: E402
+from toolkit.repacking import RepackedRelease, apply_series, repack_release  # noqa: E402
+from toolkit.series import FILE, Series  # noqa: E402
+from toolkit.verdict import Side, Verdict  # noqa: E402
+from toolkit.workspace import Workspace  # noqa: E402
+
+GOAL = 0.9
+
+
+@dataclass(frozen=True)
+class Step:
+    """One release and the next; ``result`` is applies, carried, or conflict with the ``why``.
+
+    ``new`` are the variants that were written, ``same`` whether today's series makes the same.
+    """
+
+    before: str
+    release: str
+    result: str
+    new: tuple[str, ...] = ()
+    proved: bool = False
+    same: bool | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a rehearsal takes place: today's series, and a folder for older ones."""
+
+    workspace: Workspace
+    folder: Path
+    prove: bool
+
+    def step(self, before: Version, version: Version) -> Step:
+        """Take the series as of ``before`` to ``version``."""
+        then = replace(self.workspace, patches=self.folder / str(version) / "patches")
+        as_of(self.workspace.patches, then.patches, before)
+        today = Series.load(self.workspace.patches)
+        catalogue = Catalogue.read(self.workspace.catalogue)
+        found = fetch_release(catalogue[version].release, self.workspace)
+        names = (str(before), str(version))
+        try:
+            if fits(found, Series.load(then.patches)):
+                newer = [1 for _, since in today.chosen(version) if since > before]
+                if newer and self.prove:
+                    self.require(repack_release(found, Series.load(then.patches), then))
+                return Step(*names, "applies", proved=bool(newer) and self.prove)
+            done = Refresher(
+                then,
+                Catalogue.read(then.catalogue),
+                lambda release: fetch_release(release, self.workspace),
+                self.judge,
+            ).refresh(found, then.patches.parent / "question")
+        except ToolkitError as error:
+            word = "conflict" if isinstance(error, PatchConflict) else "not proved"
+            return Step(*names, word, why=error.problem.partition("\n  report:")[0])
+        same = self.tree(found, Series.load(then.patches)) == self.tree(found, today)
+        return Step(*names, "carried", done.written, self.prove, same)
+
+    def judge(self, repacked: RepackedRelease) -> Verdict:
+        if self.prove:
+            return prove_release(
+                repacked, self.workspace, prove, tier="quick", keep_environments=False
+            )
+        wheels = {wheel.name: sha256_of(wheel) for wheel in repacked.wheels}
+        none = Side({}, 0, 0)
+        return Verdict(
+            release=str(repacked.release.version),
+            verdict="publish",
+            reason="not proved",
+            official=none,
+            patched=none,
+            wheels=wheels,
+            series=repacked.series_digest,
+            revision=repacked.revision,
+            suite="",
+            python="3",
+            uploaded=repacked.release.uploaded.isoformat(),
+            tests={},
+        )
+
+    def require(self, repacked: RepackedRelease) -> None:
+        verdict = self.judge(repacked)
+        if verdict.verdict != "publish":
+            raise NotProved(
+                f"it applies, but the proof says {verdict.verdict}: {verdict.reason}",
+                next_step="look at the newer variants",
+            )
+
+    def tree(self, found: Fetched, series: Series) -> object:
+        with self.workspace.scratch(small=True) as scratch:
+            return apply_series(found, series, scratch / "tree").changed
+
+
+def as_of(patches: Path, target: Path, release: Version) -> None:
+    """Copy a series as it was when ``release`` was the newest that it knew."""
+    shutil.copytree(patches, target)
+    series = Series.load(patches)
+    text = (target / FILE).read_text("utf-8")
+    for patch in series.patches:
+        table = rf'\[\[patch\]\]\nname = "{patch.name}"\n(?:[^\[\n].*\n)*'
+        later = [path.name for since, path in patch.variants.items() if since > release]
+        if len(later) == len(patch.variants):
+            shutil.rmtree(target / patch.name)
+            text = re.sub(table + r"\n*", "", text)
+            continue
+        for name in later:
+            (target / patch.name / name).unlink()
+        known = [one for one in patch.releases if Version(one.version.rstrip(".*")) <= release]
+        spec = str(SpecifierSet(",".join(map(str, known))))
+        text = re.sub(
+            table,
+            lambda found, spec=spec: re.sub(  # type: ignore[misc]
+                r'^releases = ".*"$', f'releases = "{spec}"', found[0], flags=re.M
+            ),
+            text,
+        )
+    (target / FILE).write_text(text, "utf-8")
+    catalogue = Catalogue.read(patches / "releases.toml")
+    entries = {v: replace(e, row=None) for v, e in catalogue.items() if v <= release}
+    (target / "releases.toml").write_text(dump(entries), "utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rehearse; the exit code tells only whether it ran to its end."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("release", nargs="*", help="only the steps to these releases (default: to each)")
+    add("--prove", action="store_true", help="prove what was carried: minutes for each")
+    add("--patches", type=Path, metavar="DIR", help="another series")
+    add("--json", action="store_true", help="print every step as JSON")
+    options = parser.parse_args(argv)
+
+    def body() -> None:
+        workspace = Workspace.default(options.patches)
+        catalogue = Catalogue.read(workspace.catalogue)
+        stable = [v for v, e in sorted(catalogue.items()) if e.partner and not v.is_prerelease]
+        steps = []
+        with tempfile.TemporaryDirectory() as folder:
+            stage = Stage(workspace, Path(folder), options.prove)
+            for before, version in pairwise(stable):
+                if options.release and str(version) not in options.release:
+                    continue
+                steps.append(stage.step(before, version))
+                if not options.json and steps[-1].result != "applies":
+                    print(line(steps[-1]), flush=True)
+        good = [step for step in steps if step.result in ("applies", "carried")]
+        share = len(good) / max(len(steps), 1)
+        if options.json:
+            print(json.dumps({"share": share, "steps": [asdict(s) for s in steps]}, indent=1))
+            return
+        applied = sum(step.result == "applies" for step in steps)
+        print(
+            f"{len(good)} of {len(steps)} steps without a hand, {share:.1%} (wanted: {GOAL:.0%}): "
+            f"{applied} applied, {len(good) - applied} carried"
+            f"{'' if options.prove else ', not proved'}"
+        )
+
+    return run_verb(body)
+
+
+def line(step: Step) -> str:
+    """A step, for people."""
+    text = f"{step.before} -> {step.release}: {step.result}"
+    if step.new:
+        text += f" ({', '.join(step.new)})"
+    if step.same is not None:
+        text += f", {'the same as' if step.same else 'other than'} today's"
+    return text + (f"\n  {step.why}" if step.why else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

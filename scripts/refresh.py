@@ -1,0 +1,135 @@
+"""Carry the series to a release that it does not fit: new variants in patches/, or a question.
+
+Every idea is merged by git from the nearest release that the series fits, and follows text that
+upstream moved, copied or split. patches/ changes only when the proof of the result says `publish`,
+and only by the variants of ideas that had to change. What a human must decide is left, with a
+report, as a tree to finish; --continue goes on from there.
+
+Examples:
+    python scripts/refresh.py 1.9.0
+    python scripts/refresh.py --continue dist/refresh/1.9.0
+    python scripts/apply.py 1.8.9 --tree ../tree        # change it there, one commit an idea
+    python scripts/refresh.py 1.8.9 --export ../tree    # and take the change into patches/
+    python scripts/refresh.py --check                     # every variant is what git exports
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from packaging.version import Version
+
+from toolkit.catalogue import Catalogue
+from toolkit.dilemma import Dilemma
+from toolkit.errors import InvalidSeries, run_verb
+from toolkit.exploration import TIERS
+from toolkit.export import differing, export, files_of, put
+from toolkit.fetched import Fetched, find_release
+from toolkit.fit import fits
+from toolkit.proving import prove
+from toolkit.refreshing import Refreshed, Refresher
+from toolkit.releasing import prove_release
+from toolkit.repacking import RepackedRelease
+from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.verdict import Verdict
+
+FOLDER = Path("dist/refresh")
+
+
+def show(done: Refreshed, patches: Path, *, as_json: bool) -> None:
+    """Print what was carried."""
+    if as_json:
+        said = {"release": str(done.release), "base": str(done.base), "written": done.written}
+        print(json.dumps({**said, "taken": done.taken, "verdict": done.verdict.verdict}, indent=1))
+        return
+    print(f"{done.release}: carried from {done.base}, and proved: {done.verdict.verdict}")
+    lines = [f"  {patches.name}/{name}" for name in done.written]
+    lines += [f"  upstream has {idea}: it ends before {done.release}" for idea in done.taken]
+    print(*lines, sep="\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("release", nargs="?", metavar="RELEASE", help="such as 1.8.9 (default: the newest)")
+    add("--tree", metavar="DIR", type=Path, help=f"where a question goes ({FOLDER}/RELEASE)")
+    add("--python", help="the Python to prove on (default: the running one)")
+    add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
+    instead = arguments.add_mutually_exclusive_group()
+    add = instead.add_argument
+    add("--continue", dest="go_on", metavar="DIR", type=Path, help="the tree there is finished")
+    add("--export", metavar="DIR", type=Path, help="take a changed tree of apply into patches/")
+    add(
+        "--check",
+        action="store_true",
+        help="is each variant (of RELEASE), byte for byte, what git exports?",
+    )
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        workspace = workspace_of(options)
+
+        def judge(repacked: RepackedRelease) -> Verdict:
+            return prove_release(
+                repacked, workspace, prove, tier=options.tier, python=options.python
+            )
+
+        refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
+        if options.check:
+            check(refresher, options.release and Version(options.release))
+        elif options.go_on:
+            waiting = Dilemma.read(options.go_on)
+            new, old = (
+                refresher.fetch(
+                    find_release(
+                        version,
+                        workspace,
+                        endpoint=options.pypi,
+                        yanked=True,
+                        offline=options.offline,
+                    )
+                )
+                for version in (waiting.release, waiting.base)
+            )
+            show(refresher.go_on(new, old, options.go_on), workspace.patches, as_json=options.json)
+        elif options.export:
+            found = fetched(options.release, options, workspace)
+            version = found.release.version
+            steps = export(options.export, refresher.series, version)
+            written = put(workspace.patches, files_of(workspace.patches, version, steps))
+            print(*(written or ["nothing changed"]), sep="\n")
+        else:
+            found = fetched(options.release, options, workspace)
+            version = found.release.version
+            if fits(found, refresher.series):
+                print(json.dumps({"written": []}) if options.json else f"the series fits {version}")
+                return
+            folder = options.tree or FOLDER / str(version)
+            show(refresher.refresh(found, folder), workspace.patches, as_json=options.json)
+
+    return run_verb(body)
+
+
+def check(refresher: Refresher, only: Version | None) -> None:
+    """Raise InvalidSeries if a variant is not what git exports of the release in its name.
+
+    ``only`` those of one release, or all.
+    """
+
+    def fetch(version: Version) -> Fetched:
+        return refresher.fetch(refresher.catalogue[version].release)
+
+    wrong = list(differing(refresher.series, refresher.workspace, fetch, only))
+    if wrong:
+        raise InvalidSeries(
+            "\n".join(["not what git exports:", *wrong]),
+            next_step="apply that release with --tree, then refresh -- RELEASE --export DIR",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Patched trees back to patch files, byte for byte the same wherever and whenever it is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packaging.version import Version
+
+from .carrying import Step, steps_of
+from .errors import CommandFailed, InvalidSeries
+from .fetched import Fetched
+from .files import write_whole, writing
+from .repacking import apply_series
+from .repository import Repository
+from .series import FILE, Series
+from .variant import Variant
+from .workspace import Workspace
+
+
+def mails_of(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, bytes]]:
+    """What git exports of a tree of :func:`.repacking.apply_series`, one commit an idea.
+
+    Raises InvalidSeries if there is not one commit for each idea.
+    """
+    repository = Repository(tree)
+    commits = _commits(repository, variants)
+    return [(v, repository.export(c)) for v, c in zip(variants, commits, strict=True)]
+
+
+def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
+    """The ideas as such a tree has them now.
+
+    A variant that began with this very release is replaced if a byte of it differs, an older one
+    by a new variant if it does something else now.
+    """
+    variants = series.variants_for(version)
+    repository = Repository(tree)
+    mails = mails_of(tree, variants)
+    steps = steps_of(repository, variants, _commits(repository, variants))
+    return tuple(
+        replace(step, mail=mail, fresh=mail != variant.data)
+        if variant.since == version and step.mail is not None
+        else step
+        for step, (variant, mail) in zip(steps, mails, strict=True)
+    )
+
+
+def _commits(repository: Repository, variants: Sequence[Variant]) -> list[str]:
+    commits = repository.commits("", "HEAD")[1:]
+    if len(commits) != len(variants):
+        raise InvalidSeries(
+            f"{repository.path} has {len(commits)} commits on the official files, "
+            f"for {len(variants)} ideas",
+            next_step="leave one commit for each idea, in the order of series.toml",
+        )
+    return commits
+
+
+def differing(
+    series: Series,
+    workspace: Workspace,
+    fetch: Callable[[Version], Fetched],
+    only: Version | None = None,
+) -> Iterator[str]:
+    """The variants that are not what git exports of the release in their name, by file."""
+    named = {since for patch in series.patches for since in patch.variants}
+    for version in sorted(named & {only} if only else named):
+        with workspace.scratch(small=True) as scratch:
+            tree = apply_series(fetch(version), series, scratch / "tree").path
+            for variant, mail in mails_of(tree, series.variants_for(version)):
+                if variant.since == version and mail != variant.data:
+                    yield f"{variant.patch}/{variant.path.name}"
+
+
+def files_of(
+    patches: Path, version: Version, steps: Sequence[Step], *, ends: bool = True
+) -> dict[str, bytes]:
+    """The files of a series' folder that are new with these steps, by relative path.
+
+    An idea that upstream took ``ends`` with the release, or else is not for this one release.
+    """
+    files: dict[str, bytes] = {}
+    text = (patches / FILE).read_text("utf-8")
+    for step in steps:
+        if step.mail is None:
+            text = _without(text, step.variant.patch, f"{'<' if ends else '!='}{version}")
+            files[FILE] = text.encode()
+        elif step.fresh:
+            files[f"{step.variant.patch}/{version}.patch"] = step.mail
+    return files
+
+
+def put(patches: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write files into a series' folder; on an error all are as they were. Returns their names."""
+    paths = {patches / name: data for name, data in files.items()}
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    with writing(patches):
+        try:
+            for path, data in paths.items():
+                write_whole(path, data)
+        except BaseException:
+            for path, old in before.items():
+                path.unlink(missing_ok=True) if old is None else write_whole(path, old)
+            raise
+    return tuple(files)
+
+
+def _without(text: str, patch: str, releases: str) -> str:
+    """``series.toml`` with an idea whose `releases` are narrowed."""
+    table = re.compile(
+        rf'(\[\[patch\]\]\nname = "{re.escape(patch)}"\n(?:[^\[].*\n)*?releases = ")([^"]*)"'
+    )
+    changed, count = table.subn(rf'\g<1>\g<2>,{releases}"', text)
+    if count != 1:
+        raise CommandFailed(
+            f"{FILE} has no `releases` for {patch} where it was looked for",
+            next_step=f'add "{releases}" to its `releases` by hand',
+        )
+    return changed

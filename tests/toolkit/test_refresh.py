@@ -1,0 +1,542 @@
+"""``refresh.py``: a series follows upstream's text, proved, or a human is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import (
+    AGENTS,
+    ENGINE,
+    ENGINE_PATH,
+    PLUGIN,
+    REALTIME,
+    REALTIME_PATH,
+    TREES,
+    Index,
+    diff,
+    engine_patch,
+    mail,
+    make_wheel,
+    members_of,
+    source,
+    write_series,
+)
+from packaging.version import Version
+from publishing import proof_of, snapshot
+
+import apply as applying
+import refresh as verb
+import update
+from toolkit import export as module
+from toolkit import files
+from toolkit.carrying import Step
+from toolkit.catalogue import Catalogue, dump
+from toolkit.dilemma import first_that
+from toolkit.errors import NotWritable
+from toolkit.fetched import fetch_release
+from toolkit.repacking import apply_series
+from toolkit.repository import Letter, Repository
+from toolkit.series import Series
+from toolkit.settling import settled
+from toolkit.verdict import Verdict
+from toolkit.workspace import CACHE_VARIABLE, Workspace
+
+NOTICE = "# Modified by us: it is so.\n"
+FOLDER = "livekit/agents/moved"
+
+
+def judged(word: str) -> Any:
+    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
+
+    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
+        proof = proof_of(list(patched), inputs["release"])
+        return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
+
+    return prove
+
+
+class House:
+    """Releases on an index, a series, and the verb."""
+
+    def __init__(self, index: Index, workspace: Workspace, root: Path) -> None:
+        self.index, self.workspace, self.root = index, workspace, root
+        self.tree = root / "question"
+
+    def release(self, version: str, agents: Mapping[str, str] = {}, **changes: str) -> None:
+        """A release whose engine has ``changes``, and ``agents`` files besides."""
+        members = members_of(AGENTS, version) | {ENGINE: source(**changes).encode()}
+        members |= {path: text.encode() for path, text in agents.items()}
+        self.offer(AGENTS, version, members)
+        self.offer(PLUGIN, version, members_of(PLUGIN, version))
+
+    def offer(self, name: str, version: str, members: Mapping[str, bytes]) -> None:
+        self.index.add(make_wheel(self.root / "w", name, version, members=members))
+
+    def plugin(self, version: str, *, agents: Mapping[str, str] = {}, **modules: str) -> None:
+        """A release whose plugin has ``modules``; the text of ``realtime`` is REALTIME's."""
+        folder = REALTIME.rpartition("/")[0]
+        members = members_of(PLUGIN, version)
+        del members[REALTIME]
+        members |= {f"{folder}/{name}.py": text.encode() for name, text in modules.items()}
+        self.offer(PLUGIN, version, members)
+        mine = {path: text.encode() for path, text in agents.items()}
+        self.offer(AGENTS, version, members_of(AGENTS, version) | mine)
+
+    def series(self, **patches: str) -> None:
+        write_series(self.workspace.patches, {n: {"1.0": text} for n, text in patches.items()})
+        assert update.main(["--patches", str(self.workspace.patches)]) == 0
+
+    def refresh(self, *words: str) -> int:
+        places = ("--patches", str(self.workspace.patches))
+        tree = () if "--continue" in words else ("--tree", str(self.tree))
+        return verb.main([*words, *places, *tree])
+
+    def texts(self, version: str) -> dict[str, str]:
+        """What the series makes of a release, by monorepo path; the series must fit it."""
+        tree = self.root / "applied" / version
+        series = Series.load(self.workspace.patches)
+        changed = apply_series(fetch_release(version, self.workspace), series, tree).changed
+        trees = {name: dict(members) for name, members in changed.items()}
+        return {
+            f"{TREES[name]}/{member}": text.decode()
+            for name, members in trees.items()
+            for member, text in members.items()
+        }
+
+    @property
+    def variants(self) -> set[str]:
+        patches = self.workspace.patches
+        return {path.relative_to(patches).as_posix() for path in patches.rglob("*.patch")}
+
+
+@pytest.fixture
+def house(
+    index: Index, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> House:
+    monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    return House(index, workspace, tmp_path)
+
+
+def function(number: int, size: int = 8) -> list[str]:
+    """A function that looks like no other."""
+    lines = [f"def function_{number}(argument_{number}):"]
+    lines += [
+        f"    step_{number}_{line} = argument_{number} + {line * number}" for line in range(size)
+    ]
+    return [f"{line}\n" for line in [*lines, f"    return step_{number}_0", ""]]
+
+
+def modules(*numbers: int) -> str:
+    return "".join(line for number in numbers for line in function(number))
+
+
+def guarded(text: str, *numbers: int) -> str:
+    """``text`` with a guard in some of its functions, and the notice."""
+    for number in numbers:
+        old = f"    step_{number}_4 ="
+        text = text.replace(old, f"    guard_{number} = True\n{old}")
+    return NOTICE + text
+
+
+def test_what_changed_beside_a_hunk_is_merged(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.release("1.8.8")
+    house.release("1.8.9", line8="another = 8")
+    second = mail(
+        diff(ENGINE_PATH, source(line10="first = 1"), source(line10="first = 1", line30="x = 1"))
+    )
+    house.series(first=engine_patch(line10="first = 1"), second=second)
+    before = house.variants
+    assert house.refresh("1.8.9", "--json") == 0
+    said = json.loads(capsys.readouterr().out.partition("changed\n")[2])
+    assert said == {
+        "release": "1.8.9",
+        "base": "1.8.8",
+        "written": ["first/1.8.9.patch"],
+        "taken": [],
+        "verdict": "publish",
+    }
+    # the idea that still applied is left alone
+    assert house.variants == before | {"first/1.8.9.patch"}
+    assert house.texts("1.8.9") == {
+        ENGINE_PATH: source(line8="another = 8", line10="first = 1", line30="x = 1")
+    }
+    old, new = (
+        (house.workspace.patches / f"first/{since}.patch").read_bytes()
+        for since in ("1.0", "1.8.9")
+    )
+    assert Letter.of(new) == Letter.of(old)
+    assert not house.tree.exists()
+    assert house.refresh("1.8.9") == 0
+    assert "the series fits 1.8.9" in capsys.readouterr().out
+
+
+def test_an_engine_that_moved_and_left_a_shim(house: House) -> None:
+    whole = modules(*range(20))
+    house.plugin("1.8.8", realtime=whole)
+    moved = whole.replace("step_3_1 ", "renamed ")
+    shim = f"from livekit.agents.moved.engine import *  # {NOTICE}"
+    house.plugin("1.8.9", realtime=shim, agents={f"{FOLDER}/engine.py": moved})
+    house.series(guard=mail(diff(REALTIME_PATH, whole, guarded(whole, 4, 15))))
+    assert house.refresh("1.8.9") == 0
+    assert house.texts("1.8.9") == {f"{TREES[AGENTS]}/{FOLDER}/engine.py": guarded(moved, 4, 15)}
+
+
+def test_a_file_that_was_split(house: House) -> None:
+    """Each hunk goes where its text is, and each file that it touches gets the notice."""
+    whole = modules(*range(20))
+    house.plugin("1.8.8", realtime=whole)
+    big, small = modules(*range(15)), modules(*range(15, 20))
+    files = {f"{FOLDER}/big.py": big, f"{FOLDER}/small.py": small}
+    house.plugin("1.8.9", realtime="from livekit.agents.moved.big import *\n", agents=files)
+    house.series(guard=mail(diff(REALTIME_PATH, whole, guarded(whole, 4, 17))))
+    assert house.refresh("1.8.9") == 0
+    folder = f"{TREES[AGENTS]}/{FOLDER}"
+    assert house.texts("1.8.9") == {
+        f"{folder}/big.py": guarded(big, 4),
+        f"{folder}/small.py": guarded(small, 17),
+    }
+
+
+def test_a_file_that_was_copied(house: House) -> None:
+    """The fault was copied with it, and so must be the cure."""
+    whole = modules(*range(20))
+    house.plugin("1.8.8", realtime=whole)
+    copy = whole.replace("step_3_1 ", "renamed ")
+    own = whole.replace("step_4_3 ", "other ")
+    house.plugin("1.8.9", realtime=own, realtime_beta=copy)
+    house.series(guard=mail(diff(REALTIME_PATH, whole, guarded(whole, 4))))
+    assert house.refresh("1.8.9") == 0
+    beta = f"{REALTIME_PATH.removesuffix('.py')}_beta.py"
+    assert house.texts("1.8.9") == {REALTIME_PATH: guarded(own, 4), beta: guarded(copy, 4)}
+
+
+def test_a_copy_of_a_file_that_did_not_change(house: House) -> None:
+    """The older variant would apply, to one of the two."""
+    whole = modules(*range(20))
+    other = whole.replace("step_15_3 ", "other ")
+    house.plugin("1.8.8", realtime=whole)
+    house.plugin("1.8.9", realtime=other, realtime_beta=whole)
+    first, second = guarded(whole, 4), guarded(whole, 4, 15)
+    house.series(
+        first=mail(diff(REALTIME_PATH, whole, first)),
+        second=mail(diff(REALTIME_PATH, first, second)),
+    )
+    assert house.refresh("1.8.9") == 0
+    beta = f"{REALTIME_PATH.removesuffix('.py')}_beta.py"
+    assert house.texts("1.8.9") == {REALTIME_PATH: guarded(other, 4, 15), beta: second}
+
+
+def test_a_twin_that_upstream_deleted(house: House) -> None:
+    whole = modules(*range(20))
+    beta = f"{REALTIME_PATH.removesuffix('.py')}_beta.py"
+    house.plugin("1.8.8", realtime=whole, realtime_beta=whole)
+    house.plugin("1.8.9", realtime=whole + modules(21))
+    other = guarded(whole, 4).replace("guard_4", "beta_4")
+    house.series(
+        guard=mail(diff(REALTIME_PATH, whole, guarded(whole, 4)), diff(beta, whole, other))
+    )
+    assert house.refresh("1.8.9") == 0
+    assert house.texts("1.8.9") == {REALTIME_PATH: guarded(whole, 4) + modules(21)}
+
+
+def test_an_idea_that_no_older_release_needed(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to merge it from, and it must not be lost in silence."""
+    house.release("1.8.7")
+    for version in ("1.8.8", "1.8.9"):
+        house.release(version, line8="another = 8", line30="other = 30")
+    odd = mail(
+        diff(ENGINE_PATH, source(line30="odd = 1"), source(line30="odd = 1", line31="x = 1"))
+    )
+    house.series(guard=engine_patch(line10="first = 1"), later=odd)
+    toml = house.workspace.patches / "series.toml"
+    head, _, tail = toml.read_text().rpartition('releases = ">=1.0"')
+    toml.write_text(f'{head}releases = ">=1.8.8"{tail}')
+    later = house.workspace.patches / "later"
+    (later / "1.0.patch").rename(later / "1.8.8.patch")
+    assert house.refresh("1.8.9") == 16
+    assert "later, variant 1.8.8.patch: it does not apply" in capsys.readouterr().err
+
+
+def test_a_variant_of_its_own_that_does_not_apply(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not replaced: whoever wrote it must look."""
+    house.release("1.8.8")
+    house.release("1.8.9", line8="another = 8")
+    house.series(guard=engine_patch(line10="first = 1"))
+    shutil.copy(
+        house.workspace.patches / "guard" / "1.0.patch",
+        house.workspace.patches / "guard" / "1.8.9.patch",
+    )
+    assert house.refresh("1.8.9") == 16
+    assert "guard, variant 1.8.9.patch" in capsys.readouterr().err
+
+
+def test_what_a_human_must_decide(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.6")
+    for version in ("1.8.7", "1.8.8"):
+        house.release(version, line8="another = 8")
+    for version in ("1.8.9", "1.8.10", "1.8.11"):
+        house.release(version, line8="another = 8", line10="other = 10")
+    house.series(first=engine_patch(line20="x = 1"), second=engine_patch(line10="first = 1"))
+    patches = snapshot(house.workspace.patches)
+    assert house.refresh("1.8.11") == 16
+    first = said = capsys.readouterr().err
+    assert snapshot(house.workspace.patches) == patches
+    assert "patch second, variant 1.0.patch" in said
+    assert f"{ENGINE_PATH}, hunk 1 of 1" in said
+    assert "since 1.8.9\n" in said
+    assert f"nox -s refresh -- --continue {house.tree}" in said
+    state = json.loads((house.tree / "report.json").read_text())
+    assert (state["patch"], state["since"], state["base"]) == ("second", "1.8.9", "1.8.6")
+    (hunk,) = state["hunks"]
+    assert "+first = 1" in hunk["hunk"]
+    assert "+other = 10" in hunk["upstream"]
+    report = (house.tree / "report.md").read_text()
+    assert "+other = 10" in report
+    assert "since 1.8.9" in report
+    file = house.tree / "tree" / ENGINE_PATH
+    assert "<<<<<<< " in file.read_text()
+    git = ["git", "-C", str(house.tree / "tree"), "log", "--format=%s", "new..series"]
+    done = subprocess.run(git, check=True, capture_output=True, text=True).stdout
+    assert done.splitlines() == ["Guard the calls"]
+
+    # another attempt loses nothing of what stands there
+    assert house.refresh("1.8.11") == 16
+    assert capsys.readouterr().err == first
+    assert house.refresh("--continue", str(house.tree)) == 16
+    assert "still has conflict markers" in capsys.readouterr().err
+    whole = source(line8="another = 8", line10="first = 10", line20="x = 1")
+    file.write_text("syntax error(")
+    assert house.refresh("--continue", str(house.tree)) == 16
+    assert "no valid Python" in capsys.readouterr().err
+    file.write_text(whole)
+    assert house.refresh("--continue", str(house.tree)) == 0
+    assert not house.tree.exists()
+    assert house.texts("1.8.11") == {ENGINE_PATH: whole}
+    assert house.variants == {"first/1.0.patch", "second/1.0.patch", "second/1.8.11.patch"}
+
+
+def test_continue_needs_a_question(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9")
+    house.series(guard=engine_patch(line10="first = 1"))
+    assert house.refresh("--continue", str(house.root)) == 15
+    assert "holds no refresh that waits" in capsys.readouterr().err
+    house.tree.mkdir()
+    (house.tree / "a-note-of-mine").touch()
+    house.release("1.8.10", line10="other = 10")
+    assert house.refresh("1.8.10") == 15
+
+
+@pytest.mark.parametrize("word", ["regressed", "inconclusive", "fixed"])
+def test_only_what_is_proved_is_kept(
+    house: House, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.release("1.8.8")
+    house.release("1.8.9", line8="another = 8")
+    house.series(guard=engine_patch(line10="first = 1"))
+    before = snapshot(house.workspace.patches)
+    monkeypatch.setattr(verb, "prove", judged(word))
+    assert house.refresh("1.8.9") == 16
+    assert f"the proof says {word}: a test says so" in capsys.readouterr().err
+    assert snapshot(house.workspace.patches) == before
+    assert word in (house.tree / "report.md").read_text()
+    # the human changes the tree until the proof is content
+    monkeypatch.chdir(house.root)
+    file = house.tree / "tree" / ENGINE_PATH
+    file.write_text(source(line8="another = 8", line10="better = 1"))
+    assert house.refresh("--continue", house.tree.name) == 16
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    assert house.refresh("--continue", house.tree.name) == 0
+    assert "better" in house.texts("1.8.9")[ENGINE_PATH]
+
+
+def test_what_upstream_took_ends(house: House) -> None:
+    house.release("1.8.8")
+    house.release("1.8.9", line10="first = 1")
+    second = mail(
+        diff(ENGINE_PATH, source(line10="first = 1"), source(line10="first = 1", line30="x = 1"))
+    )
+    house.series(guard=engine_patch(line10="first = 1"), second=second)
+    assert house.refresh("1.8.9") == 0
+    series = Series.load(house.workspace.patches)
+    assert [str(patch.releases) for patch in series.patches] == ["<1.8.9,>=1.0", ">=1.0"]
+    assert house.texts("1.8.9") == {ENGINE_PATH: source(line10="first = 1", line30="x = 1")}
+    assert house.variants == {"guard/1.0.patch", "second/1.0.patch"}
+
+
+def test_from_a_later_release_if_there_is_no_older_one(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.release("1.8.8", line8="another = 8")
+    house.release("1.8.9")
+    for name in house.index.uploads:
+        if "-1.8.8-" in name:
+            house.index.uploads[name] = datetime(2025, 1, 2, tzinfo=UTC)
+    house.series(guard=engine_patch(line10="first = 1"))
+    assert house.refresh("1.8.8", "--as-of", "2025-02-02") == 16
+    assert "there is no other release that the series fits" in capsys.readouterr().err
+    assert house.refresh("1.8.8") == 0
+    assert house.texts("1.8.8") == {ENGINE_PATH: source(line8="another = 8", line10="first = 1")}
+
+
+def test_an_older_line_that_goes_on(house: House) -> None:
+    """Later releases keep the variants that they had."""
+    house.release("1.8.8")
+    house.release("1.8.8.1", line8="another = 8", line39="taken = 1")
+    house.release("1.8.9", line1="new = 1\nvalue_1 = 1")
+    house.series(guard=engine_patch(line10="first = 1"), taken=engine_patch(line39="taken = 1"))
+    before = house.texts("1.8.9")
+    assert house.refresh("1.8.8.1") == 0
+    taken = source(line8="another = 8", line10="first = 1", line39="taken = 1")
+    assert house.texts("1.8.8.1") == {ENGINE_PATH: taken}
+    shutil.rmtree(house.root / "applied")
+    assert house.texts("1.8.9") == before
+    assert house.variants == {
+        "guard/1.0.patch",
+        "guard/1.8.8.1.patch",
+        "guard/1.8.9.patch",
+        "taken/1.0.patch",
+    }
+    assert str(Series.load(house.workspace.patches).patches[1].releases) == "!=1.8.8.1,>=1.0"
+
+
+def test_an_unwritable_series_stays_whole(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.release("1.8.8")
+    house.series(one=engine_patch(line10="first = 1"), two=engine_patch(line30="x = 1"))
+    variants = Series.load(house.workspace.patches).variants_for(Version("1.8.8"))
+    before = snapshot(house.workspace.patches)
+    write = files.write_whole
+
+    def failing(path: Path, data: bytes) -> None:
+        if path.parent.name == "two":
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(module, "write_whole", failing)
+    steps = [Step(variant, b"mail", fresh=True) for variant in variants]
+    new = module.files_of(house.workspace.patches, Version("1.8.8"), steps)
+    with pytest.raises(NotWritable, match="No space"):
+        module.put(house.workspace.patches, new)
+    after = snapshot(house.workspace.patches)
+    assert {path: text for path, (_, text) in after.items()} == {
+        path: text for path, (_, text) in before.items()
+    }
+
+
+def test_an_export_of_what_was_not_changed_changes_no_byte(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.release("1.8.8")
+    house.release("1.8.9", line8="another = 8")
+    house.series(guard=engine_patch(line10="first = 1"))
+    assert house.refresh("1.8.9") == 0
+    # what was written by hand becomes what git writes, once
+    here = ["--patches", str(house.workspace.patches)]
+    variants = house.workspace.patches / "guard"
+    (variants / "1.0.patch").rename(variants / "1.8.8.patch")
+    assert verb.main(["--check", *here]) == 15
+    assert "guard/1.8.8.patch" in capsys.readouterr().err
+    for attempt in range(2):
+        for version in ("1.8.8", "1.8.9"):
+            tree = house.root / f"{version}-{attempt}"
+            assert applying.main([version, "--tree", str(tree), *here]) == 0
+            capsys.readouterr()
+            assert verb.main([version, "--export", str(tree), *here]) == 0
+            written = capsys.readouterr().out
+            changed = attempt == 0 and version == "1.8.8"
+            assert written == ("guard/1.8.8.patch\n" if changed else "nothing changed\n")
+    assert verb.main(["--check", *here]) == 0
+
+
+def test_a_change_in_the_tree_becomes_a_variant(house: House) -> None:
+    house.release("1.8.8")
+    house.release("1.8.9")
+    house.series(guard=engine_patch(line10="first = 1"))
+    here = ["--patches", str(house.workspace.patches)]
+    tree = house.root / "tree"
+    assert applying.main(["1.8.9", "--tree", str(tree), *here]) == 0
+    (tree / ENGINE_PATH).write_text(source(line10="first = 2"))
+    repository = Repository(tree)
+    repository.amend()
+    assert verb.main(["1.8.9", "--export", str(tree), *here]) == 0
+    assert house.variants == {"guard/1.0.patch", "guard/1.8.9.patch"}
+    assert house.texts("1.8.9") == {ENGINE_PATH: source(line10="first = 2")}
+    repository.commit_all("And one more")
+    assert verb.main(["1.8.9", "--export", str(tree), *here]) == 15
+
+
+def conflict(ours: str, base: str, theirs: str) -> bytes:
+    text = f"<<<<<<< HEAD\n{ours}||||||| parent\n{base}=======\n{theirs}>>>>>>> idea\n"
+    return f"before\n{text}after\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("ours", "base", "theirs", "answer"),
+    [
+        ("b\nC\n", "b\nc\n", "B\nc\n", "B\nC\n"),  # each changed a line of its own
+        ("c\n", "", "n\n", "n\nc\n"),  # both put something in
+        ("  b\n  c\n", "b\nc\n", "n\nb\nc\n", "n\n  b\n  c\n"),  # before what upstream indented
+        ("  b\n", "b\n", "b\nn\n", "  b\nn\n"),
+        ("", "b\nc\n", "b\nn\nc\n", "n\n"),  # between what upstream removed
+        ("x\n", "b\nc\n", "b\nn\nc\n", None),
+        ("B\n", "b\n", "y\n", None),
+        ("", "b\n", "y\n", None),
+    ],
+)
+def test_conflicts_with_one_answer(ours: str, base: str, theirs: str, answer: str | None) -> None:
+    expected = None if answer is None else f"before\n{answer}after\n".encode()
+    assert settled(conflict(ours, base, theirs)) == expected
+    assert settled(conflict(ours, base, theirs) + conflict("B\n", "b\n", "y\n")) is None
+
+
+def test_the_first_that() -> None:
+    for size in range(6):
+        for first in range(size + 1):
+            found = first_that(lambda n, first=first: n >= first, range(size))  # type: ignore[misc]
+            assert found == (first if first < size else None)
+
+
+@pytest.mark.pypi
+def test_the_real_move_to_1_8_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine went from the plugin to livekit-agents, and left a shim behind."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    workspace = Workspace.default()
+    patches = tmp_path / "patches"
+    shutil.copytree(workspace.patches, patches)
+    for path in patches.rglob("*.patch"):
+        if Version(path.stem) >= Version("1.8.3"):
+            path.unlink()
+    known = Catalogue.read(patches / "releases.toml")
+    then = {version: known[version] for version in known if version <= Version("1.8.3")}
+    (patches / "releases.toml").write_text(dump(then), "utf-8")
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    words = ("1.8.3", "--patches", str(patches), "--tree", str(tmp_path / "question"))
+    assert verb.main([*words, "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["base"] == "1.8.2"
+    assert all(name.endswith("/1.8.3.patch") for name in done["written"])
+    changed = apply_series(
+        fetch_release("1.8.3", workspace), Series.load(patches), tmp_path / "tree"
+    ).changed
+    assert set(changed) == {AGENTS}
+    engine = changed[AGENTS]["livekit/agents/llm/_realtime/openai.py"]
+    assert engine.startswith(b"# Modified by livekit-dispatched")
+    assert b"def _is_in_flight(" in engine
+    # and what today's series says of the releases around it is what git exports
+    assert verb.main(["1.8.3", "--check"]) == 0

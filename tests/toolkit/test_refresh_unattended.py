@@ -1,0 +1,195 @@
+"""``release.py`` and a release that it has never seen: by itself from PyPI to the index."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import (
+    AGENTS,
+    ENGINE,
+    PLUGIN,
+    Index,
+    contents_of,
+    engine_patch,
+    make_wheel,
+    members_of,
+    source,
+    write_series,
+)
+from packaging.version import Version
+from publishing import proof_of
+
+import release as verb
+import status
+import update
+from toolkit.catalogue import Catalogue
+from toolkit.outcome import Outcomes
+from toolkit.report import hashes_below
+from toolkit.series import Series
+from toolkit.verdict import Verdict
+from toolkit.workspace import CACHE_VARIABLE, Workspace
+
+JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
+
+
+def judged(word: str) -> Any:
+    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
+
+    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
+        proof = proof_of(list(patched), inputs["release"])
+        return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
+
+    return prove
+
+
+class House:
+    """A series that fits 1.8.8, an index on which releases appear, and the verb."""
+
+    def __init__(self, index: Index, workspace: Workspace, root: Path) -> None:
+        self.index, self.workspace, self.root = index, workspace, root
+        self.out, self.questions = root / "out", root / "questions"
+
+    def release(self, version: str, when: datetime, **changes: str) -> None:
+        members = members_of(AGENTS, version) | {ENGINE: source(**changes).encode()}
+        self.index.add(make_wheel(self.root / "w", AGENTS, version, members=members), when)
+        self.index.add(make_wheel(self.root / "w", PLUGIN, version), when)
+
+    def run(self, *words: str) -> int:
+        places = ("--index", str(self.out), "--refresh", str(self.questions))
+        return verb.main([*words, *places, "--patches", str(self.workspace.patches)])
+
+    @property
+    def patches(self) -> dict[str, str]:
+        return hashes_below(self.workspace.patches)
+
+    def changed(self, before: dict[str, str]) -> set[str]:
+        now = self.patches
+        return {path for path in {*before, *now} if before.get(path) != now.get(path)}
+
+
+@pytest.fixture
+def house(
+    index: Index, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> House:
+    monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    found = House(index, workspace, tmp_path)
+    found.release("1.8.8", JANUARY)
+    patches = {"guard": engine_patch(line10="first = 1"), "other": engine_patch(line30="x = 1")}
+    write_series(workspace.patches, {name: {"1.0": text} for name, text in patches.items()})
+    assert update.main(["--patches", str(workspace.patches)]) == 0
+    return found
+
+
+def test_the_next_release_without_a_hand(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    before = house.patches
+    assert house.run("--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["release"], row["verdict"]) == ("1.8.9", "publish")
+    assert (row["carried_from"], row["written"]) == ("1.8.8", ["guard/1.8.9.patch"])
+    assert house.changed(before) == {"guard/1.8.9.patch", "releases.toml"}
+    (wheel,) = house.out.glob("files/livekit_agents-1.8.9+dispatched.1-*.whl")
+    patched = source(line8="another = 8", line10="first = 1", line30="x = 1").encode()
+    assert contents_of(wheel)[ENGINE] == patched
+    catalogue = Catalogue.read(house.workspace.catalogue)
+    assert catalogue.row(Version("1.8.9"))
+    # and there is nothing more to do
+    before = house.patches
+    assert house.run() == 0
+    assert "To be committed" not in capsys.readouterr().out
+    assert house.changed(before) == set()
+    assert not house.questions.exists()
+
+
+def test_one_that_fits_needs_no_variant(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9", FEBRUARY, line1="new = 1\nvalue_1 = 1")
+    before = house.patches
+    assert house.run() == 0
+    assert house.changed(before) == {"releases.toml"}
+    said = capsys.readouterr().out
+    assert said.endswith("To be committed in patches/:\n  releases.toml\n")
+
+
+def test_two_new_ones_at_once(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second is carried from the first; the third has what the second has."""
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    house.release("1.8.10", FEBRUARY, line8="another = 8", line11="third = 11")
+    house.release("1.8.11", FEBRUARY, line8="another = 8", line11="third = 11", line1="y = 1")
+    assert house.run("1.8.11", "1.8.10", "1.8.9", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["release"] for row in rows] == ["1.8.11", "1.8.10", "1.8.9"]
+    assert [row.get("carried_from") for row in rows] == [None, "1.8.9", "1.8.8"]
+    assert {path for path in house.patches if path.startswith("guard/")} == {
+        f"guard/{since}.patch" for since in ("1.0", "1.8.9", "1.8.10")
+    }
+    (wheel,) = house.out.glob("files/livekit_agents-1.8.11+dispatched.1-*.whl")
+    changes = {"line8": "another = 8", "line11": "third = 11", "line1": "y = 1"}
+    assert (
+        contents_of(wheel)[ENGINE] == source(**changes, line10="first = 1", line30="x = 1").encode()
+    )
+
+
+def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9", FEBRUARY, line10="other = 10")
+    before = house.patches
+    assert house.run("--json") == 16
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)
+    assert (row["verdict"], row["exit_code"], row["new"]) == ("conflict", 16, [])
+    assert str(house.questions / "1.8.9" / "report.md") in row["error"]
+    assert house.changed(before) == {"releases.toml"}
+    assert not house.out.exists()
+    assert (house.questions / "1.8.9" / "tree").is_dir()
+    # it says so again, and status knows the reason
+    assert house.run("1.8.8", "1.8.9") == 22
+    assert "1.8.9: PatchConflict" in capsys.readouterr().err
+    series = Series.load(house.workspace.patches)
+    lookup = status.Lookup(series, Outcomes.open(house.workspace.outcomes), house.out)
+    line = lookup.line(Catalogue.read(house.workspace.catalogue)[Version("1.8.9")])
+    assert line.verdict == "conflict"
+    assert "patch guard, variant 1.0.patch" in line.reason
+
+
+@pytest.mark.parametrize("word", ["regressed", "inconclusive"])
+def test_what_is_not_proved_leaves_nothing(
+    house: House, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    monkeypatch.setattr(verb, "prove", judged(word))
+    before = house.patches
+    assert house.run() == 16
+    assert f"the proof says {word}" in capsys.readouterr().err
+    assert house.changed(before) == {"releases.toml"}
+    assert not house.out.exists()
+
+
+def test_as_of_a_day_before(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    house.release("1.8.10", MARCH, line10="other = 10")
+    before = house.patches
+    assert house.run("--as-of", "2026-01-31") == 0
+    assert house.changed(before) == {"releases.toml"}
+    assert house.run("--as-of", "2026-02-28", "--json") == 0
+    printed = capsys.readouterr().out
+    (row,) = json.loads(printed[printed.index("[\n") :])
+    assert (row["release"], row["carried_from"]) == ("1.8.9", "1.8.8")
+    assert Version("1.8.10") not in Catalogue.read(house.workspace.catalogue)
+    assert house.run("1.8.10", "--as-of", "2026-02-28") == 10
+
+
+def test_what_was_published_once_is_not_carried(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If a variant that was good breaks, that is a mistake to be told, not to be merged."""
+    assert house.run("1.8.8") == 0
+    broken = engine_patch(line10="first = 1").replace(" value_9 =", " another =")
+    (house.workspace.patches / "guard" / "1.0.patch").write_text(broken)
+    assert house.run("1.8.8") == 16
+    assert "patch guard, variant 1.0.patch: does not apply" in capsys.readouterr().err
+    assert not house.questions.exists()
