@@ -101,6 +101,13 @@ def retire(session: nox.Session) -> None:
 
 
 @nox.session
+def serve(session: nox.Session) -> None:
+    """One index URL, ours in front and PyPI behind: serve -- [--index DIR] [--port N]."""
+    install(session, "serve")
+    session.run("python", "scripts/serve.py", *session.posargs)
+
+
+@nox.session
 def forward(session: nox.Session) -> None:
     """The series and a bug report for upstream: forward -- [RELEASE] [--author NAME <ADDRESS>]."""
     install(session, "toolkit")

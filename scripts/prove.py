@@ -36,7 +36,7 @@ from toolkit.workspace import Workspace
 __all__ = ["RACE_SUITE", "SUBCLASSES", "main", "prove"]
 
 _NEXT = {
-    "fixed": "if the tier full says so too, upstream needs the series no more: retire it there",
+    "fixed": "if the tier full says so too of the newest release, `nox -s retire` ends the series",
     "conflict": "refresh the series for this release",
     "regressed": "replay the schedule, or run the suite in the patched environment",
     "inconclusive": "remove the cause and prove again; nothing was proved either way",

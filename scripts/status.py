@@ -25,6 +25,7 @@ from toolkit.github import GitHub
 from toolkit.outcome import Judged, Outcomes
 from toolkit.pythons import jobs, pythons_of
 from toolkit.release import MAIN
+from toolkit.retiring import FIXED
 from toolkit.selection import ALL, HELP, select
 from toolkit.series import Series
 from toolkit.verbs import parser, workspace_of
@@ -108,13 +109,14 @@ class Lookup:
 
     def judged(self, entry: Entry) -> Judged | None:
         """What this machine knows of the release under today's patches and tests."""
-        series = self.series.digest(entry.version)
-        for tier in reversed(TIERS):
-            found = self.outcomes.read(self.outcomes.key(entry.release, series, tier))
-            if isinstance(found, PatchConflict):
-                raise found
-            if found and found.fits(entry.row):
-                return found
+        # first the official wheels alone, which may need no series
+        for series in ("", self.series.digest(entry.version)):
+            for tier in reversed(TIERS):
+                found = self.outcomes.read(self.outcomes.key(entry.release, series, tier))
+                if isinstance(found, PatchConflict):
+                    raise found
+                if found and (found.fits(entry.row) if series else found.claim.verdict == FIXED):
+                    return found
         return None
 
     def published(self, entry: Entry) -> Judged | None:

@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from .archive import read_members
 from .catalogue import Catalogue
-from .companion import PACKAGE, PROJECT, companion_of, release_of
+from .companion import PACKAGE, PROJECT, companion_of, release_of, retired_to
 from .comparing import differences
 from .errors import ToolkitError
 from .fetched import Fetched
@@ -135,7 +135,8 @@ class Auditor:
             fetched = self.fetch(origin.release)
             official = {path.name: path.read_bytes() for path in fetched.paths}
             if not origin.revision:
-                return Originals("", official)
+                last = retired_to(fetched.paths, release=origin.release)
+                return Originals("", official, {last.filename: last.data})
             series = self.series.digest(origin.release)
             return Originals(series, official, self.made(fetched, series, origin))
         except ToolkitError as error:

@@ -135,18 +135,19 @@ class Parcel:
         now: datetime | None = None,
         generated: Sequence[Generated] = (),
         statements: Mapping[str, bytes] | None = None,
+        accepted: str = "publish",
     ) -> Parcel:
         """Check ``wheels`` and that ``proof`` speaks of all of them, and of no other.
 
         ``generated`` wheels are published with them; ``statements`` maps names of either to what
         is to stand beside the wheel. ``now`` (with a time zone) is the upload time of those that
-        the index does not have yet.
+        the index does not have yet, ``accepted`` the verdict that lets them in.
         Raises NotProved, InvalidWheel.
         """
         moment = moment_of(now)
         digest = sha256(proof.data)
         candidates = [read_candidate(wheel, moment, digest) for wheel in wheels]
-        require_proof(candidates, proof)
+        require_proof(candidates, proof, accepted)
         made = [read_generated(one, moment, digest) for one in generated]
         statements = statements or {}
         known = {c.entry.filename for c in (*candidates, *made)}
@@ -249,12 +250,14 @@ def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> Candidate:
     return Candidate(wheel, entry, raw, requires)
 
 
-def require_proof(candidates: Sequence[Candidate], verdict: Claim) -> None:
+def require_proof(
+    candidates: Sequence[Candidate], verdict: Claim, accepted: str = "publish"
+) -> None:
     """Raise NotProved unless ``verdict`` lets exactly these files be published, all of them."""
-    if verdict.verdict != "publish":
+    if verdict.verdict != accepted:
         raise NotProved(
             f"the verdict on {verdict.release} is {verdict.verdict}: {verdict.reason}",
-            next_step="only wheels with the verdict `publish` go into an index",
+            next_step=f"only wheels with the verdict `{accepted}` go into an index",
         )
     given = {c.entry.filename: c.entry.sha256 for c in candidates}
     unproved = sorted(name for name in given if given[name] != verdict.wheels.get(name))

@@ -59,12 +59,13 @@ class _Part:
 def companion_version(release: Version | str, revision: int) -> Version:
     """``1.8.9.1`` for revision 1 of 1.8.9, and for a pre-release ``2.0.0b1.post1`` (PEP 440).
 
+    Revision 0 is the official release, with nothing patched.
     Sorted, they stand in the order of (release, revision). Raises InvalidWheel for a release of
     more than three parts, a post- or development release: there it would not hold.
     """
     version = Version(str(release))
     odd = len(version.release) > 3 or version.epoch or version.local
-    if odd or version.is_postrelease or version.is_devrelease or revision < 1:
+    if odd or version.is_postrelease or version.is_devrelease or revision < 0:
         raise InvalidWheel(
             f"there is no version of {PROJECT} for revision {revision} of {version}",
             next_step="widen the rule in scripts/toolkit/companion.py: upstream has a new scheme",
@@ -102,7 +103,7 @@ def companion_of(
     return _generate(parts, pins, Version(str(release)), revision, series)
 
 
-def retired_to(wheels: Sequence[Path], *, release: Version | str, revision: int = 1) -> Generated:
+def retired_to(wheels: Sequence[Path], *, release: Version | str, revision: int = 0) -> Generated:
     """The last companion: it requires the official ``release`` that is fixed, or a later one."""
     parts = [_read(wheel) for wheel in wheels]
     pins = {part.project: f">={part.version}" for part in parts}

@@ -125,6 +125,12 @@ class UploadRefused(ToolkitError):
     exit_code = 26
 
 
+class NotFixed(ToolkitError):
+    """The newest stable official release is not proved to lose no call, in the full tier."""
+
+    exit_code = 27
+
+
 def printable(text: str) -> str:
     """``text`` with all that a terminal would obey, or hide, as escapes; line ends stay.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Set
 from pathlib import Path
 
+from packaging.utils import parse_wheel_filename
+
 from .candidate import Candidate, Claim, Proof
 from .errors import IndexConflict
 from .files import sha256, sha256_of, write_whole
@@ -79,7 +81,10 @@ def put_beside(folder: Path, proof: Proof, picture: Path | None) -> None:
         write_whole(drawing, drawn)
     if not constraints.exists():
         head = f"# What {proof.release} was proved with.\n"
-        lines = [f"{name}=={version}\n" for name, version in sorted(proof.dependencies.items())]
+        # the pair too: uv takes a yanked version only if it is named, not for a dependency's sake
+        pair = {str(n): str(v) for n, v, _, _ in map(parse_wheel_filename, proof.wheels)}
+        pins = sorted({**proof.dependencies, **pair}.items())
+        lines = [f"{name}=={version}\n" for name, version in pins]
         write_whole(constraints, "".join([head, *lines]).encode())
 
 

@@ -103,8 +103,8 @@ def _change(folder: Path, release: str, model: Yank, dry_run: bool) -> Taken:
 
 def _changed(folder: Path, ledger: Ledger, release: str, model: Yank) -> Taken:
     withdrawn = model.action == "yank"
-    ours = _ours(folder, ledger)
-    wanted = [entry for entry, of in ours if _is(of, release)]
+    known = ours(folder, ledger)
+    wanted = [entry for entry, of in known if _is(of, release)]
     if not wanted:
         raise UnknownRelease(
             f"{folder} has no wheels of ours for {release}",
@@ -113,14 +113,15 @@ def _changed(folder: Path, ledger: Ledger, release: str, model: Yank) -> Taken:
     changed = [entry for entry in wanted if (entry.filename in ledger.yanked) != withdrawn]
     for entry in changed:
         ledger.add(Yank(model.action, entry.filename, model.reason, model.time))
-    public = {of.public for entry, of in ours if entry in wanted}
-    left = [of for entry, of in ours if of.public in public and entry.filename not in ledger.yanked]
+    public = {of.public for entry, of in known if entry in wanted}
+    offered = [of for entry, of in known if entry.filename not in ledger.yanked]
+    left = [of for of in offered if of.public in public]
     return Taken(
         tuple(sorted(entry.filename for entry in changed)), tuple(map(str, sorted({*left})))
     )
 
 
-def _ours(folder: Path, ledger: Ledger) -> list[tuple[Listed, Version]]:
+def ours(folder: Path, ledger: Ledger) -> list[tuple[Listed, Version]]:
     """The files that are not upstream's own, and the release and revision they belong to."""
     found = []
     verdicts = {sha256(path.read_bytes()): path for path in (folder / "verdicts").glob("*.json")}

@@ -59,7 +59,7 @@ def test_version(release: str, revision: int, version: str) -> None:
 
 @pytest.mark.parametrize(
     ("release", "revision"),
-    [("1.8.9.post1", 1), ("1.8.9.dev1", 1), ("1.8.9.1", 1), ("1.8.9", 0), ("1.8.9+x", 1)],
+    [("1.8.9.post1", 1), ("1.8.9.dev1", 1), ("1.8.9.1", 1), ("1.8.9", -1), ("1.8.9+x", 1)],
 )
 def test_a_scheme_that_would_break_the_order(release: str, revision: int) -> None:
     with pytest.raises(InvalidWheel, match="no version of livekit-dispatched"):
@@ -171,5 +171,5 @@ def test_after_retirement(tmp_path: Path, resolve: Resolve) -> None:
     (shelf / last.filename).write_bytes(last.data)
     make_wheel(shelf, "livekit-agents", "1.9.1")
     assert sorted(resolve("livekit-dispatched")) == [
-        "livekit-agents==1.9.1", "livekit-dispatched==1.9.0.1", "livekit-plugins-openai==1.9.0"
+        "livekit-agents==1.9.1", "livekit-dispatched==1.9.0.0", "livekit-plugins-openai==1.9.0"
     ]  # fmt: skip

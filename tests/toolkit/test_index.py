@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import shlex
@@ -17,6 +18,7 @@ import pytest
 from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
 from pypi_simple import ProjectPage
 
+from toolkit.companion import companion_of
 from toolkit.environment import uv
 from toolkit.errors import IndexConflict
 from toolkit.files import sha256, sha256_of
@@ -271,6 +273,22 @@ def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
     assert shlex.split(lines.uv) == ["uv", "pip", "install", "--index", *where, *pins]
 
 
+def test_consume_lines_name_the_companion_that_is_there(tmp_path: Path) -> None:
+    wheels, folder = make_pair(tmp_path, "+dispatched.12"), tmp_path / "an index"
+    proof = proof_of(wheels)
+    publish(wheels, proof, folder)
+    assert "livekit-dispatched" not in consume_lines(folder, proof).pip
+    other = companion_of(wheels, release="1.8.9", revision=2, series="5e" * 32)
+    companion = companion_of(wheels, release="1.8.9", revision=12, series="5e" * 32)
+    publish(wheels, proof, folder, generated=[other, companion])
+    lines = consume_lines(folder, proof)
+    assert shlex.split(lines.uv)[-1] == "livekit-dispatched==1.8.9.12"
+    link = (folder / "files" / companion.filename).as_uri()
+    digest = hashlib.sha256(companion.data).hexdigest()
+    assert shlex.split(lines.pip)[-1] == f"livekit-dispatched @ {link}#sha256={digest}"
+    assert "livekit-agents" not in lines.pip + lines.uv
+
+
 def test_one_pin_for_all_wheels_of_a_platform_set(tmp_path: Path) -> None:
     names = [f"livekit_agents-2.0+d.1-cp310-abi3-{p}.whl" for p in ("win_amd64", "linux_x86_64")]
     verdict = replace(proof_of(make_pair(tmp_path), "2.0"), wheels=dict.fromkeys(names, ""))
@@ -283,7 +301,9 @@ def test_the_dependencies_of_the_proof_are_constraints(tmp_path: Path) -> None:
     index = tmp_path / "index"
     publish(wheels, verdict, index)
     published = index / "constraints" / "1.8.9-dispatched.1.txt"
-    assert published.read_text().splitlines()[1:] == ["aiohttp==3.13.0", "openai==2.28.0"]
+    pair = ["livekit-agents==1.8.9+dispatched.1", "livekit-plugins-openai==1.8.9"]
+    known = ["aiohttp==3.13.0", *pair, "openai==2.28.0"]
+    assert published.read_text().splitlines()[1:] == known
     published.unlink()
     publish(wheels, verdict, index)
     assert published.exists()

@@ -1,0 +1,127 @@
+"""End the series, once the newest stable official release loses no call by itself.
+
+Only behaviour counts: the verdict on its official wheels must be `fixed` in the tier full, over
+today's tests. Without --prove, a verdict that this machine remembers is taken. What became of pull
+requests upstream is not asked.
+
+Without --yes it is only told what would happen in the index: the official wheels go in, with a
+livekit-dispatched that requires them; patched wheels of that release and of earlier ones are yanked
+with a reason that names it; the projects are deprecated with the same reason. Whoever upgrades gets
+the official release, and what was pinned or locked is still there.
+
+Examples:
+    python scripts/retire.py --prove
+    python scripts/retire.py --index dist/index --yes
+    python scripts/retire.py --index dist/index --undo
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from toolkit.errors import run_verb
+from toolkit.exploration import TIERS
+from toolkit.fetched import find_release
+from toolkit.outcome import Outcomes
+from toolkit.progress import watching
+from toolkit.proving import prove
+from toolkit.releasing import prove_release
+from toolkit.repacking import RepackedRelease
+from toolkit.retiring import (
+    FIXED,
+    Retirement,
+    alone,
+    last_parcel,
+    remembered,
+    require_fixed,
+    retire,
+    undo,
+)
+from toolkit.series import Series
+from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.verdict import Verdict
+
+
+def lines_of(done: Retirement, *, would: bool) -> list[str]:
+    """What happened, or would, line by line."""
+    words = {"new": "publish", "yanked": "yank", "unyanked": "unyank"}
+    lines = [
+        f"{'would ' * would}{word:8} {name}"
+        for field, word in words.items()
+        for name in getattr(done, field)
+    ]
+    lines += [f"{'would ' * would}{'mark':8} {p} {status}" for p, status in done.marked.items()]
+    lines += [f"{'would ' * would}{'keep':8} {name}: a later release" for name in done.kept]
+    return lines if done else [*lines, "nothing to do"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add(
+        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
+    )
+    add("--python", help="the Python to prove on (default: the running one)")
+    what = arguments.add_mutually_exclusive_group()
+    what.add_argument("--yes", action="store_true", help="do it")
+    what.add_argument("--undo", action="store_true", help="take it back, at once")
+    add("--prove", action="store_true", help="run the tier full if no verdict is remembered")
+    options = arguments.parse_args(argv)
+
+    def body() -> None:
+        if options.undo:
+            say(undo(options.index), options, {}, would=False)
+            return
+        workspace = workspace_of(options)
+        release = find_release(
+            None,
+            workspace,
+            endpoint=options.pypi,
+            offline=options.offline,
+            as_of=options.as_of,
+        )
+        outcomes = Outcomes.open(workspace.outcomes, options.python)
+        official = fetched(release, options, workspace)
+
+        def judge(repacked: RepackedRelease, tier: str) -> Verdict:
+            shown = partial(prove, watch=watching)
+            return prove_release(repacked, workspace, shown, tier=tier, python=options.python)
+
+        verdict = (
+            alone(official, outcomes, judge)
+            if options.prove
+            else remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
+        )
+        verdict = require_fixed(release, verdict)
+        parcel = last_parcel(official, verdict, Series.load(workspace.patches))
+        done = retire(options.index, parcel, dry_run=not options.yes)
+        about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
+        say(done, options, about, would=not options.yes)
+
+    return run_verb(body)
+
+
+def say(
+    done: Retirement, options: argparse.Namespace, about: dict[str, str], *, would: bool
+) -> None:
+    """Print what happened, or would."""
+    if options.json:
+        print(json.dumps({**about, "dry_run": would, **asdict(done)}, indent=2))
+        return
+    if about:
+        print(f"{about['release']}: {about['verdict']}: {about['reason']}")
+    print(*lines_of(done, would=would), sep="\n")
+    if would and done:
+        print("note: what is pinned or locked stays; a range that excludes this release may lead")
+        print("      to official wheels that lose calls; nothing was done yet: --yes does it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
