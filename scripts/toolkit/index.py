@@ -21,10 +21,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
+from packaging.version import Version
 
 from .candidate import Candidate, Claim, Generated, Parcel, Proof
+from .companion import companion_name
 from .errors import IndexConflict, NotWritable, ToolkitError
-from .files import TEMPORARY, settle, write_together, write_whole, writing
+from .files import TEMPORARY, settle, sha256_of, write_together, write_whole, writing
 from .ledger import CLOSED, LIST, Ledger, Listed
 from .pages import render
 from .shelf import (
@@ -192,20 +194,32 @@ def holds(
 def consume_lines(folder: Path, verdict: Claim | Verdict) -> ConsumeLines:
     """How to install the wheels that ``verdict`` let into the index at ``folder``.
 
-    Exact pins, because a range lets pip take a newer upstream release without the fix, and
-    every distribution, because uv takes each project from the first index that has it. The
-    constraints are the dependencies of the proof: old releases do not import with today's.
+    By the companion, which requires exactly the proved pair, or else by exact pins. pip takes the
+    best of all indexes, where a stranger's companion could outrank ours, so it gets the very file.
+    The constraints are the proof's dependencies: old releases do not import with today's.
     """
-    pins = sorted(
-        {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, verdict.wheels)}
-    )
-    url = f"{(folder.resolve() / 'simple').as_uri()}/"
     claim = Proof.of(verdict) if isinstance(verdict, Verdict) else verdict
+    url = f"{(folder.resolve() / 'simple').as_uri()}/"
     constraints = ["--constraint", (folder.resolve() / constraints_name(claim)).as_uri()]
-    return ConsumeLines(
-        pip=shlex.join(["pip", "install", "--extra-index-url", url, *constraints, *pins]),
-        uv=shlex.join(["uv", "pip", "install", "--index", url, *constraints, *pins]),
+    pip = uv = sorted(
+        {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, claim.wheels)}
     )
+    if companion := _companion(folder, claim):
+        name, version, _, _ = parse_wheel_filename(companion.name)
+        link = f"{companion.resolve().as_uri()}#sha256={sha256_of(companion)}"
+        pip, uv = [f"{name} @ {link}"], [f"{name}=={version}"]
+    return ConsumeLines(
+        pip=shlex.join(["pip", "install", "--extra-index-url", url, *constraints, *pip]),
+        uv=shlex.join(["uv", "pip", "install", "--index", url, *constraints, *uv]),
+    )
+
+
+def _companion(folder: Path, claim: Claim) -> Path | None:
+    local = Version(claim.name.removesuffix(".json")).local or ""
+    if not (revision := local.rpartition(".")[2]).isdecimal():
+        return None
+    path = folder / "files" / companion_name(claim.release, int(revision))
+    return path if path.is_file() else None
 
 
 def _show(folder: Path, ledger: Ledger, *, withdrawing: bool) -> None:

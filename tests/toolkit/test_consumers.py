@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from publishing import make_pair, make_wheel, proof_of
 
+from toolkit.companion import companion_of
 from toolkit.environment import uv
 from toolkit.index import consume_lines, publish
 
@@ -51,7 +52,8 @@ def wheels(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def index(tmp_path: Path, wheels: list[Path]) -> Path:
     folder = tmp_path / "an index"
-    publish(wheels, proof_of(wheels), folder)
+    companion = companion_of(wheels, release="1.8.9", revision=1, series="5e" * 32)
+    publish(wheels, proof_of(wheels), folder, generated=[companion])
     return folder
 
 
@@ -117,9 +119,9 @@ def consumer(request: pytest.FixtureRequest, tmp_path: Path) -> Consumer:
 def line_of(consumer: Consumer, index: Path, wheels: list[Path], url: str = "") -> str:
     lines = consume_lines(index, proof_of(wheels))
     line: str = getattr(lines, consumer.tool)
-    own = f"{index.as_uri()}/simple/"
-    assert own in line
-    return line.replace(own, url) if url else line
+    own = f"{index.as_uri()}/"
+    assert f"{own}simple/" in line
+    return line.replace(own, url.removesuffix("simple/")) if url else line
 
 
 def test_from_the_folder(consumer: Consumer, index: Path, wheels: list[Path]) -> None:

@@ -289,7 +289,9 @@ def test_a_plugin_that_two_releases_share(
         "1.8.9": "livekit_plugins_openai-1.8.9+dispatched.1-py3-none-any.whl",
         "1.8.10": "livekit_plugins_openai-1.8.9+dispatched.1.with.1.8.10-py3-none-any.whl",
     }
-    assert "==1.8.9+dispatched.1.with.1.8.10" in rows["1.8.10"]["uv"]
+    assert rows["1.8.10"]["uv"].endswith(" livekit-dispatched==1.8.10.1")
+    (beside,) = (tmp_path / "index" / "files").glob("livekit_dispatched-1.8.10.1-*.metadata")
+    assert f"Requires-Dist: {PLUGIN}==1.8.9+dispatched.1.with.1.8.10\n" in beside.read_text()
     verdicts = {path.name for path in (tmp_path / "index" / "verdicts").glob("*.json")}
     assert verdicts == {f"{release}+dispatched.1.json" for release in rows}
 

@@ -1,0 +1,76 @@
+"""One index URL for a team: the published index in front, PyPI behind it.
+
+Examples:
+    python scripts/serve.py --index dist/index
+    python scripts/serve.py --index dist/index --host 0.0.0.0 --port 80
+
+Every project comes whole from one of the two: what the index has, and what the series patches,
+never from PyPI. So whatever a client takes from here was proved, or it fails; name no other index
+beside this one. It serves until Ctrl-C; what is published meanwhile shows at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from toolkit.errors import run_verb
+from toolkit.front import app_of, endpoint_of, reserved
+from toolkit.series import Series
+from toolkit.shelf import require_index
+from toolkit.workspace import Workspace
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    new = argparse.ArgumentParser(
+        prog="serve.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = new.add_argument
+    folder = Path("dist/index")
+    add("--index", type=Path, default=folder, metavar="DIR", help="default: %(default)s")
+    add("--host", default="127.0.0.1", help="where to listen (%(default)s: this machine only)")
+    add("--port", type=int, default=8080, help="0 takes a free one (%(default)s)")
+    add("--pypi", metavar="URL", help="another simple index behind than PyPI's (a mirror)")
+    add("--stream", action="store_true", help="clients need no way to PyPI: pass all on (slow)")
+    add("--patches", metavar="DIR", type=Path, help="another series than the repository's own")
+    add("--json", action="store_true", help="print the URL as JSON")
+    return new
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C."""
+    arguments = parser()
+    chosen = arguments.parse_args(argv)
+
+    def body() -> None:
+        require_index(chosen.index)
+        never = reserved(Series.load(Workspace.default(chosen.patches).patches))
+        app = app_of(chosen.index, endpoint_of(chosen.pypi), never, stream=chosen.stream)
+        try:
+            listening = socket.create_server((chosen.host, chosen.port))
+        except (OSError, OverflowError) as error:
+            arguments.error(f"--host {chosen.host} --port {chosen.port}: {error}")
+        with listening:
+            url = f"http://{chosen.host}:{listening.getsockname()[1]}/simple/"
+            said = {"url": url, "never from behind": sorted(never)}
+            print(json.dumps(said) if chosen.json else f"{url} until Ctrl-C", flush=True)
+            settings = uvicorn.Config(
+                app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3
+            )
+            try:
+                uvicorn.Server(settings).run(sockets=[listening])
+            except KeyboardInterrupt:
+                return  # the way to end it
+
+    return run_verb(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

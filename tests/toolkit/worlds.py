@@ -1,0 +1,201 @@
+"""Indexes on loopback: the public one with all that upstream released, and ours beside it."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from making import AGENTS, PLUGIN, listening, make_wheel
+from packaging.utils import parse_wheel_filename
+from publishing import MOMENT, proof_of
+
+from toolkit.candidate import Parcel, Proof
+from toolkit.companion import PROJECT, companion_of
+from toolkit.errors import ToolkitError
+from toolkit.files import sha256, sha256_of
+from toolkit.front import app_of
+from toolkit.index import publish_all
+from toolkit.ledger import Listed
+from toolkit.pages import render
+from toolkit.yanking import yank
+
+THIRD = "livekit-plugins-third"
+LOCAL = "+dispatched.1"
+PATCHED = {AGENTS: f"1.8.9{LOCAL}", PLUGIN: "1.8.9", PROJECT: "1.8.9.1"}
+UPLOADED = dict.fromkeys(("1.8.8", "1.8.9"), "2026-01-02T00:00:00Z")
+UPLOADED["1.8.10"] = "2026-11-20T00:00:00Z"
+# a platform that no machine of ours is
+ANY, ELSEWHERE = "py3-none-any", "cp39-abi3-win_arm64"
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a client finds the published index and the public one.
+
+    ``front`` serves both, ``link`` is the companion, ``index`` the published one's folder.
+    """
+
+    ours: str
+    public: str
+    front: str
+    link: str
+    index: Path
+    official: tuple[Path, ...]
+
+
+@dataclass
+class Worlds:
+    """The indexes of all situations: each is made and served once."""
+
+    folder: Path
+    _stack: ExitStack
+    _known: dict[str, World] = field(default_factory=dict)
+
+    def of(self, situation: str) -> World:
+        kind = situation if situation in ("yanked", "platform", "taken") else "usual"
+        if kind not in self._known:
+            self._known[kind] = self._made(kind)
+        return self._known[kind]
+
+    def _made(self, kind: str) -> World:
+        folder = self.folder / kind
+        releases = {version: official(folder / version, version) for version in UPLOADED}
+        if kind == "taken":
+            releases["1.8.8"] += strangers(folder / "1.8.8")
+        show(folder / "public", releases)
+        index = publish_pair(folder, ELSEWHERE if kind == "platform" else ANY)
+        if kind == "yanked":
+            yank(index, "1.8.9", "a mistake", now=MOMENT)
+        ours = self._stack.enter_context(static(index, "html"))
+        public = self._stack.enter_context(static(folder / "public", "json"))
+        (companion,) = (index / "files").glob(f"{PROJECT.replace('-', '_')}-*.whl")
+        link = f"{ours}/files/{companion.name}#sha256={sha256_of(companion)}"
+        front = self._stack.enter_context(fronting(index, f"{public}/simple/"))
+        urls = (f"{ours}/simple/", f"{public}/simple/", front)
+        return World(*urls, link, index, releases["1.8.9"][:2])
+
+
+@contextmanager
+def open_worlds(folder: Path) -> Iterator[Worlds]:
+    """Indexes on loopback, until the block ends."""
+    with ExitStack() as stack:
+        yield Worlds(folder, stack)
+
+
+def official(folder: Path, version: str) -> tuple[Path, ...]:
+    """What upstream released: the pair, and a plugin of somebody else's that needs its partner."""
+    needs = {AGENTS: [], PLUGIN: [f"{AGENTS}>={version}"], THIRD: [f"{AGENTS}>={version}"]}
+    packages = {name: {f"{name.replace('-', '_')}.py": b""} for name in needs}
+    return tuple(
+        make_wheel(folder, name, version, members=packages[name], requires=requires)
+        for name, requires in needs.items()
+    )
+
+
+def strangers(folder: Path) -> tuple[Path, ...]:
+    """What somebody may upload to a public index under the companion's name.
+
+    The build number lets a wheel win against one of the same version.
+    """
+    needs = [f"{AGENTS}==1.8.10", f"{PLUGIN}==1.8.10"]
+    module = {"livekit_dispatched.py": b""}
+    made = [
+        make_wheel(folder, PROJECT, version, members=module, requires=needs)
+        for version in ("1.8.9.1", "1.8.9.99")
+    ]
+    return tuple(path.rename(str(path).replace(ANY, f"9-{ANY}")) for path in made)
+
+
+def show(folder: Path, releases: Mapping[str, Sequence[Path]]) -> None:
+    """An index that is no work of ours: its pages and files, as the public one would have them."""
+    entries = []
+    for release, wheels in releases.items():
+        for wheel in wheels:
+            name, version, _, _ = parse_wheel_filename(wheel.name)
+            place = folder / "files" / wheel.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(wheel, place)
+            with zipfile.ZipFile(wheel) as archive:
+                stem = "-".join(wheel.name.split("-")[:2])
+                metadata = archive.read(f"{stem}.dist-info/METADATA")
+            place.with_name(f"{wheel.name}.metadata").write_bytes(metadata)
+            entries.append(
+                Listed(
+                    wheel.name,
+                    str(name),
+                    str(version),
+                    sha256_of(wheel),
+                    wheel.stat().st_size,
+                    UPLOADED[release],
+                    "",
+                    sha256(metadata),
+                    "",
+                )
+            )
+    for page, content in render(entries).items():
+        (folder / page).parent.mkdir(parents=True, exist_ok=True)
+        (folder / page).write_bytes(content)
+
+
+def publish_pair(folder: Path, tag: str) -> Path:
+    """The index of a release of which only livekit-agents is patched, with its companion."""
+    module = {"livekit_agents.py": b"PATCHED = True\n"}
+    agents = make_wheel(folder, AGENTS, PATCHED[AGENTS], members=module, requires=[], tag=tag)
+    partner = official(folder / "1.8.9", "1.8.9")[1]
+    wheels = [agents, partner]
+    companion = companion_of(wheels, release="1.8.9", revision=1, series="5e" * 32)
+    parcel = Parcel.of(wheels, Proof.of(proof_of(wheels)), now=MOMENT, generated=[companion])
+    (done,) = publish_all([parcel], folder / "index")
+    assert not isinstance(done, ToolkitError), done
+    return folder / "index"
+
+
+@contextmanager
+def static(folder: Path, form: str) -> Iterator[str]:
+    """A plain web server for a folder whose pages are all ``html`` or all ``json``.
+
+    An HTML page tells no upload times.
+    """
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {  # noqa: RUF012
+            **http.server.SimpleHTTPRequestHandler.extensions_map,
+            ".json": "application/vnd.pypi.simple.v1+json",
+        }
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def translate_path(self, path: str) -> str:
+            found = Path(super().translate_path(path))
+            return str(found / f"index.{form}" if found.is_dir() else found)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with listening(Handler) as url:
+        yield url
+
+
+@contextmanager
+def fronting(index: Path, public: str) -> Iterator[str]:
+    """What serve.py serves: the published index, and the public one behind it."""
+    app = app_of(index, public, frozenset({AGENTS, PLUGIN, PROJECT}))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/simple/"
+        finally:
+            server.should_exit = True
+            thread.join()
