@@ -37,6 +37,8 @@ class Reporter:
         only = config.getoption("--upstream-only")
         self.only = set(Path(only).read_text("utf-8").split("\n")) if only else None
         self.is_worker = hasattr(config, "workerinput")
+        # sys.stderr is no real file while a test captures it
+        self.nowhere = os.open(os.devnull, os.O_WRONLY)
         self.patience = 1.5 * config.getoption("timeout") + 1
 
     def tell(self, **line: object) -> None:
@@ -64,10 +66,18 @@ class Reporter:
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
-        # a test can outlive the alarm of pytest-timeout; then its process ends, and xdist says so
-        faulthandler.dump_traceback_later(self.patience, exit=True)
+        self.watch()
         yield
         faulthandler.cancel_dump_traceback_later()
+
+    def watch(self) -> None:
+        # a test can outlive the alarm of pytest-timeout; then its process ends, and xdist says so
+        faulthandler.dump_traceback_later(self.patience, exit=True, file=self.nowhere)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        # pytest itself ends the watch when a test fails
+        self.watch()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(

@@ -67,6 +67,9 @@ def test_flaky():
 def test_hangs():
     threading.Event().wait()
 
+def test_captured(capsys):
+    print("sys.stderr is no file here")
+
 def test_outlives():
     while True:
         try:
@@ -108,6 +111,14 @@ def test_surroundings():
     assert not seen and not list(Path.home().iterdir())
 
 @pytest.fixture
+def stays():
+    yield
+    threading.Event().wait()
+
+def test_stays(stays):
+    threading.Event().wait()
+
+@pytest.fixture
 def leaves():
     yield
     assert False, "left a task behind"
@@ -144,18 +155,10 @@ class Place:
 
     def run(self, *words: object) -> int:
         upstream._asked.cache_clear()
-        fixed = (
-            "--patches",
-            self.patches,
-            "--pypi",
-            self.index.url,
-            "--limit",
-            1.5,
-            "--jobs",
-            1,
-            "--json",
-        )
-        return verb.main([RELEASE, *map(str, (*fixed, *words))])
+        usual = {"--patches": self.patches, "--pypi": self.index.url, "--limit": 1.5}
+        usual |= {"--timeout": 300, "--jobs": 1}
+        fixed = [str(word) for option in usual.items() for word in option]
+        return verb.main([RELEASE, "--json", *fixed, *map(str, words)])
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +207,9 @@ def test_fixed_and_flaky_are_told_apart(told: dict[str, Any]) -> None:
 
 
 def test_what_passes_on_both_is_counted(told: dict[str, Any]) -> None:
-    # passes, loopback, child, surroundings
-    assert told["passed"] == 4, told["failed"]
-    assert "4 tests pass on both sides, 7 fail on both, 1 regressed" in told["why"]
+    # passes, captured, loopback, child, surroundings
+    assert told["passed"] == 5, told["failed"]
+    assert "5 tests pass on both sides, 8 fail on both, 1 regressed" in told["why"]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +220,8 @@ def test_what_passes_on_both_is_counted(told: dict[str, Any]) -> None:
         ("address", "no network here: it asked for 192.0.2.1"),
         ("hangs", "Timeout (>1.5s) from pytest-timeout."),
         ("outlives", "its process ended: it crashed, or the test outlived its limit"),
+        # and again in its teardown, which the alarm does not reach
+        ("stays", "Timeout (>1.5s) from pytest-timeout."),
         ("crashes", "its process ended: it crashed, or the test outlived its limit"),
         ("teardown", "in teardown: AssertionError: left a task behind"),
     ],
