@@ -151,7 +151,8 @@ class Client:
         return {row["name"]: row["version"] for row in found if row["name"] in PROJECTS}
 
     def run(self, words: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        foreign = ("PYTHON", "VIRTUAL_ENV", "UV_PROJECT")  # nox names its own environment
+        env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         env |= {"UV_CACHE_DIR": str(self.folder / "uv-cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         done = subprocess.run(
             list(words), check=False, capture_output=True, text=True, cwd=self.folder, env=env
