@@ -170,7 +170,11 @@ def make_pair(folder: Path, local: str = "", release: str = "1.8.9") -> list[Pat
 
 def make_runner(folder: Path) -> str:
     """A requirement for a stand-in of pytest that runs ``suite.py`` of the suite's folder."""
-    runner = make_wheel(folder, "pytest", "0.1", {"pytest/__init__.py": RUNNER})
+    members = {
+        "pytest/__init__.py": RUNNER,
+        "pytest/__main__.py": "import sys\nfrom pytest import main\nsys.exit(main(sys.argv[1:]))\n",
+    }
+    runner = make_wheel(folder, "pytest", "0.1", members)
     return f"pytest @ {runner.as_uri()}"
 
 
