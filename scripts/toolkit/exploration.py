@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .probe import LEVELS
 from .strict import Malformed, mapping_of, members, value_of
 
 FORMAT = 2
@@ -111,6 +112,8 @@ class Exploration:
         for side, found in sides.items():
             if not found.schedules:
                 return f"no schedule was explored on the {side} wheels"
+            if blind := [level for level in LEVELS if level not in found.levels]:
+                return f"no schedule of the {blind[0]} level was explored on the {side} wheels"
             if found.unlike:
                 count = f"{len(found.unlike)} schedules (the first: {min(found.unlike)})"
                 return f"on the {side} wheels {count} are unlike those that stand for them"

@@ -181,9 +181,13 @@ def prepare(
 
     try:
         pair = both([*extra, *optional])
+        # official wheels that contradict each other allow another version than the patched ones
+        unlike = {*_differing(pair, ours)}.intersection(map(canonicalize_name, optional))
     except EnvironmentUnresolvable:
         if not optional:
             raise
+        unlike = {*optional}
+    if unlike:
         pair = both(extra)
     for place in pair:
         environment.check(place, ours)

@@ -19,6 +19,7 @@ from typing import Any  # noqa: E402
 import pytest  # noqa: E402
 from kit.agent import AgentDriver  # noqa: E402
 from kit.explore.selection import left_out  # noqa: E402
+from kit.faults import records_refused  # noqa: E402
 from kit.features import FLAVOURS, Flavour, distributions, has_placeholders  # noqa: E402
 from kit.plant import plant  # noqa: E402
 from kit.session import SessionDriver  # noqa: E402
@@ -53,9 +54,11 @@ def driver(flavour: Flavour) -> Iterator[SessionDriver]:
 def start_agent(flavour: Flavour) -> Iterator[Callable[..., AgentDriver]]:
     """Starts an ``AgentDriver``; takes its keyword arguments."""
     made: list[AgentDriver] = []
+    records = records_refused(flavour.name) is None
+    clock.clock.restart()
 
     def start(**options: Any) -> AgentDriver:
-        made.append(AgentDriver(flavour, **options))
+        made.append(AgentDriver(flavour, records=records, **options))
         return made[-1]
 
     yield start

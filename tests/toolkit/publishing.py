@@ -110,8 +110,8 @@ else:
     write(options.json, {
         "tier": options.tier, "seed": 0, "python": platform.python_version(),
         "distributions": {n: version(n) for n in ("livekit-agents", "livekit-plugins-openai")},
-        "levels": {"session": {"schedules": 2, "explored": 2, "seconds": 0.5, "scenarios": 1,
-                               "exhausted": 1}},
+        "levels": {n: {"schedules": 1, "explored": 1, "seconds": 0.5, "scenarios": 1,
+                       "exhausted": 1} for n in ["session", "agent"]},
         "violations": {n: {"kind": KINDS[n], "count": len(s), "shortest": min(s)}
                        for n, s in found.items() if s},
         "recorded": {"deleted-while-running": 1}, "digest": "d1" * 32, "schedules": BROKEN,

@@ -37,6 +37,7 @@ SKIP = outcome("skipped", check="wire", message="this release has no beta sessio
 
 
 NOTHING = findings({})
+SESSION_ONLY = findings({}, levels={"session": Level(9, 3, 1, 1)})
 LOSSLESS = explored(official=findings({"refused": 5}))
 
 
@@ -215,6 +216,11 @@ EXPLORED: dict[str, tuple[Explored, str, str]] = {
         explored(official=findings({}, levels={}), patched=findings({}, levels={})),
         "inconclusive",
         "no schedule was explored on the official wheels",
+    ),
+    "no agent can be had": (
+        explored(official=SESSION_ONLY, patched=SESSION_ONLY),
+        "inconclusive",
+        "no schedule of the agent level was explored on the official wheels",
     ),
     "the reduction is wrong": (
         explored(patched=findings({}, whole=9, unlike=("call:B", "call:A"))),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 
-from .contexts import ids, without_calls
+from .contexts import ids, is_talk, without_calls
 from .features import Flavour, accepts, agent_changes
 from .script import Item, Response
 from .session import reach
@@ -88,6 +88,7 @@ class AgentDriver:
     flavour: which realtime client.
     history: items that the agent starts with.
     audio: audio modality with an in-memory speaker that plays only when told; else text.
+    records: whether contexts that are passed hold the agent's own records (see ``faults.py``).
     world: the conversation to take part in, with the flavour's dialect; else a new one.
     """
 
@@ -97,8 +98,10 @@ class AgentDriver:
         *,
         history: Sequence[Any] = (),
         audio: bool = False,
+        records: bool = True,
         world: World | None = None,
     ) -> None:
+        self._records = records
         world = world or World(
             dialect=flavour.dialect, audio=audio or not flavour.writes, ordered=flavour.ordered
         )
@@ -127,7 +130,7 @@ class AgentDriver:
     def make_agent(self, *, history: Sequence[Any] = (), tools: Any = None) -> Agent:
         own: dict[str, Any] = {}
         if accepts(Agent.__init__, "chat_ctx"):
-            own["chat_ctx"] = llm.ChatContext(list(history))
+            own["chat_ctx"] = self._context(history)
         return Agent(
             instructions="Help the caller.",
             tools=self.tools.all if tools is None else tools,
@@ -175,9 +178,11 @@ class AgentDriver:
         self, items: Sequence[Any], what: str, agent: Agent | None = None
     ) -> asyncio.Task[None]:
         """Start ``Agent.update_chat_ctx`` with these items; its events go on the wire."""
-        context = llm.ChatContext(list(items))
-        operation = (agent or self.knowledge).update_chat_ctx(context)
+        operation = (agent or self.knowledge).update_chat_ctx(self._context(items))
         return self.world.start(operation, f"Agent.update_chat_ctx: {what}")
+
+    def _context(self, items: Sequence[Any]) -> llm.ChatContext:
+        return llm.ChatContext([item for item in items if self._records or is_talk(item)])
 
     def leave_out_calls(self) -> asyncio.Task[None]:
         """Pass a fresh copy without any function call, which may delete what is over."""

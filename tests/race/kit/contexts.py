@@ -27,6 +27,11 @@ def answered_call(call_id: str = "call_0") -> Items:
     return [call, output]
 
 
+def is_talk(item: Any) -> bool:
+    """Whether it is an item of the conversation, not a record that an agent keeps for itself."""
+    return item.type in ("message", "function_call", "function_call_output")
+
+
 def ids(context: llm.ChatContext) -> list[str]:
     return [item.id for item in context.items]
 

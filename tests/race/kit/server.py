@@ -114,6 +114,9 @@ class Server(Conversation):
         item = {"object": "realtime.item", "status": "completed", **event["item"]}
         item.setdefault("id", f"item_server_{len(self.items)}")
         previous = event.get("previous_item_id")
+        if "type" not in item:
+            message = "Missing required parameter: 'item.type'."
+            return self._refuse(event, "missing_required_parameter", message)
         if item["id"] in self.ids():
             message = f"Error adding item: an item with id '{item['id']}' already exists."
             return self._refuse(event, "item_create_duplicate_item_id", message)

@@ -82,9 +82,9 @@ def describe(event: Event) -> str:
         return f"error: {event['error']['message']}"
     if item := event.get("item"):
         text = f"{kind} {item.get('id')}"
-        if item["type"] == "function_call":
+        if (made := item.get("type")) == "function_call":
             text += f" ({item['call_id']} {item['name']}({item['arguments']}) {item.get('status')})"
-        elif item["type"] == "function_call_output":
+        elif made == "function_call_output":
             text += f" (output of {item['call_id']})"
         if "previous_item_id" in event:
             text += f" after {event['previous_item_id']}"

@@ -181,7 +181,7 @@ class Judgement:
             self._requests.goes_out(event["event_id"])
         elif kind == "conversation.item.create":
             item_id = event["item"].get("id", "")
-            if event["item"]["type"] == "function_call_output":
+            if event["item"].get("type") == "function_call_output":
                 self._answered(event["item"])
             if self._in_flight(item_id):
                 self.violations.add("recreated-in-flight")

@@ -10,6 +10,7 @@ from livekit.agents import llm
 
 from ..agent import AgentDriver
 from ..contexts import ids
+from ..faults import records_refused
 from ..features import FLAVOURS, agent_knows_calls
 from ..session import SessionDriver
 from .scenario import Scenario
@@ -90,6 +91,7 @@ class AgentStage(Stage):
             FLAVOURS[self.scenario.flavour],
             history=self.scenario.history(),
             audio=self.scenario.audio,
+            records=records_refused(self.scenario.flavour) is None,
             world=self.world,
         )
         self.next_agent: Any = None
@@ -199,5 +201,7 @@ class AgentStage(Stage):
 
 
 def set_stage(scenario: Scenario, *, told: bool = False) -> Stage:
-    made = SessionStage if scenario.level == "session" else AgentStage
-    return made(scenario, told=told)
+    if scenario.level == "session":
+        return SessionStage(scenario, told=told)
+    records_refused(scenario.flavour)  # while there is no other world
+    return AgentStage(scenario, told=told)
