@@ -6,8 +6,8 @@ Examples:
 
 The tests are those of the release's tag, or of the nearest one; what differs is said. They run
 without a network and without keys, first on the official wheels. A test that passes there and
-not on the patched wheels, twice, has regressed, and nothing is published. Upstream's tests are
-code of upstream's: they run on this machine, as its wheels do.
+not on the patched wheels, three times in a row, has regressed, and nothing is published.
+Upstream's tests are code of upstream's: they run on this machine, as its wheels do.
 """
 
 from __future__ import annotations

@@ -15,6 +15,9 @@ FORMAT = 1
 STATUSES = ("passed", "regressed", "not run")
 WHOLE = "(all tests)"
 
+# runs on the official and on the patched wheels
+Pair = tuple[Side, Side]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -142,14 +145,14 @@ def judge(
     release: str,
     source: Source,
     selection: str,
-    first: tuple[Side, Side],
-    again: tuple[Side, Side],
+    first: Pair,
+    again: Sequence[Pair],
     unchosen: Iterable[str] = (),
 ) -> Upstream:
     """Compare the runs on the official and the patched wheels; a pure function.
 
-    ``again`` holds a second, lonely run of the tests that differ in the ``first``: one that does
-    not differ in the same direction there is flaky.
+    ``again`` holds later, lonely runs of the tests that differ in the ``first`` and ever since: one
+    that does not differ in the same direction each time is flaky.
     """
     official, patched = first
     failed: dict[str, list[str]] = {}
@@ -160,9 +163,11 @@ def judge(
         theirs, ours = official.of(test), patched.of(test)
         kind = _kind(theirs, ours)
         if kind:
-            twice = _kind(again[0].of(test), again[1].of(test))
-            said = _told(theirs, ours) if kind == twice else _told(theirs, ours, again, test)
-            classes[kind if kind == twice else "flaky"][test] = said
+            other = next((pair for pair in again if kind_in(pair, test) != kind), None)
+            said = _told(theirs, ours)
+            if other:
+                said += f"; run again: {' and '.join(side.of(test).outcome for side in other)}"
+            classes["flaky" if other else kind][test] = said
         elif theirs.outcome == "passed":
             passed += 1
         else:
@@ -197,10 +202,16 @@ def _grouped(reasons: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]
     return {why: tuple(tests) for why, tests in sorted(reasons.items())}
 
 
-def differing_tests(official: Side, patched: Side) -> list[str]:
-    """The tests that are to run again: those that are better on one of the sides."""
-    every = sorted(official.tests.keys() | patched.tests.keys())
-    return [test for test in every if _kind(official.of(test), patched.of(test))]
+def differing_tests(first: Pair, again: Sequence[Pair] = ()) -> list[str]:
+    """The tests that are to run again: those that are better on one side, the same each time."""
+    every = sorted(first[0].tests.keys() | first[1].tests.keys())
+    kinds = {test: kind for test in every if (kind := kind_in(first, test))}
+    return [t for t, kind in kinds.items() if all(kind_in(pair, t) == kind for pair in again)]
+
+
+def kind_in(pair: Pair, test: str) -> str:
+    """Whether a test is ``regressed`` or ``fixed`` in the runs on both sides, or neither."""
+    return _kind(pair[0].of(test), pair[1].of(test))
 
 
 def _kind(theirs: Ended, ours: Ended) -> str:
@@ -208,15 +219,8 @@ def _kind(theirs: Ended, ours: Ended) -> str:
     return "regressed" if here < there else "fixed" if here > there else ""
 
 
-def _told(
-    theirs: Ended, ours: Ended, again: tuple[Side, Side] | None = None, test: str = ""
-) -> str:
-    sides = (("official", theirs), ("patched", ours))
-    said = "; ".join(f"{side} {_word(ended)}" for side, ended in sides)
-    if again is None:
-        return said
-    words = " and ".join(side.of(test).outcome for side in again)
-    return f"{said}; run again: {words}"
+def _told(theirs: Ended, ours: Ended) -> str:
+    return f"official {_word(theirs)}; patched {_word(ours)}"
 
 
 def _word(ended: Ended) -> str:
