@@ -77,9 +77,9 @@ def test_the_official_wheels_lose_calls_and_the_patched_lose_none(
     verdict = json.loads((released.index / "verdicts" / f"{name}+dispatched.1.json").read_text())
     assert verdict["official"]["lost"]
     assert verdict["patched"]["failed"] == 0
-    documented = {name: test for name, test in verdict["tests"].items() if test["documented"]}
-    assert documented
-    assert {test["official"] for test in documented.values()} == {"failed"}
+    documented = {test["official"] for test in verdict["tests"].values() if test["documented"]}
+    # the tier quick leaves some out, and says so
+    assert documented - {"deselected"} == {"failed"}
 
 
 def test_the_ledger_of_the_repository_knows_these_bytes(released: Released) -> None:
