@@ -43,7 +43,8 @@ class Judgement:
     starts: list[str] = field(default_factory=list)
     _response: int = 0
     _response_open: bool = False
-    _stalled: bool = False
+    _stalled: int = 0
+    _written: set[str] = field(default_factory=set)
     _ended: set[int] = field(default_factory=set)
     _claimed: set[int] = field(default_factory=set)
     _generations: dict[int | None, int] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class Judgement:
     def _heard(self, event: Event) -> None:
         kind = event["type"]
         if kind == "response.created":
-            self._stalled |= bool(self._response) and self._response not in self._ended
+            self._stalled = self._stalled or self._response * (self._response not in self._ended)
             self._end_response()
             self._response += 1
             asked = (event["response"]["metadata"] or {}).get("client_event_id")
@@ -118,6 +119,7 @@ class Judgement:
 
     def _item_done(self, item: Event) -> None:
         item_id = item["id"]
+        self._written.add(item_id)
         if item["status"] == "completed":
             self.completed.add(item_id)
         if self.scenario.level == "agent" and self.state.get(item_id) == "pending":
@@ -259,18 +261,26 @@ class Judgement:
         return self._left_out & self._cut_off
 
     def come_to_rest(self) -> None:
-        """A response that never ended leaves its last call where no invariant speaks of it.
-
-        If another took its place, an agent may wait for its end before it starts any other tool.
+        """A response that never ended leaves its last call where no invariant speaks of it; where
+        another took its place, an agent waits for ever, and is done with no call handed over since.
         """
         for item_id, state in self.state.items():
-            if state == "running":
-                self.state[item_id] = "answered"
-        for item_id in set(self.state) - set(self.starts):
             unended = self._response_of[item_id] not in self._ended
-            waits = self._stalled and self.state[item_id] in IN_FLIGHT
-            if waits or (unended and item_id not in self.completed):
+            if state in ("running", "answered"):
+                self.state[item_id] = "answered"
+            elif item_id in self.starts:
+                continue
+            elif item_id in self.completed:
+                unended = False
+            if unended or self._waits(item_id):
                 self.state[item_id] = "limbo"
+
+    def _waits(self, item_id: str) -> bool:
+        if not self._stalled:
+            return False
+        handed = self.scenario.level == "agent" and item_id in self._written
+        since = handed and self._response_of[item_id] >= self._stalled
+        return since or self.state[item_id] in ("pending", "complete")
 
     # -- at the end --------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ class Bounds:
 BOUNDS: dict[Tier, dict[Level, Bounds]] = {
     # enough to exhaust what can be; a run of a whole agent takes five times as long
     "quick": {"session": Bounds(25, 5, 0), "agent": Bounds(13, 5, 4)},
-    "full": {"session": Bounds(1500, 300, 0), "agent": Bounds(1500, 300, 100)},
+    "full": {"session": Bounds(1500, 300, 0), "agent": Bounds(400, 100, 60)},
 }
 
 
