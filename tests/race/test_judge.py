@@ -15,12 +15,14 @@ from kit.loop import VirtualLoop
 pytestmark = pytest.mark.race(check="contract")
 
 
+CREATED = ("heard", {"type": "response.created", "response": {"metadata": None}})
+
+
 def _life(*marks: Any) -> list[tuple[str, Any]]:
     """The chronicle of a call up to its completion, and what comes then."""
     item = {"id": CALL.id, "type": "function_call", "status": "completed"}
-    created = {"type": "response.created", "response": {"metadata": None}}
     return [
-        *(("heard", created), ("generation", 0)),
+        *(CREATED, ("generation", 0)),
         ("heard", {"type": "response.output_item.added", "item": item}),
         ("heard", {"type": "response.output_item.done", "item": item}),
         *marks,
@@ -59,6 +61,25 @@ def test_the_judge(marks: tuple[tuple[str, Any], ...], violations: set[str]) -> 
     judgement.read(_life(*marks))
     judgement.counts()
     assert judgement.violations - {"not-started"} == violations
+
+
+@pytest.mark.parametrize(
+    ("marks", "state"),
+    [
+        ((STARTED,), "started"),
+        ((), "complete"),
+        ((CREATED, STARTED, DONE), "started"),
+        ((CREATED, DONE), "limbo"),
+        ((DONE, CREATED, DONE), "complete"),
+    ],
+    ids=["runs", "waits", "runs, superseded", "waits, superseded", "waits, ended"],
+)
+def test_a_response_that_never_ends(marks: tuple[tuple[str, Any], ...], state: str) -> None:
+    """Another takes its place: an agent waits for it for ever, and nobody owes its call a start."""
+    judgement = Judgement(tiers.find("agent/openai/call/interrupt"))
+    judgement.read(_life(*marks))
+    judgement.come_to_rest()
+    assert judgement.state[CALL.id] == state
 
 
 OUTPUT = {"id": "out_1", "type": "function_call_output", "call_id": CALL.call_id}

@@ -136,6 +136,18 @@ def test_after_generate_reply(driver: SessionDriver, context: str) -> None:
     _answer_all_and_agree(driver, FIRST)
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_caller_speaks_and_nobody_interrupts(driver: SessionDriver, moment: str) -> None:
+    """Speech alone is no exit: with turns that interrupt nothing, the response goes on."""
+    driver.set_history(history())
+    before = driver.items()
+    driver.hear(FIRST, moment=moment)
+    driver.world.server.speech_started()
+    driver.world.exchange()
+    driver.world.finish(driver.update(before, "stale snapshot"))
+    _answer_all_and_agree(driver, FIRST)
+
+
 @pytest.mark.race(check="loses-calls", documented=False)
 @pytest.mark.skipif(not servers_can_answer(), reason="no model of this release answers itself")
 def test_an_output_that_the_server_makes(driver: SessionDriver) -> None:

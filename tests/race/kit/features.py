@@ -43,6 +43,11 @@ class Flavour:
         session = session_class(found)
         if not (hasattr(session, _GA_HANDLER) or hasattr(session, _BETA_HANDLER)):
             raise LookupError(f"{self.name}'s realtime client does not share the OpenAI engine")
+        handed = dict.fromkeys(inspect.signature(llm.RealtimeModel.session).parameters)
+        try:
+            inspect.signature(found.session).bind(**handed)
+        except TypeError as error:
+            raise LookupError(f"no agent can start {self.name}'s client: {error}") from None
         return found
 
     @property
