@@ -104,7 +104,7 @@ def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace)
     if target:
         with writing(target.parent):
             write_whole(target, verdict.to_json().encode())
-    print(verdict.to_json() if options.json else summary.of(verdict))
+    print(json.dumps(json.loads(verdict.to_json())) if options.json else summary.of(verdict))
     return verdict
 
 
@@ -144,12 +144,12 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
         side: {"violations": shown.violations, "recorded": shown.recorded}
         for side, shown in sides.items()
     }
-    document = json.dumps({"schedule": options.replay, **broken}, indent=2)
+    document = {"schedule": options.replay, **broken}
     if options.out:
         with writing(options.out.parent):
-            write_whole(options.out, f"{document}\n".encode())
+            write_whole(options.out, f"{json.dumps(document, indent=2)}\n".encode())
     if options.json:
-        print(document)
+        print(json.dumps(document))
         return
     for side, shown in sides.items():
         print(f"{side} wheels of {wheels.release}\n\n{shown.text}")

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         def one(name: str | None) -> None:
             result = compare(name, options, workspace)
             if options.json:
-                print(json.dumps(asdict(result), indent=2))
+                print(json.dumps(asdict(result)))
             else:
                 print("\n".join([f"{result.release}: {result.status}", *result.lines]))
             if result.status == "regressed":

@@ -37,7 +37,6 @@ import update
 from toolkit import export as module
 from toolkit import files
 from toolkit.carrying import Step
-from toolkit.catalogue import Catalogue, dump
 from toolkit.dilemma import first_that
 from toolkit.errors import NotWritable
 from toolkit.fetched import fetch_release
@@ -508,35 +507,3 @@ def test_the_first_that() -> None:
         for first in range(size + 1):
             found = first_that(lambda n, first=first: n >= first, range(size))  # type: ignore[misc]
             assert found == (first if first < size else None)
-
-
-@pytest.mark.pypi
-def test_the_real_move_to_1_8_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The engine went from the plugin to livekit-agents, and left a shim behind."""
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    workspace = Workspace.default()
-    patches = tmp_path / "patches"
-    shutil.copytree(workspace.patches, patches)
-    for path in patches.rglob("*.patch"):
-        if Version(path.stem) >= Version("1.8.3"):
-            path.unlink()
-    known = Catalogue.read(patches / "releases.toml")
-    then = {version: known[version] for version in known if version <= Version("1.8.3")}
-    (patches / "releases.toml").write_text(dump(then), "utf-8")
-    monkeypatch.setattr(verb, "prove", judged("publish"))
-    words = ("1.8.3", "--patches", str(patches), "--tree", str(tmp_path / "question"))
-    assert verb.main([*words, "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
-    assert done["base"] == "1.8.2"
-    assert all(name.endswith("/1.8.3.patch") for name in done["written"])
-    changed = apply_series(
-        fetch_release("1.8.3", workspace), Series.load(patches), tmp_path / "tree"
-    ).changed
-    assert set(changed) == {AGENTS}
-    engine = changed[AGENTS]["livekit/agents/llm/_realtime/openai.py"]
-    assert engine.startswith(b"# Modified by livekit-dispatched")
-    assert b"def _is_in_flight(" in engine
-    # and what today's series says of the releases around it is what git exports
-    assert verb.main(["1.8.3", "--check"]) == 0

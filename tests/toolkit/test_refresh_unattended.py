@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from making import (
 from packaging.version import Version
 from publishing import proof_of
 
+import refresh
 import release as verb
 import status
 import update
-from toolkit.catalogue import Catalogue
+from toolkit.catalogue import Catalogue, dump
 from toolkit.outcome import Outcomes
 from toolkit.report import hashes_below
 from toolkit.series import Series
@@ -193,3 +195,35 @@ def test_what_was_published_once_is_not_carried(
     assert house.run("1.8.8") == 16
     assert "patch guard, variant 1.0.patch: does not apply" in capsys.readouterr().err
     assert not house.questions.exists()
+
+
+@pytest.mark.pypi
+def test_the_real_move_to_1_8_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine went from the plugin to livekit-agents: on that day, with the real proof."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    workspace = Workspace.default()
+    patches, index = tmp_path / "patches", tmp_path / "index"
+    shutil.copytree(workspace.patches, patches)
+    for path in patches.rglob("*.patch"):
+        if Version(path.stem) >= Version("1.8.3"):
+            path.unlink()
+    known = Catalogue.read(patches / "releases.toml")
+    then = {version: known[version] for version in known if version < Version("1.8.3")}
+    (patches / "releases.toml").write_text(dump(then), "utf-8")
+    words = ["1.8.3", "--as-of", "2026-09-23", "--patches", str(patches), "--upstream", "no"]
+    words += ["--index", str(index), "--refresh", str(tmp_path / "question"), "--json"]
+    assert verb.main(words) == 0, capsys.readouterr().err
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["verdict"], row["carried_from"]) == ("publish", "1.8.2")
+    assert row["written"]
+    assert all(name.endswith("/1.8.3.patch") for name in row["written"])
+    (wheel,) = index.glob("files/livekit_agents-1.8.3+dispatched.1-*.whl")
+    assert [*index.glob("files/livekit_plugins_openai-1.8.3-*.whl")]  # as it is
+    engine = contents_of(wheel)["livekit/agents/llm/_realtime/openai.py"]
+    assert engine.startswith(b"# Modified by livekit-dispatched")
+    assert b"def _is_in_flight(" in engine
+    # what is to be committed: the table's row, and variants that are what git exports
+    assert max(Catalogue.read(patches / "releases.toml")) == Version("1.8.3")
+    assert refresh.main(["1.8.3", "--check", "--patches", str(patches)]) == 0
