@@ -19,6 +19,10 @@ from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="the tier full too: half an hour more")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty cache, and a ``patches`` folder that does not exist yet."""

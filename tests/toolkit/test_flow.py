@@ -107,6 +107,20 @@ def test_nothing_to_do_changes_nothing(released: Released) -> None:
     assert snapshot(released.index) == before
 
 
+def test_schedules_end_as_they_do_alone(released: Released, tmp_path: Path) -> None:
+    """In a process that ran all tests before, each event of each schedule is the same."""
+    python = min(released.folder.glob("cache/environments/*/bin/python"))
+    tests, found, digests = tmp_path / "tests.json", tmp_path / "found.json", []
+    for first in ((), ("--tests", str(tests))):
+        line = [str(python), str(RACE / "explore.py"), *first, "--json", str(found)]
+        line += ["--only", "agent/openai/call/fresh-copy-history"]
+        subprocess.run(line, check=False, capture_output=True, cwd=tmp_path)
+        digests.append(json.loads(found.read_bytes())["digest"])
+        found.unlink()
+    assert json.loads(tests.read_bytes())["collected"] > 1000
+    assert digests[0] == digests[1]
+
+
 @pytest.mark.parametrize("name", RELEASES)
 @pytest.mark.parametrize("tool", ["pip", "uv"])
 def test_the_printed_line_installs_wheels_that_keep_their_calls(

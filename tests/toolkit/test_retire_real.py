@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,16 +18,28 @@ from planting import plant
 
 import release as release_verb
 import retire as verb
+from toolkit.environment import uv
 from toolkit.errors import NotFixed, NotProved
 from toolkit.fetched import fetch_release
 from toolkit.files import sha256_of
 from toolkit.outcome import Outcomes
+from toolkit.release import Release
 from toolkit.retiring import remember, remembered
 from toolkit.series import Series
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.pypi
+FIXED = {
+    "livekit-agents": "1.8.10",
+    "livekit-dispatched": "1.8.10.0",
+    "livekit-plugins-openai": "1.8.10",
+}
+PATCHED = {
+    "livekit-agents": "1.8.9+dispatched.1",
+    "livekit-dispatched": "1.8.9.1",
+    "livekit-plugins-openai": "1.8.9",
+}
 
 
 def test_upstream_takes_the_series(
@@ -32,17 +48,26 @@ def test_upstream_takes_the_series(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    pytestconfig: pytest.Config,
 ) -> None:
     shutil.copytree(REPOSITORY / "patches", workspace.patches)
     series = Series.load(workspace.patches)
     official = fetch_release("1.8.9", workspace)
-    planted = plant(official, series, "1.8.10", tmp_path / "planted")
-    for path in (*official.paths, *planted):
-        late = path in planted
-        index.add(path, datetime(2026, 11, 1, tzinfo=UTC) if late else official.release.uploaded)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     places = ["--pypi", index.url, "--patches", str(workspace.patches)]
     places += ["--index", str(tmp_path / "index"), "--json"]
+    for path in official.paths:
+        index.add(path, official.release.uploaded)
+    full = pytestconfig.option.full
+    users = [User(tool, tmp_path, index.url).begin() for tool in ("pip", "uv")] if full else []
+    if full:
+        release_verb.main(["1.8.9", *places])
+        assert [user.upgrade("livekit-dispatched==1.8.9.1") for user in users] == [PATCHED] * 2
+        capsys.readouterr()
+
+    planted = plant(official, series, "1.8.10", tmp_path / "planted")
+    for path in planted:
+        index.add(path, datetime(2026, 11, 1, tzinfo=UTC))
     release_verb.main(["1.8.10", "--refresh", str(tmp_path / "refresh"), *places])
     said = capsys.readouterr()
     (row,) = json.loads(said.out)
@@ -50,8 +75,22 @@ def test_upstream_takes_the_series(
     assert not (tmp_path / "refresh").exists()
     assert verb.main(["--yes", *places]) == NotFixed.exit_code
 
-    # the tier full takes too long for a test: what the tier quick found is judged as if it were
     release = fetch_release("1.8.10", workspace, endpoint=index.url).release
+    if not full:
+        judge_as_full(workspace, release, planted)
+        (tmp_path / "index").mkdir()
+        (tmp_path / "index" / "index.jsonl").touch()
+    capsys.readouterr()
+    assert verb.main(["--yes", "--prove", *places]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["new"][1:] == [
+        "livekit_dispatched-1.8.10.0-py3-none-any.whl",
+        "livekit_plugins_openai-1.8.10-py3-none-any.whl",
+    ]
+    assert [user.upgrade("livekit-dispatched") for user in users] == [FIXED] * len(users)
+
+
+def judge_as_full(workspace: Workspace, release: Release, planted: Sequence[Path]) -> None:
+    """Without --full, what the tier quick found is judged as if it were the full one's."""
     outcomes = Outcomes.open(workspace.outcomes)
     verdict = remembered(outcomes, release, "quick")
     assert verdict is not None
@@ -63,10 +102,43 @@ def test_upstream_takes_the_series(
     reason = verdict.reason.replace("tier quick", "tier full")
     verdict = Verdict.parse(replace(verdict, exploration=ran, reason=reason).to_json())
     remember(outcomes, release, verdict)
-    (tmp_path / "index").mkdir()
-    (tmp_path / "index" / "index.jsonl").touch()
-    assert verb.main(["--yes", *places]) == 0, capsys.readouterr().err
-    assert json.loads(capsys.readouterr().out)["new"][1:] == [
-        "livekit_dispatched-1.8.10.0-py3-none-any.whl",
-        "livekit_plugins_openai-1.8.10-py3-none-any.whl",
-    ]
+
+
+@dataclass(frozen=True)
+class User:
+    """pip or uv, with our index, the one that has the planted release, and PyPI for the rest."""
+
+    tool: str
+    root: Path
+    public: str
+
+    @property
+    def python(self) -> Path:
+        return self.root / self.tool / "bin" / "python"
+
+    def begin(self) -> User:
+        self.run(uv(), "venv", "-q", "--python", sys.executable, str(self.root / self.tool))
+        return self
+
+    def upgrade(self, requirement: str) -> dict[str, str]:
+        """What is installed then of the projects that matter here."""
+        words = ["install", "-q", "--upgrade", requirement]
+        ours = f"{(self.root / 'index').as_uri()}/simple/"
+        if self.tool == "pip":
+            pip = (sys.executable, "-m", "pip", "--python", str(self.python), "--isolated")
+            self.run(*pip, *words, "--extra-index-url", ours, "--extra-index-url", self.public)
+        else:
+            indexes = ("--index", ours, "--index", self.public)
+            self.run(uv(), "pip", *words, "--no-config", "--python", str(self.python), *indexes)
+        listed = self.run(uv(), "pip", "list", "--format", "json", "--python", str(self.python))
+        found = {row["name"]: row["version"] for row in json.loads(listed)}
+        return {name: found[name] for name in FIXED}
+
+    def run(self, *words: str) -> str:
+        foreign = ("PYTHON", "VIRTUAL_ENV", "UV_PROJECT")  # nox names its own environment
+        env = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, cwd=self.root, env=env
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
