@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .exploration import FLAG, LOSS, Exploration
+from .exploration import FLAG, LOSS, NOT_STARTED, Exploration
 from .probe import Probe
 from .strict import Malformed, members
 from .suite import OUTCOMES, Report, Run
@@ -132,9 +132,13 @@ def _ran(tests: Mapping[str, Compared]) -> dict[str, Compared]:
 
 def _unfixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe | None) -> str:
     """Why the series is needed all the same, or why nothing shows that it is not; or nothing."""
-    if failing := _those(ran, lambda c: c.documented and c.official != "passed"):
-        return f"{_count(failing)} of a documented fault fail on them"
-    if broken := exploration.official.of_kind(FLAG):
+    if failing := _those(ran, lambda c: c.official != "passed"):
+        return f"{_count(failing)} fail on them"
+    if broken := {
+        name: found
+        for name, found in exploration.official.violations.items()
+        if found.kind == FLAG or name == NOT_STARTED
+    }:
         return f"break {', '.join(sorted(broken))} ({min(b.shortest for b in broken.values())})"
     if probe is None:
         return "nothing shows that the suite has teeth here"

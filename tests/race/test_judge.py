@@ -48,7 +48,8 @@ LEAVES_OUT: tuple[str, Any] = ("update", (0, frozenset(), frozenset([CALL.id])))
         ((_handed(), GONE, DONE, STARTED), {"deleted-in-flight"}),
         ((GONE, _handed(), STARTED), {"deleted-in-flight"}),
         ((_handed(), STARTED, GONE), set()),
-        ((DONE, GONE), set()),
+        ((DONE, GONE), {"deleted-in-flight"}),
+        ((_handed(), DONE, ("exit", None), GONE), set()),
         ((_handed(), STARTED, LEAVES_OUT, ("updated", (0, None))), {"undeletable"}),
         ((_handed(), STARTED, LEAVES_OUT, GONE, ("updated", (0, None))), set()),
         ((_handed(), LEAVES_OUT, ("updated", (0, None)), STARTED), set()),
@@ -61,6 +62,13 @@ def test_the_judge(marks: tuple[tuple[str, Any], ...], violations: set[str]) -> 
     judgement.read(_life(*marks))
     judgement.counts()
     assert judgement.violations - {"not-started"} == violations
+
+
+def test_a_call_that_is_never_handed_over() -> None:
+    judgement = Judgement(tiers.find("session/openai/call/close"))
+    judgement.read(_life(DONE))
+    judgement.counts()
+    assert judgement.violations == {"not-started"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def _answer_all_and_agree(driver: SessionDriver, *calls: Call) -> None:
     """The agent starts each tool and answers; then server and mirror are at rest and agree."""
     world = driver.world
     world.flush()
+    assert {call.call_id for call in driver.calls} == {call.call_id for call in calls}
     driver.dispatch(*driver.calls)
     for call in calls:
         driver.send_output(call)
@@ -112,6 +113,23 @@ def test_an_update_sent_before_the_announcement_arrives(driver: SessionDriver) -
     sent = driver.update(before[-1:], "trimmed")
     driver.world.finish(sent)
     driver.world.finish(driver.update(before[-1:], "trimmed, again"))
+    _answer_all_and_agree(driver, FIRST)
+
+
+@pytest.mark.parametrize("context", BLIND)
+def test_an_update_is_under_way_as_its_tool_starts(driver: SessionDriver, context: str) -> None:
+    """It began before, so nothing that it still does may delete the call."""
+    driver.set_history(history())
+    phase, *_ = BLIND[context](driver.items())
+    driver.hear(FIRST, moment="announced")
+    while driver.world.generate():
+        pass
+    sent = driver.update(phase, context)
+    while driver.world.deliver():
+        pass
+    driver.dispatch(*driver.calls)
+    driver.world.finish(sent)
+    driver.world.settle()
     _answer_all_and_agree(driver, FIRST)
 
 

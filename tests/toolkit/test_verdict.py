@@ -260,7 +260,18 @@ DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
     "trouble": ({"noticed": probe(trouble="it broke")}, "has no teeth here: it broke"),
     "another documented fault": (
         {"official": {"a": SAVED, "c": outcome("failed", "agreement", documented=True)}},
-        "1 tests (the first: c) of a documented fault fail on them",
+        "1 tests (the first: c) fail on them",
+    ),
+    "a fault that nobody documented": (
+        {
+            "official": {"a": SAVED, "c": outcome("failed", "leaks")},
+            "patched": {"a": SAVED, "c": outcome(check="leaks")},
+        },
+        "1 tests (the first: c) fail on them",
+    ),
+    "a tool that never starts": (
+        {"found": explored(official=findings({"not-started": 2}))},
+        "break not-started (call/not-started:AB)",
     ),
     "another flag": (
         {"found": explored(official=findings({"flag-twice": 1, "refused": 5}))},

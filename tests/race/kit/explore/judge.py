@@ -122,9 +122,12 @@ class Judgement:
         self._written.add(item_id)
         if item["status"] == "completed":
             self.completed.add(item_id)
-        if self.scenario.level == "agent" and self.state.get(item_id) == "pending":
-            starts = item["status"] == "completed" and item_id not in self.scenario.never_start
-            self.state[item_id] = "complete" if starts else "over"
+        if self.state.get(item_id) != "pending":
+            return
+        if item["status"] == "completed" and item_id not in self.scenario.never_start:
+            self.state[item_id] = "complete"
+        elif self.scenario.level == "agent":
+            self.state[item_id] = "over"
 
     def _end_response(self) -> None:
         """What was never handed over is over."""
