@@ -82,8 +82,11 @@ def test_a_call_that_is_never_handed_over() -> None:
     ],
     ids=["runs", "waits", "runs, superseded", "waits, superseded", "waits, ended"],
 )
-def test_a_response_that_never_ends(marks: tuple[tuple[str, Any], ...], state: str) -> None:
+def test_a_response_that_never_ends(
+    monkeypatch: pytest.MonkeyPatch, marks: tuple[tuple[str, Any], ...], state: str
+) -> None:
     """Another takes its place: an agent waits for it for ever, and nobody owes its call a start."""
+    monkeypatch.setattr("kit.explore.judge.agent_knows_calls", lambda: True)
     judgement = Judgement(tiers.find("agent/openai/call/interrupt"))
     judgement.read(_life(*marks))
     judgement.come_to_rest()
