@@ -3,7 +3,8 @@
 Every idea is merged by git from the nearest release that the series fits, and follows text that
 upstream moved, copied or split. patches/ changes only when the proof of the result says `publish`,
 and only by the variants of ideas that had to change. What a human must decide is left, with a
-report, as a tree to finish; --continue goes on from there.
+report, as a tree to finish; --continue goes on from there. A proof that is inconclusive leaves
+nothing but the error: the next run begins anew.
 
 Examples:
     python scripts/refresh.py 1.9.0
@@ -18,19 +19,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
-from toolkit.catalogue import Catalogue
+from toolkit.catalogue import Catalogue, Entry
 from toolkit.dilemma import Dilemma
-from toolkit.errors import InvalidSeries, run_verb
+from toolkit.errors import InvalidSeries, UnknownRelease, run_verb
 from toolkit.exploration import TIERS
 from toolkit.export import differing, export, files_of, put
 from toolkit.fetched import Fetched, find_release
 from toolkit.fit import fits
 from toolkit.proving import prove
 from toolkit.refreshing import Refreshed, Refresher
+from toolkit.release import MAIN
 from toolkit.releasing import prove_release
 from toolkit.repacking import RepackedRelease
 from toolkit.verbs import fetched, parser, workspace_of
@@ -80,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
         if options.check:
-            check(refresher, options.release and Version(options.release))
+            only = options.release and known(refresher.catalogue, options.release).version
+            check(refresher, only)
         elif options.go_on:
             waiting = Dilemma.read(options.go_on)
             new, old = (
@@ -114,6 +118,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_verb(body)
 
 
+def known(catalogue: Catalogue, name: Version | str) -> Entry:
+    """What the catalogue says of a release; raise UnknownRelease if that is nothing."""
+    with suppress(InvalidVersion):
+        entry = catalogue.get(Version(str(name)))
+        if entry and entry.official:
+            return entry
+    raise UnknownRelease(
+        f"patches/releases.toml has no {MAIN} {name}", next_step="run update, or choose another"
+    )
+
+
 def check(refresher: Refresher, only: Version | None) -> None:
     """Raise InvalidSeries if a variant is not what git exports of the release in its name.
 
@@ -121,7 +136,7 @@ def check(refresher: Refresher, only: Version | None) -> None:
     """
 
     def fetch(version: Version) -> Fetched:
-        return refresher.fetch(refresher.catalogue[version].release)
+        return refresher.fetch(known(refresher.catalogue, version).release)
 
     wrong = list(differing(refresher.series, refresher.workspace, fetch, only))
     if wrong:

@@ -5,14 +5,15 @@ Without a release the newest stable one that is not yanked is taken. Only wheels
 fails stops no other, and what was done before with the same inputs is not done again.
 
 A release that patches/releases.toml does not know is put there first, with all else that is new
-on PyPI. If the series does not fit a release that was never published, it is carried there:
-patches/ then holds new variants that are proved and ready to be committed, or nothing new, and
-what a human must decide is in --refresh DIR. With more than four releases in one run, their
-environments are made for the proof and thrown away after it.
+on PyPI; `new` takes just these. If the series does not fit a release that was never published, it
+is carried there: patches/ then holds new variants that are proved and ready to be committed, or
+nothing new, and what a human must decide is in --refresh DIR. With more than four releases in one
+run, their environments are made for the proof and thrown away after it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -23,23 +24,27 @@ from toolkit.errors import SomeReleasesFailed, run_verb
 from toolkit.exploration import TIERS
 from toolkit.flow import Run
 from toolkit.index import read_list
+from toolkit.news import additions, renew
 from toolkit.parallel import cores
 from toolkit.proving import prove
+from toolkit.pypi import PyPI
 from toolkit.report import Outcome, hashes_below, show, show_changes
-from toolkit.selection import HELP, select
+from toolkit.selection import HELP, NEW, Selection, among, select
 from toolkit.series import Series
 from toolkit.upstream_proof import add_options
 from toolkit.verbs import parser, workspace_of
+from toolkit.workspace import Workspace
 
 # Environments take some hundred MB each: those of more releases at once are not kept.
 KEPT_ENVIRONMENTS = 4
+_NEWS = "all of which PyPI has wheels that patches/releases.toml did not know"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the flow for every release selected; return the exit code."""
     arguments = parser(__doc__)
     add = arguments.add_argument
-    add("release", nargs="*", metavar="RELEASE", help=HELP)
+    add("release", nargs="*", metavar="RELEASE", help=f"{HELP}. Alone, {NEW}: {_NEWS}")
     add(
         "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
     )
@@ -55,35 +60,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
     add_options(arguments)
     options = arguments.parse_args(argv)
+    if NEW in options.release and (len(options.release) > 1 or options.offline):
+        arguments.error(f"{NEW} goes with no other release, and not with --offline")
 
     def body() -> None:
         workspace = workspace_of(options)
-        catalogue = Catalogue.read(workspace.catalogue)
-        chosen = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
+        before = hashes_below(workspace.patches)
+        chosen = choose(options, workspace)
         total = len(chosen.names)
         run = Run(
             options,
             workspace,
             Series.load(workspace.patches),
-            catalogue,
+            Catalogue.read(workspace.catalogue),
             read_list(options.index),
             alone=total == 1,
             keep_environments=total <= KEPT_ENVIRONMENTS,
             prove=prove,
         )
-        before = hashes_below(workspace.patches)
         ended = run.work(chosen.names)
         run.carry(ended)
         outcomes = run.publish([ended[name] for name in chosen.names])
         outcomes += [Outcome(str(one.version), left_out=one.reason) for one in chosen.left_out]
         if options.json:
             print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
-        elif len(outcomes) > 1 or any(outcome.judged for outcome in outcomes):
+        elif len(outcomes) > 1 or any(one.judged or one.left_out for one in outcomes):
             show(outcomes)
+        elif not outcomes:
+            print("nothing new")
         if not options.json:
             show_changes(before, workspace.patches)
+        if options.release != [NEW]:
+            chosen.require()
         failed = [(outcome.release, outcome.error) for outcome in outcomes if outcome.error]
-        if len(outcomes) == 1 and failed:
+        if total == 1 and failed:
             raise failed[0][1]
         if failed:
             raise SomeReleasesFailed(
@@ -91,10 +101,22 @@ def main(argv: Sequence[str] | None = None) -> int:
                     [f"{len(failed)} of {total} releases failed:"]
                     + [f"{label}: {type(error).__name__}: {error}" for label, error in failed]
                 ),
-                next_step="run again for one of these; the others are published",
+                next_step="run again for one of these"
+                + ("; the others are published" if len(failed) < total else ""),
             )
 
     return run_verb(body)
+
+
+def choose(options: argparse.Namespace, workspace: Workspace) -> Selection:
+    """The releases that the command line means; for `new` the catalogue is brought up to date."""
+    known = Catalogue.read(workspace.catalogue)
+    if options.release != [NEW]:
+        return select(options.release, known, yanked=options.yanked, as_of=options.as_of)
+    with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
+        renew(workspace, pypi)
+    now = Catalogue.read(workspace.catalogue)
+    return among([now[one] for one in additions(known, now)], yanked=options.yanked)
 
 
 if __name__ == "__main__":

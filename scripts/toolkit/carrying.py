@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from .errors import PatchConflict
+from .export import Step, one_each, steps_of
 from .folding import broken_by, fault_of, fold
 from .hunks import exactly
 from .moves import Moves
@@ -28,23 +29,12 @@ if TYPE_CHECKING:
     from unidiff.patch import Hunk
 
 OLD, NEW, BASE = "refs/heads/old", "refs/heads/new", "refs/heads/base"
+# How far we got by ourselves, or with the answers so far.
+CARRIED = "refs/heads/carried"
 # How git may compare lines; the first that leaves no conflict is taken.
 ALGORITHMS = ("histogram", "patience", "minimal", "myers")
 
 Texts = Mapping[str, bytes]
-
-
-@dataclass(frozen=True)
-class Step:
-    """An idea in the new release.
-
-    ``mail`` is what git exports, None if upstream's files contain the idea already; ``fresh``
-    tells that the old variant does not do the same here.
-    """
-
-    variant: Variant
-    mail: bytes | None
-    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -106,6 +96,7 @@ class Carrying:
             files = {**self.old, **texts}
             parent = self.repository.store(BASE, files, Letter.of(variant.data), parent)
         self.repository.checkout(self.repository.store(NEW, self.new, official, start))
+        self.repository.mark(CARRIED)
 
     def go_on(self) -> tuple[Step, ...]:
         """Carry every idea that is not carried yet; raise Stuck at the first that needs a human.
@@ -113,9 +104,23 @@ class Carrying:
         What a human left in the work tree is taken as the answer to the idea that was stuck.
         """
         self._settle()
+        self.repository.mark(CARRIED)
         for number in range(len(self._done()), len(self.variants)):
             self._carry(number)
+            self.repository.mark(CARRIED)
         return steps_of(self.repository, self.variants, self._done())
+
+    def require_answer(self, patch: str) -> None:
+        """Raise InvalidSeries if a human left more or less than one commit for each idea.
+
+        They were asked about ``patch``, to which the answer may still be in the work tree, or,
+        with no name, about all ideas together.
+        """
+        names = [variant.patch for variant in self.variants]
+        asked = names.index(patch) + 1 if patch in names else len(names)
+        ours, found = len(self.repository.commits(NEW, CARRIED)), len(self._done())
+        waits = found < asked and (self.repository.picking() or self.repository.is_clean())
+        one_each(self.tree, found, max(ours, asked) - waits)
 
     @cached_property
     def bases(self) -> list[Texts]:
@@ -267,23 +272,3 @@ class Carrying:
     def _read(self, path: str) -> bytes | None:
         file = self.tree / path
         return file.read_bytes() if file.is_file() else None
-
-
-def steps_of(
-    repository: Repository, variants: Sequence[Variant], commits: Sequence[str]
-) -> tuple[Step, ...]:
-    """The variants as commits have them; what still does the same stays as it is."""
-    found = []
-    for variant, commit in zip(variants, commits, strict=True):
-        paths = repository.changed(f"{commit}~", commit)
-        if not paths:
-            found.append(Step(variant, None, fresh=True))
-            continue
-        own = [change.path for change in variant.changes]
-        before = {path: repository.text(f"{commit}~", path) for path in own}
-        after = {path: repository.text(commit, path) for path in {*paths, *own}}
-        old = None
-        with suppress(PatchConflict):
-            old = fold([variant], {p: data for p, data in before.items() if data is not None})
-        found.append(Step(variant, repository.export(commit), fresh=old != after))
-    return tuple(found)

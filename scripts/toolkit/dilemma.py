@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from packaging.version import Version
 
 from .carrying import Change, Stuck
-from .errors import InvalidSeries, PatchConflict
+from .errors import InvalidSeries, NotProved, PatchConflict
 from .files import write_whole, writing
 from .hunks import lines_of
 from .strict import Malformed, members
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import jinja2
 
 FORMAT = 1
+INCONCLUSIVE = "inconclusive"
 REPORT, STATE, TREE = "report.md", "report.json", "tree"
 Item = TypeVar("Item")
 
@@ -108,11 +109,11 @@ class Dilemma:
         """The same, with the hunks, and what upstream did where they belong."""
         return replace(self, hunks=tuple(_place(change, old, new) for change in stuck.changes))
 
-    def write(self) -> None:
-        """Put both reports into the folder."""
-        folder = Path(self.folder)
-        facts = {"format": FORMAT, **asdict(self), "tree": str(folder / TREE)}
-        facts["command"] = self.command
+    def write(self, draft: Path | None = None) -> None:
+        """Put both reports into the folder, or into a ``draft`` of it."""
+        folder = draft or Path(self.folder)
+        tree = str(Path(self.folder) / TREE)
+        facts = {"format": FORMAT, **asdict(self), "tree": tree, "command": self.command}
         text = _template().render(facts)
         with writing(folder):
             write_whole(folder / REPORT, text.encode())
@@ -140,6 +141,18 @@ def _parsed(raw: object) -> Place:
     kinds = dict.fromkeys(Place.__dataclass_fields__, str) | {"places": list}
     found = members(raw, "hunk", kinds, {})
     return Place(**{**found, "places": tuple(found["places"])})
+
+
+class Undecided(NotProved):
+    """The proof of what was carried is inconclusive; the cause may be gone the next time."""
+
+    def __init__(self, base: Version, verdict: Verdict) -> None:
+        super().__init__(
+            f"{verdict.release}: carried from {base}, but the proof says "
+            f"{verdict.verdict}: {verdict.reason}",
+            next_step="remove the cause, and run the same command again; it begins anew",
+        )
+        self.verdict = verdict
 
 
 def first_that(holds: Callable[[Item], bool], items: Sequence[Item]) -> Item | None:

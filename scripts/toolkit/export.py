@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
 
-from .carrying import Step, steps_of
-from .errors import CommandFailed, InvalidSeries
+from .errors import CommandFailed, InvalidSeries, PatchConflict
 from .fetched import Fetched
 from .files import write_whole, writing
+from .folding import fold
 from .repacking import apply_series
 from .repository import Repository
 from .series import FILE, Series
 from .variant import Variant
 from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Step:
+    """An idea in the new release.
+
+    ``mail`` is what git exports, None if upstream's files contain the idea already; ``fresh``
+    tells that the old variant does not do the same here.
+    """
+
+    variant: Variant
+    mail: bytes | None
+    fresh: bool
 
 
 def mails_of(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, bytes]]:
@@ -50,13 +64,37 @@ def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
 
 def _commits(repository: Repository, variants: Sequence[Variant]) -> list[str]:
     commits = repository.commits("", "HEAD")[1:]
-    if len(commits) != len(variants):
+    one_each(repository.path, len(commits), len(variants))
+    return commits
+
+
+def one_each(tree: Path, commits: int, ideas: int) -> None:
+    """Raise InvalidSeries if a tree has not one commit for each idea on the official files."""
+    if commits != ideas:
         raise InvalidSeries(
-            f"{repository.path} has {len(commits)} commits on the official files, "
-            f"for {len(variants)} ideas",
+            f"{tree} has {commits} commits on the official files, for {ideas} ideas",
             next_step="leave one commit for each idea, in the order of series.toml",
         )
-    return commits
+
+
+def steps_of(
+    repository: Repository, variants: Sequence[Variant], commits: Sequence[str]
+) -> tuple[Step, ...]:
+    """The variants as commits have them; what still does the same stays as it is."""
+    found = []
+    for variant, commit in zip(variants, commits, strict=True):
+        paths = repository.changed(f"{commit}~", commit)
+        if not paths:
+            found.append(Step(variant, None, fresh=True))
+            continue
+        own = [change.path for change in variant.changes]
+        before = {path: repository.text(f"{commit}~", path) for path in own}
+        after = {path: repository.text(commit, path) for path in {*paths, *own}}
+        old = None
+        with suppress(PatchConflict):
+            old = fold([variant], {p: data for p, data in before.items() if data is not None})
+        found.append(Step(variant, repository.export(commit), fresh=old != after))
+    return tuple(found)
 
 
 def differing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,7 +135,7 @@ def fetch_release(
     return Fetched(release, fetch_all(release, workspace, progress), workspace.sound)
 
 
-def newest(catalogue: Catalogue, as_of: datetime | None = None) -> Version:
+def newest(catalogue: Mapping[Version, Entry], as_of: datetime | None = None) -> Version:
     """The newest stable release of the catalogue that is not yanked; raises UnknownRelease."""
     for version in sorted(catalogue, reverse=True):
         entry = catalogue[version]

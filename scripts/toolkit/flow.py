@@ -15,19 +15,21 @@ from packaging.version import Version
 from .candidate import Parcel, Proof
 from .catalogue import Catalogue, record
 from .companion import companion_name
-from .errors import NotProved, PatchConflict, ToolkitError
+from .dilemma import Undecided
+from .errors import PatchConflict, ToolkitError
+from .fit import fits
 from .index import Publication, consume_lines, holds, publish_all
-from .news import renew
-from .outcome import LASTING, Judged, Outcomes
+from .news import differs, renew
+from .outcome import FIXED, Judged, Outcomes
 from .pages import Listed
 from .parallel import cores, counting, side_by_side
 from .pypi import PyPI
-from .refreshing import Refreshed, Refresher, carry_to
+from .refreshing import Refreshed, Refresher
 from .release import Release
 from .releasing import prove_release
 from .repacking import RepackedRelease, repack_release
-from .report import Outcome, telling
-from .retiring import FIXED, alone
+from .report import Outcome, refusal, telling
+from .retiring import FULL, alone
 from .series import Series
 from .shipping import parcel_of
 from .upstream_proof import Asker
@@ -57,8 +59,8 @@ class Run:
     alone: bool
     keep_environments: bool
     prove: Callable[..., Verdict]
-    # each proof keeps two processors busy
-    slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(max(1, cores() // 2)))
+    # each proof keeps two processors busy; one more makes its environments meanwhile
+    slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(1 + cores() // 2))
     renewing: Lock = field(default_factory=Lock)
     carried: dict[Version, Refreshed] = field(default_factory=dict)
 
@@ -101,7 +103,9 @@ class Run:
         for name, done in list(ended.items()):
             error = refused.get(done.release.version) if done.release else None
             if error and done.release:
-                ended[name] = replace(done, outcome=replace(done.outcome, error=error))
+                judged = Judged.of(error.verdict) if isinstance(error, Undecided) else None
+                outcome = replace(done.outcome, judged=judged, error=error)
+                ended[name] = replace(done, outcome=outcome)
                 with suppress(PatchConflict):
                     if isinstance(error, PatchConflict):
                         self.outcomes.write(self.key(done.release), error)
@@ -117,13 +121,15 @@ class Run:
         if verdict.verdict != FIXED:
             return None
         known = Judged.of(verdict)
-        return Outcome(label, known, error=_refused(label, known))
+        return Outcome(label, known, error=refusal(label, known, self.options.tier))
 
-    def key(self, release: Release) -> str:
+    def key(self, release: Release, tier: str | None = None) -> str:
         series = self.series.digest(release.version)
-        # with --require-upstream, an outcome without upstream's own tests is another one
-        required = "+upstream" * self.options.require_upstream
-        return self.outcomes.key(release, series, self.options.tier + required)
+        return self.outcomes.key(release, series, tier or self.options.tier)
+
+    @cached_property
+    def asker(self) -> Asker | None:
+        return Asker.of(self.options, self.workspace)
 
     def release_one(self, name: Version | str | None) -> Done:
         """Take one release as far as it goes without writing to the index or the catalogue."""
@@ -137,29 +143,51 @@ class Run:
             return Done(Outcome(label, error=error), release)
 
     def found(self, name: Version | str | None) -> Release:
-        """A release; if the catalogue does not know it, it is brought up to date."""
+        """A release; if the catalogue does not know it, it is brought up to date.
+
+        It is too if PyPI, where it must be asked which release is the newest, says more of that
+        one: an upload of many wheels takes its time.
+        """
         options = self.options
+        if name is None and not options.offline:
+            with self.asking() as pypi:
+                name = pypi.newest()
+                if differs(self.catalogue.get(name), pypi):
+                    self.renew(pypi)
         release = found(name, options, self.workspace, self.catalogue)
         with self.renewing:
             entry = self.catalogue.get(release.version)
             if not options.offline and not (entry and entry.official):
-                with PyPI(options.pypi, workspace=self.workspace, as_of=options.as_of) as pypi:
-                    renew(self.workspace, pypi)
-                self.catalogue = Catalogue.read(self.workspace.catalogue)
+                with self.asking() as pypi:
+                    self.renew(pypi)
         return release
+
+    def asking(self) -> PyPI:
+        return PyPI(self.options.pypi, workspace=self.workspace, as_of=self.options.as_of)
+
+    def renew(self, pypi: PyPI) -> None:
+        renew(self.workspace, pypi)
+        self.catalogue = Catalogue.read(self.workspace.catalogue)
 
     def worked(self, release: Release, label: str) -> Done:
         key = self.key(release)
         known = self.outcomes.read(key)
         if isinstance(known, PatchConflict):
             raise known
+        full = self.outcomes.read(self.key(release, FULL))
+        if isinstance(full, Judged) and full.claim.verdict == "regressed":
+            # nothing smaller outweighs that
+            known = full
         if known is not None and not known.fits(self.catalogue.row(release.version)):
             known = None
+        if known and self.asker and known.claim.verdict == "publish":
+            # what is still to be asked belongs to the proof
+            known = None if self.asker.misses(known.upstream) else known
         if known is None or known.claim.verdict == "publish":
             if known and self.holds(known):
                 return Done(Outcome(label, known), release)
             return self.made(release, label, key, known)
-        return Done(Outcome(label, known, error=_refused(label, known)))
+        return Done(Outcome(label, known, error=refusal(label, known, self.options.tier)))
 
     def made(self, release: Release, label: str, key: str, known: Judged | None) -> Done:
         with self.saying(f"{label}: apply and repack"):
@@ -177,7 +205,7 @@ class Run:
                 known, proof = self.proved(repacked, key)
         outcome = Outcome(label, known)
         if known.claim.verdict != "publish":
-            return Done(replace(outcome, error=_refused(label, known)))
+            return Done(replace(outcome, error=refusal(label, known, self.options.tier)))
         wheels = [*repacked.wheels, *repacked.passthrough]
         parcel = parcel_of(
             wheels,
@@ -195,8 +223,7 @@ class Run:
     def proved(self, repacked: RepackedRelease, key: str) -> tuple[Judged, Proof]:
         verdict = self.judge(repacked, self.outcomes.picture(key))
         judged, proof = Judged.of(verdict), Proof.of(verdict)
-        if verdict.verdict in LASTING:
-            self.outcomes.write(key, judged, proof)
+        self.outcomes.write(key, judged, proof)
         return judged, proof
 
     def judge(
@@ -210,7 +237,7 @@ class Run:
             python=self.options.python,
             keep_environments=self.keep_environments,
             picture=picture,
-            upstream=Asker.of(self.options, self.workspace),
+            upstream=self.asker,
         )
 
     def saying(self, step: str) -> AbstractContextManager[None]:
@@ -241,10 +268,22 @@ class Run:
         return outcomes
 
 
-def _refused(label: str, judged: Judged) -> NotProved:
-    word = judged.claim.verdict
-    steps = {FIXED: "see `nox -s retire`, which asks the full tier; nothing needs publishing"}
-    step = f"`nox -s prove -- {label}` shows it; nothing was published for this release"
-    return NotProved(
-        f"{label}: the verdict is {word}: {judged.claim.reason}", next_step=steps.get(word, step)
-    )
+def carry_to(
+    refresher: Refresher, releases: Sequence[Release], folder: Path
+) -> tuple[dict[Version, Refreshed], dict[Version | str | None, ToolkitError]]:
+    """Carry the series to those releases that it does not fit, the oldest first.
+
+    A question for a human goes into ``folder``, below the release's name. Returns what was
+    carried, and why others were not.
+    """
+    carried: dict[Version, Refreshed] = {}
+    refused: dict[Version | str | None, ToolkitError] = {}
+    for release in sorted(releases, key=lambda release: release.version):
+        version = release.version
+        try:
+            official = refresher.fetch(release)
+            if not fits(official, refresher.series):
+                carried[version] = refresher.refresh(official, folder / str(version))
+        except ToolkitError as error:
+            refused[version] = error
+    return carried, refused

@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from .catalogue import Catalogue, Entry, change
 from .pypi import PyPI
+from .release import Artefact, Release
 from .workspace import Workspace
 
 
@@ -31,17 +32,36 @@ def renew(workspace: Workspace, pypi: PyPI) -> dict[Version, str]:
 def updated(known: Mapping[Version, Entry], pypi: PyPI) -> dict[Version, Entry]:
     """The entries that are not what PyPI says, as they should be.
 
-    Those later than ``pypi.as_of`` stay as they are, and so do those without official wheels.
+    Those that were not whole at ``pypi.as_of`` stay as they are, and so do those without official
+    wheels.
     """
     found = {release.version: release for release in pypi.releases()}
     entries = {}
     for version, release in found.items():
-        plain = tuple(replace(artefact, url="") for artefact in release.artefacts)
-        entries[version] = replace(known.get(version, Entry(version)), official=plain, gone=False)
+        entry = known.get(version, Entry(version))
+        if entry.existed(pypi.as_of):
+            entries[version] = replace(entry, official=_plain(release), gone=False)
     for version, entry in known.items():
         if version not in found and entry.official and entry.existed(pypi.as_of):
             entries[version] = replace(entry, gone=True)
     return {version: entry for version, entry in entries.items() if known.get(version) != entry}
+
+
+def differs(entry: Entry | None, pypi: PyPI) -> bool:
+    """Whether PyPI says something else of a release than the entry that the catalogue has."""
+    if entry is None or not entry.official:
+        return False
+    return _plain(pypi.find(entry.version, yanked=True)) != entry.official
+
+
+def additions(before: Mapping[Version, Entry], after: Mapping[Version, Entry]) -> list[Version]:
+    """The releases of which there are official wheels that were not known before, sorted."""
+    files = {version: {a.filename for a in entry.official} for version, entry in before.items()}
+    return sorted(
+        version
+        for version, entry in after.items()
+        if not {a.filename for a in entry.official} <= files.get(version, set())
+    )
 
 
 def what_changed(before: Entry | None, after: Entry) -> str:
@@ -56,3 +76,8 @@ def what_changed(before: Entry | None, after: Entry) -> str:
     if before.partner != after.partner:
         return f"now {partner}"
     return "its wheels changed"
+
+
+def _plain(release: Release) -> tuple[Artefact, ...]:
+    """The wheels of a release without their addresses, as the catalogue has them."""
+    return tuple(replace(artefact, url="") for artefact in release.artefacts)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from .carrying import Carrying, Step, Stuck
-from .catalogue import Catalogue
-from .dilemma import TREE, Dilemma, first_that
-from .errors import PatchConflict, ToolkitError
-from .export import files_of, mails_of, put
+from .carrying import Carrying, Stuck
+from .catalogue import Catalogue, Entry
+from .dilemma import INCONCLUSIVE, TREE, Dilemma, Undecided, first_that
+from .errors import PatchConflict
+from .export import Step, files_of, mails_of, put
 from .fetched import Fetched
 from .files import writing
 from .fit import fits, official
@@ -81,19 +81,26 @@ class Refresher:
         """The series as it is now."""
         return Series.load(self.workspace.patches)
 
+    @property
+    def entries(self) -> dict[Version, Entry]:
+        """The releases that can be fetched, and could be at ``as_of``, sorted."""
+        known = sorted(self.catalogue.items())
+        return {v: e for v, e in known if e.partner and not e.gone and e.existed(self.as_of)}
+
     def refresh(self, fetched: Fetched, folder: Path) -> Refreshed:
         """Carry the series to a release, from the nearest one that it fits and its like.
 
-        If a human must decide, or if the proof does not come to `publish`, PatchConflict is
-        raised, and the half-done tree is in ``folder`` with a report; as long as it stands there,
-        the same is raised again. `patches/` changes only at the very end.
+        If a human must decide, or if the proof speaks against it, PatchConflict is raised, and
+        the half-done tree is in ``folder`` with a report; as long as it stands there, the same is
+        raised again. If a proof is inconclusive and none says `publish`, Undecided is raised, and
+        nothing is left. `patches/` changes only at the very end.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise Dilemma.read(folder).error()
         version = fetched.release.version
         bases: list[Fetched] = []
         stuck: Stuck | None = None
-        verdict: Verdict | None = None
+        verdicts: dict[str, tuple[Version, Verdict]] = {}
         seen = set()
         with self.workspace.scratch() as scratch:
             for number, (bold, base) in enumerate(self._ways(version)):
@@ -112,21 +119,38 @@ class Refresher:
                 found = self.proved(fetched, steps)
                 if found.verdict == "publish":
                     return self.keep(fetched, base, steps, found)
-                verdict = verdict or found
+                verdicts.setdefault(found.verdict, (base.release.version, found))
+            if INCONCLUSIVE in verdicts:
+                raise Undecided(*verdicts[INCONCLUSIVE])
+            _, verdict = next(iter(verdicts.values()), (None, None))
+            question = self._dilemma(fetched, bases[0], folder, stuck, verdict)
             with writing(folder.parent), replacing(folder.absolute()) as draft:
                 shutil.copytree(scratch / "0", draft / TREE, symlinks=True)
-            raise self._dilemma(fetched, bases[0], folder, stuck, verdict)
+                question.write(draft)
+            raise question.error()
 
     def go_on(self, fetched: Fetched, base: Fetched, folder: Path) -> Refreshed:
-        """Go on in the tree that a human has worked in; what :meth:`refresh` says holds."""
+        """Go on in the tree that a human has worked in; what :meth:`refresh` says holds.
+
+        But for their work, which stays whatever the proof says. Raises InvalidSeries if it is not
+        one commit an idea.
+        """
         carrying = self._carrying(base, fetched, folder / TREE)
+        carrying.require_answer(Dilemma.read(folder).patch)
+        question: Dilemma | None = None
         try:
             steps = self._named(fetched.release.version, carrying.go_on())
         except Stuck as error:
-            raise self._dilemma(fetched, base, folder, error, None) from error
-        verdict = self.proved(fetched, steps)
-        if verdict.verdict != "publish":
-            raise self._dilemma(fetched, base, folder, None, verdict)
+            question = self._dilemma(fetched, base, folder, error, None)
+        else:
+            verdict = self.proved(fetched, steps)
+            if verdict.verdict == INCONCLUSIVE:
+                raise Undecided(base.release.version, verdict)
+            if verdict.verdict != "publish":
+                question = self._dilemma(fetched, base, folder, None, verdict)
+        if question:
+            question.write()
+            raise question.error()
         kept = self.keep(fetched, base, steps, verdict)
         shutil.rmtree(folder)
         return kept
@@ -142,17 +166,16 @@ class Refresher:
     def bases(self, version: Version) -> Iterator[Fetched]:
         """Releases that the series fits, each with other variants: older ones first, the nearest
         of them first. Raises PatchConflict if there is none."""
-        series = self.series
-        entries = {v: e for v, e in self.catalogue.items() if e.existed(self.as_of) and not e.gone}
+        series, entries = self.series, self.entries
         older = sorted((v for v in entries if v < version), reverse=True)
         kinds: set[tuple[Version, ...]] = set()
-        for one in [*older, *sorted(v for v in entries if v > version)]:
+        for one in [*older, *(v for v in entries if v > version)]:
             if len(kinds) == BASES:
                 break
             kind: tuple[Version, ...] = ()
             with suppress(PatchConflict):
                 kind = tuple(since for _, since in series.chosen(one))
-            if kind and entries[one].partner and kind not in kinds:
+            if kind and kind not in kinds:
                 base = self.fetch(entries[one].release)
                 if fits(base, series):
                     kinds.add(kind)
@@ -217,8 +240,7 @@ class Refresher:
 
     def _after(self, version: Version) -> Fetched | None:
         """The first later release that the series fits, as there is if an older line goes on."""
-        later = (v for v, e in sorted(self.catalogue.items()) if v > version and e.partner)
-        found = (self.fetch(self.catalogue[one].release) for one in later)
+        found = (self.fetch(e.release) for later, e in self.entries.items() if later > version)
         return next((one for one in found if fits(one, self.series)), None)
 
     def _shields(self, version: Version, after: Fetched, steps: Sequence[Step]) -> dict[str, bytes]:
@@ -241,23 +263,22 @@ class Refresher:
         folder: Path,
         stuck: Stuck | None,
         verdict: Verdict | None,
-    ) -> PatchConflict:
+    ) -> Dilemma:
         version, old = fetched.release.version, base.release.version
         found = Dilemma.of(version, old, folder, stuck, verdict)
         if stuck and stuck.changes:
             found = replace(found, since=str(self._since(stuck, base, fetched)))
             trees = [official(one, self.series) for one in (base, fetched)]
             found = found.with_upstream(stuck, *trees)
-        found.write()
-        return found.error()
+        return found
 
     def _since(self, stuck: Stuck, base: Fetched, fetched: Fetched) -> Version:
         """The first release between the two in which the same idea is in the same trouble."""
         old, new = base.release.version, fetched.release.version
-        between = [v for v, e in sorted(self.catalogue.items()) if old < v < new and e.partner]
+        entries = self.entries
 
         def breaks(version: Version) -> bool:
-            other = self.fetch(self.catalogue[version].release)
+            other = self.fetch(entries[version].release)
             with self.workspace.scratch(small=True) as scratch:
                 carrying = self._carrying(base, other, scratch / "tree")
                 carrying.begin()
@@ -268,25 +289,4 @@ class Refresher:
                     return order.index(error.variant.patch) <= order.index(stuck.variant.patch)
                 return False
 
-        return first_that(breaks, between) or new
-
-
-def carry_to(
-    refresher: Refresher, releases: Sequence[Release], folder: Path
-) -> tuple[dict[Version, Refreshed], dict[Version | str | None, ToolkitError]]:
-    """Carry the series to those releases that it does not fit, the oldest first.
-
-    A question for a human goes into ``folder``, below the release's name. Returns what was
-    carried, and why others were not.
-    """
-    carried: dict[Version, Refreshed] = {}
-    refused: dict[Version | str | None, ToolkitError] = {}
-    for release in sorted(releases, key=lambda release: release.version):
-        version = release.version
-        try:
-            fetched = refresher.fetch(release)
-            if not fits(fetched, refresher.series):
-                carried[version] = refresher.refresh(fetched, folder / str(version))
-        except ToolkitError as error:
-            refused[version] = error
-    return carried, refused
+        return first_that(breaks, [v for v in entries if old < v < new]) or new

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from .errors import PatchConflict, ToolkitError, printable
+from .errors import NotProved, PatchConflict, ToolkitError, printable
 from .files import sha256_of
 from .index import ConsumeLines
-from .outcome import Judged
+from .outcome import FIXED, Judged
 from .refreshing import Refreshed
+from .retiring import FULL
 
 # With more releases than these, the lines of one have to do for all.
 MANY = 4
@@ -69,6 +70,18 @@ class Outcome:
         if self.error:
             row |= {"error": str(self.error), "exit_code": self.error.exit_code}
         return row
+
+
+def refusal(label: str, judged: Judged, tier: str) -> NotProved:
+    """Why a release that was judged in a tier is not published, and what to do about it."""
+    word = judged.claim.verdict
+    step = f"`nox -s prove -- {label}` shows it; nothing was published for this release"
+    if word == FIXED and FULL in (tier, judged.tier):
+        step = "see `nox -s retire`; nothing needs publishing"
+    elif word == FIXED:
+        step = f"the tier {FULL} decides: `nox -s release -- {label} --tier {FULL}`; "
+        step += "nothing was published"
+    return NotProved(f"{label}: the verdict is {word}: {judged.claim.reason}", next_step=step)
 
 
 @contextmanager

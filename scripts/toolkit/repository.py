@@ -31,6 +31,7 @@ _SETTINGS = {
     "rerere.enabled": "false",
 }
 _EXPORT = ("-N", "--zero-commit", "--full-index", "--no-signature", "--no-renames", "--stdout")
+_ANSWER = ("--quiet", "--no-verify", "--allow-empty")
 
 
 class Refused(Exception):
@@ -101,13 +102,12 @@ class Repository:
     def commit_all(self, message: str) -> None:
         """Commit what stands in the work tree, ignored files too."""
         self._run("add", "--all", "--force", ".")
-        words = ("--quiet", "--no-verify", "--allow-empty", f"--message={message}")
-        self._run("commit", *words)
+        self._run("commit", *_ANSWER, f"--message={message}")
 
     def amend(self) -> None:
-        """Put what stands in the work tree into the last commit."""
-        self._run("add", "--all", "--force", ".")
-        self._run("commit", "--quiet", "--no-verify", "--allow-empty", "--amend", "--no-edit")
+        """Put what stands in the work tree into the last commit; of new files only Python's."""
+        self._add()
+        self._run("commit", *_ANSWER, "--amend", "--no-edit")
 
     def am(self, mails: Sequence[Path], meanwhile: Callable[[], object] = lambda: None) -> None:
         """Commit each mail in turn, without fuzz or merging; Refused if one does not apply.
@@ -178,9 +178,20 @@ class Repository:
         return self._run("diff", "--name-only", "--diff-filter=U").splitlines()
 
     def go_on(self) -> None:
-        """Commit what stands in the work tree as the result of the :meth:`pick` that waits."""
-        self._run("add", "--all", "--force", ".")
-        self._run("cherry_pick", "--continue", "--no-edit")
+        """Commit what stands in the work tree as the result of the :meth:`pick` that waits.
+
+        That may be nothing: `git cherry-pick --continue` would refuse it.
+        """
+        self._add()
+        self._run("commit", *_ANSWER, "--no-edit", "--cleanup=strip")
+
+    def is_clean(self) -> bool:
+        """Whether the files of the last commit are in the work tree as they are in it."""
+        return not self._run("status", "--porcelain", "--untracked-files=no")
+
+    def mark(self, ref: str) -> None:
+        """Let a ref, by its full name, be at the commit that is checked out."""
+        self._run("update_ref", ref, "HEAD")
 
     def commits(self, since: str, until: str) -> list[str]:
         """The ids of the commits of ``until`` that ``since`` (or nothing) has not, oldest first."""
@@ -228,6 +239,11 @@ class Repository:
         )
         assert isinstance(said, bytes)
         return said
+
+    def _add(self) -> None:
+        # editors and merge tools leave copies beside a file
+        self._run("add", "--update", ".")
+        self._run("add", "--force", "--", "*.py")
 
     def _run(self, command: str, *words: str, **options: object) -> str:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,10 +10,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from .catalogue import Catalogue, Entry
-from .errors import UnknownRelease
+from .errors import SomeReleasesFailed, ToolkitError, UnknownRelease, YankedRelease
 from .release import PARTNER
 
-ALL = "all"
+ALL, NEW = "all", "new"
 HELP = (
     "such as 1.8.9; a range such as '>=1.5,<1.6'; or all. Pre-releases belong to `all`, and to "
     "the ranges that enclose them; yanked releases only with --yanked (default: the newest)"
@@ -22,10 +22,14 @@ HELP = (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A release of the catalogue that `all` or a range encloses and that cannot be taken."""
+    """A release of the catalogue that is meant, though not by name, and that cannot be taken.
+
+    ``error`` is what its name would have led to.
+    """
 
     version: Version
     reason: str
+    error: ToolkitError
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,20 @@ class Selection:
 
     names: tuple[Version | str | None, ...]
     left_out: tuple[LeftOut, ...] = ()
+
+    def require(self) -> None:
+        """Raise why releases were left out if there is none besides them."""
+        if self.names or not self.left_out:
+            return
+        if len(self.left_out) == 1:
+            raise self.left_out[0].error
+        raise SomeReleasesFailed(
+            "\n".join(
+                [f"none of these {len(self.left_out)} releases can be taken:"]
+                + [f"{one.version}: {one.reason}" for one in self.left_out]
+            ),
+            next_step="name others, or take yanked ones with --yanked",
+        )
 
 
 def select(
@@ -47,7 +65,7 @@ def select(
     """
     if not words:
         return Selection((None,))
-    names: dict[Version | str, None] = {}
+    names: dict[Version | str | None, None] = {}
     left_out: dict[Version, LeftOut] = {}
     for word in words:
         if (versions := _range(word)) is None:
@@ -59,14 +77,24 @@ def select(
                 f"no release in patches/releases.toml is in {word}",
                 next_step="run update, or widen the range",
             )
-        for entry in found:
-            if reason := _obstacle(entry, yanked=yanked):
-                left_out[entry.version] = LeftOut(entry.version, reason)
-            else:
-                names[entry.version] = None
+        chosen = among(found, yanked=yanked)
+        names.update(dict.fromkeys(chosen.names))
+        left_out |= {one.version: one for one in chosen.left_out}
     return Selection(
         tuple(names), tuple(one for version, one in left_out.items() if version not in names)
     )
+
+
+def among(entries: Iterable[Entry], *, yanked: bool) -> Selection:
+    """Those of some releases of the catalogue that can be taken, and why the others cannot."""
+    names: list[Version] = []
+    left_out = []
+    for entry in entries:
+        if obstacle := _obstacle(entry, yanked=yanked):
+            left_out.append(LeftOut(entry.version, *obstacle))
+        else:
+            names.append(entry.version)
+    return Selection(tuple(names), tuple(left_out))
 
 
 def _range(word: str) -> SpecifierSet | None:
@@ -96,10 +124,14 @@ def _within(
             yield entry
 
 
-def _obstacle(entry: Entry, *, yanked: bool) -> str:
-    """Why a release is not taken unless it is named; or nothing."""
-    if not entry.partner:
-        return f"there is no {PARTNER} that goes with it"
-    if entry.yanked is not None and not yanked:
-        return f"yanked: {entry.yanked or 'no reason given'} (--yanked takes it)"
-    return ""
+def _obstacle(entry: Entry, *, yanked: bool) -> tuple[str, ToolkitError] | None:
+    """Why a release cannot be taken, in a few words and as the error that its name leads to."""
+    try:
+        release = entry.release
+        if not yanked:
+            release.refuse_yanked()
+    except UnknownRelease as error:
+        return f"there is no {PARTNER} that goes with it", error
+    except YankedRelease as error:
+        return f"yanked: {entry.yanked or 'no reason given'} (--yanked takes it)", error
+    return None

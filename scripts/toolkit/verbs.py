@@ -102,6 +102,7 @@ def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | 
     found = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
     for one in found.left_out:
         print(f"{one.version} is left out: {one.reason}", file=sys.stderr)
+    found.require()
     return list(found.names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,10 +33,13 @@ from making import (
     write_series,
 )
 from packaging.tags import sys_tags
+from packaging.version import Version
 from publishing import proof_of, snapshot
 
+import fetch
 import release as verb
 import update
+from toolkit import flow
 from toolkit.catalogue import Catalogue
 from toolkit.errors import EnvironmentUnresolvable
 from toolkit.files import sha256_of
@@ -68,6 +72,14 @@ def judged(word: str) -> Any:
         return proof if word == "publish" else Verdict(**{**vars(proof), "verdict": word})
 
     return prove
+
+
+def grown(official: Any, patched: Any, **inputs: Any) -> Verdict:
+    """The same for a set of platforms, at the revision that its names tell."""
+    proof = proof_of(list(patched), inputs["release"])
+    others = {path.name: sha256_of(path) for path in inputs["others"]}
+    revision = int(re.findall(r"\+dispatched\.(\d+)", patched[0].name)[0])
+    return replace(proof, wheels={**proof.wheels, **others}, revision=revision)
 
 
 def run(here: Workspace, out: Path, *words: str) -> int:
@@ -106,6 +118,26 @@ def test_what_people_see(
     assert "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl" in said
     assert "  pip install --extra-index-url file://" in said
     assert "  uv pip install --index file://" in said
+
+
+@pytest.mark.parametrize(
+    ("tier", "step"),
+    [
+        ("quick", "`nox -s release -- 1.8.9 --tier full`; nothing was published"),
+        ("full", "see `nox -s retire`; nothing needs publishing"),
+    ],
+)
+def test_what_to_do_with_a_fixed_one(
+    tier: str,
+    step: str,
+    here: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(verb, "prove", judged("fixed"))
+    assert run(here, tmp_path / "index", "1.8.9", "--tier", tier) == 18
+    assert step in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["fixed", "regressed", "inconclusive"])
@@ -166,6 +198,46 @@ def test_all_ranges_and_what_is_left_out(
     assert run(here, out, "all", "--as-of", "2025-12-31") == 10
 
 
+def test_nothing_can_be_taken(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "index"
+    index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
+    index.add(make_wheel(tmp_path / "w", AGENTS, "1.0.0"), datetime(2025, 1, 1, tzinfo=UTC))
+    assert update.main(["--patches", str(here.patches)]) == 0
+    capsys.readouterr()
+    places = ("--index", str(out), "--patches", str(here.patches))
+    assert verb.main(["==1.8.8", *places]) == 11
+    said = capsys.readouterr()
+    assert "left out" in said.out
+    assert "yanked: broken (--yanked takes it)" in said.out
+    assert "livekit-agents 1.8.8 was yanked: broken" in said.err
+    assert run(here, out, "==1.0.0") == 10
+    assert run(here, out, "<1.8.9") == 22
+    said = capsys.readouterr()
+    assert "none of these 2 releases can be taken" in said.err
+    # another verb does not take the newest instead
+    assert fetch.main(["==1.8.8", "--patches", str(here.patches)]) == 11
+    assert not out.exists()
+
+
+def test_the_one_that_was_taken_fails(
+    here: Workspace,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
+    assert update.main(["--patches", str(here.patches)]) == 0
+    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    assert run(here, tmp_path / "index", "all") == 18
+    assert run(here, tmp_path / "index", "all", "--yanked") == 22
+    said = capsys.readouterr().err
+    assert "2 of 2 releases failed" in said
+    assert "others are published" not in said
+
+
 def test_a_table_with_reasons(
     here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +249,7 @@ def test_a_table_with_reasons(
     assert "error" in line
     assert "there is no livekit-agents 7.7.7 with wheels" in line
     assert "1 of 3 releases failed" in said.err
+    assert "the others are published" in said.err
 
 
 def test_what_was_done_is_not_done_again(
@@ -190,8 +263,8 @@ def test_what_was_done_is_not_done_again(
     assert run(here, out, *RELEASES) == 0
     first = snapshot(out)
     with monkeypatch.context() as patch:
-        for name in ("fetched", "repack_release", "prove"):
-            patch.setattr(verb, name, lambda *_, **__: pytest.fail("done again"))
+        for place, name in ((flow, "fetched"), (flow, "repack_release"), (verb, "prove")):
+            patch.setattr(place, name, lambda *_, **__: pytest.fail("done again"))
         index.asked.clear()
         assert run(here, out, *RELEASES) == 0
         assert index.asked == []
@@ -268,6 +341,39 @@ def test_a_platform_set_is_published_whole_or_not_at_all(
     write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
     assert run(here, tmp_path / "other", "2.0.0b1") == 18
     assert not list((tmp_path / "other").glob("files/*"))
+
+
+@pytest.mark.parametrize("words", [(), ("new",)])
+def test_an_upload_that_takes_its_time(
+    words: tuple[str, ...],
+    here: Workspace,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first wheel of a set was seen before the others, and before the plugin."""
+
+    monkeypatch.setattr(verb, "prove", grown)
+    out, later = tmp_path / "index", datetime(2026, 2, 2, tzinfo=UTC)
+    here_tag = next(tag for tag in sys_tags() if tag.abi == "abi3")
+    index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0", tag=str(here_tag)), later)
+    assert run(here, out) == 0
+    assert Catalogue.read(here.catalogue)[Version("2.0.0")].partner == "1.8.9"
+    for tag in ("cp310-abi3-win_amd64", "cp310-abi3-macosx_11_0_arm64"):
+        index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0", tag=tag), later)
+    index.add(make_wheel(tmp_path / "w", PLUGIN, "2.0.0"), later)
+    capsys.readouterr()
+    assert run(here, out, *words) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["release"], row["revision"]) == ("2.0.0", 2)
+    names = {path.name for path in (out / "files").glob("*2.0.0+dispatched.2-*.whl")}
+    assert len(names) == 3
+    assert names < set(row["wheels"])
+    assert "livekit_plugins_openai-2.0.0-py3-none-any.whl" in row["wheels"]
+    before = snapshot(out), here.catalogue.read_bytes()
+    assert run(here, out, *words) == 0
+    assert (snapshot(out), here.catalogue.read_bytes()) == before
 
 
 def test_a_plugin_that_two_releases_share(

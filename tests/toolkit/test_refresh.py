@@ -1,128 +1,47 @@
-"""``refresh.py``: a series follows upstream's text, proved, or a human is asked."""
+"""``refresh.py``: a series follows upstream's text, proved."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from making import (
     AGENTS,
-    ENGINE,
     ENGINE_PATH,
-    PLUGIN,
-    REALTIME,
     REALTIME_PATH,
     TREES,
     Index,
     diff,
     engine_patch,
     mail,
-    make_wheel,
-    members_of,
     source,
-    write_series,
 )
 from packaging.version import Version
-from publishing import proof_of, snapshot
+from publishing import snapshot
+from refreshing_world import House, opened
 
-import apply as applying
-import refresh as verb
-import update
 from toolkit import export as module
 from toolkit import files
-from toolkit.carrying import Step
 from toolkit.dilemma import first_that
 from toolkit.errors import NotWritable
-from toolkit.fetched import fetch_release
-from toolkit.repacking import apply_series
-from toolkit.repository import Letter, Repository
+from toolkit.export import Step
+from toolkit.repository import Letter
 from toolkit.series import Series
 from toolkit.settling import settled
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.workspace import Workspace
 
 NOTICE = "# Modified by us: it is so.\n"
 FOLDER = "livekit/agents/moved"
-
-
-def judged(word: str) -> Any:
-    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
-
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proof = proof_of(list(patched), inputs["release"])
-        return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
-
-    return prove
-
-
-class House:
-    """Releases on an index, a series, and the verb."""
-
-    def __init__(self, index: Index, workspace: Workspace, root: Path) -> None:
-        self.index, self.workspace, self.root = index, workspace, root
-        self.tree = root / "question"
-
-    def release(self, version: str, agents: Mapping[str, str] = {}, **changes: str) -> None:
-        """A release whose engine has ``changes``, and ``agents`` files besides."""
-        members = members_of(AGENTS, version) | {ENGINE: source(**changes).encode()}
-        members |= {path: text.encode() for path, text in agents.items()}
-        self.offer(AGENTS, version, members)
-        self.offer(PLUGIN, version, members_of(PLUGIN, version))
-
-    def offer(self, name: str, version: str, members: Mapping[str, bytes]) -> None:
-        self.index.add(make_wheel(self.root / "w", name, version, members=members))
-
-    def plugin(self, version: str, *, agents: Mapping[str, str] = {}, **modules: str) -> None:
-        """A release whose plugin has ``modules``; the text of ``realtime`` is REALTIME's."""
-        folder = REALTIME.rpartition("/")[0]
-        members = members_of(PLUGIN, version)
-        del members[REALTIME]
-        members |= {f"{folder}/{name}.py": text.encode() for name, text in modules.items()}
-        self.offer(PLUGIN, version, members)
-        mine = {path: text.encode() for path, text in agents.items()}
-        self.offer(AGENTS, version, members_of(AGENTS, version) | mine)
-
-    def series(self, **patches: str) -> None:
-        write_series(self.workspace.patches, {n: {"1.0": text} for n, text in patches.items()})
-        assert update.main(["--patches", str(self.workspace.patches)]) == 0
-
-    def refresh(self, *words: str) -> int:
-        places = ("--patches", str(self.workspace.patches))
-        tree = () if "--continue" in words else ("--tree", str(self.tree))
-        return verb.main([*words, *places, *tree])
-
-    def texts(self, version: str) -> dict[str, str]:
-        """What the series makes of a release, by monorepo path; the series must fit it."""
-        tree = self.root / "applied" / version
-        series = Series.load(self.workspace.patches)
-        changed = apply_series(fetch_release(version, self.workspace), series, tree).changed
-        trees = {name: dict(members) for name, members in changed.items()}
-        return {
-            f"{TREES[name]}/{member}": text.decode()
-            for name, members in trees.items()
-            for member, text in members.items()
-        }
-
-    @property
-    def variants(self) -> set[str]:
-        patches = self.workspace.patches
-        return {path.relative_to(patches).as_posix() for path in patches.rglob("*.patch")}
 
 
 @pytest.fixture
 def house(
     index: Index, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> House:
-    monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
-    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    monkeypatch.setattr(verb, "prove", judged("publish"))
-    return House(index, workspace, tmp_path)
+    return opened(index, workspace, tmp_path, monkeypatch)
 
 
 def function(number: int, size: int = 8) -> list[str]:
@@ -284,85 +203,6 @@ def test_a_variant_of_its_own_that_does_not_apply(
     assert "guard, variant 1.8.9.patch" in capsys.readouterr().err
 
 
-def test_what_a_human_must_decide(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    house.release("1.8.6")
-    for version in ("1.8.7", "1.8.8"):
-        house.release(version, line8="another = 8")
-    for version in ("1.8.9", "1.8.10", "1.8.11"):
-        house.release(version, line8="another = 8", line10="other = 10")
-    house.series(first=engine_patch(line20="x = 1"), second=engine_patch(line10="first = 1"))
-    patches = snapshot(house.workspace.patches)
-    assert house.refresh("1.8.11") == 16
-    first = said = capsys.readouterr().err
-    assert snapshot(house.workspace.patches) == patches
-    assert "patch second, variant 1.0.patch" in said
-    assert f"{ENGINE_PATH}, hunk 1 of 1" in said
-    assert "since 1.8.9\n" in said
-    assert f"nox -s refresh -- --continue {house.tree}" in said
-    state = json.loads((house.tree / "report.json").read_text())
-    assert (state["patch"], state["since"], state["base"]) == ("second", "1.8.9", "1.8.6")
-    (hunk,) = state["hunks"]
-    assert "+first = 1" in hunk["hunk"]
-    assert "+other = 10" in hunk["upstream"]
-    report = (house.tree / "report.md").read_text()
-    assert "+other = 10" in report
-    assert "since 1.8.9" in report
-    file = house.tree / "tree" / ENGINE_PATH
-    assert "<<<<<<< " in file.read_text()
-    git = ["git", "-C", str(house.tree / "tree"), "log", "--format=%s", "new..series"]
-    done = subprocess.run(git, check=True, capture_output=True, text=True).stdout
-    assert done.splitlines() == ["Guard the calls"]
-
-    # another attempt loses nothing of what stands there
-    assert house.refresh("1.8.11") == 16
-    assert capsys.readouterr().err == first
-    assert house.refresh("--continue", str(house.tree)) == 16
-    assert "still has conflict markers" in capsys.readouterr().err
-    whole = source(line8="another = 8", line10="first = 10", line20="x = 1")
-    file.write_text("syntax error(")
-    assert house.refresh("--continue", str(house.tree)) == 16
-    assert "no valid Python" in capsys.readouterr().err
-    file.write_text(whole)
-    assert house.refresh("--continue", str(house.tree)) == 0
-    assert not house.tree.exists()
-    assert house.texts("1.8.11") == {ENGINE_PATH: whole}
-    assert house.variants == {"first/1.0.patch", "second/1.0.patch", "second/1.8.11.patch"}
-
-
-def test_continue_needs_a_question(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    house.release("1.8.9")
-    house.series(guard=engine_patch(line10="first = 1"))
-    assert house.refresh("--continue", str(house.root)) == 15
-    assert "holds no refresh that waits" in capsys.readouterr().err
-    house.tree.mkdir()
-    (house.tree / "a-note-of-mine").touch()
-    house.release("1.8.10", line10="other = 10")
-    assert house.refresh("1.8.10") == 15
-
-
-@pytest.mark.parametrize("word", ["regressed", "inconclusive", "fixed"])
-def test_only_what_is_proved_is_kept(
-    house: House, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    house.release("1.8.8")
-    house.release("1.8.9", line8="another = 8")
-    house.series(guard=engine_patch(line10="first = 1"))
-    before = snapshot(house.workspace.patches)
-    monkeypatch.setattr(verb, "prove", judged(word))
-    assert house.refresh("1.8.9") == 16
-    assert f"the proof says {word}: a test says so" in capsys.readouterr().err
-    assert snapshot(house.workspace.patches) == before
-    assert word in (house.tree / "report.md").read_text()
-    # the human changes the tree until the proof is content
-    monkeypatch.chdir(house.root)
-    file = house.tree / "tree" / ENGINE_PATH
-    file.write_text(source(line8="another = 8", line10="better = 1"))
-    assert house.refresh("--continue", house.tree.name) == 16
-    monkeypatch.setattr(verb, "prove", judged("publish"))
-    assert house.refresh("--continue", house.tree.name) == 0
-    assert "better" in house.texts("1.8.9")[ENGINE_PATH]
-
-
 def test_what_upstream_took_ends(house: House) -> None:
     house.release("1.8.8")
     house.release("1.8.9", line10="first = 1")
@@ -434,48 +274,6 @@ def test_an_unwritable_series_stays_whole(house: House, monkeypatch: pytest.Monk
     assert {path: text for path, (_, text) in after.items()} == {
         path: text for path, (_, text) in before.items()
     }
-
-
-def test_an_export_of_what_was_not_changed_changes_no_byte(
-    house: House, capsys: pytest.CaptureFixture[str]
-) -> None:
-    house.release("1.8.8")
-    house.release("1.8.9", line8="another = 8")
-    house.series(guard=engine_patch(line10="first = 1"))
-    assert house.refresh("1.8.9") == 0
-    # what was written by hand becomes what git writes, once
-    here = ["--patches", str(house.workspace.patches)]
-    variants = house.workspace.patches / "guard"
-    (variants / "1.0.patch").rename(variants / "1.8.8.patch")
-    assert verb.main(["--check", *here]) == 15
-    assert "guard/1.8.8.patch" in capsys.readouterr().err
-    for attempt in range(2):
-        for version in ("1.8.8", "1.8.9"):
-            tree = house.root / f"{version}-{attempt}"
-            assert applying.main([version, "--tree", str(tree), *here]) == 0
-            capsys.readouterr()
-            assert verb.main([version, "--export", str(tree), *here]) == 0
-            written = capsys.readouterr().out
-            changed = attempt == 0 and version == "1.8.8"
-            assert written == ("guard/1.8.8.patch\n" if changed else "nothing changed\n")
-    assert verb.main(["--check", *here]) == 0
-
-
-def test_a_change_in_the_tree_becomes_a_variant(house: House) -> None:
-    house.release("1.8.8")
-    house.release("1.8.9")
-    house.series(guard=engine_patch(line10="first = 1"))
-    here = ["--patches", str(house.workspace.patches)]
-    tree = house.root / "tree"
-    assert applying.main(["1.8.9", "--tree", str(tree), *here]) == 0
-    (tree / ENGINE_PATH).write_text(source(line10="first = 2"))
-    repository = Repository(tree)
-    repository.amend()
-    assert verb.main(["1.8.9", "--export", str(tree), *here]) == 0
-    assert house.variants == {"guard/1.0.patch", "guard/1.8.9.patch"}
-    assert house.texts("1.8.9") == {ENGINE_PATH: source(line10="first = 2")}
-    repository.commit_all("And one more")
-    assert verb.main(["1.8.9", "--export", str(tree), *here]) == 15
 
 
 def conflict(ours: str, base: str, theirs: str) -> bytes:

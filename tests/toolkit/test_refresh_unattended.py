@@ -158,17 +158,105 @@ def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]
     assert "patch guard, variant 1.0.patch" in line.reason
 
 
-@pytest.mark.parametrize("word", ["regressed", "inconclusive"])
+@pytest.mark.parametrize(("word", "code"), [("regressed", 16), ("inconclusive", 18)])
 def test_what_is_not_proved_leaves_nothing(
-    house: House, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    house: House,
+    word: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     house.release("1.8.9", FEBRUARY, line8="another = 8")
     monkeypatch.setattr(verb, "prove", judged(word))
     before = house.patches
-    assert house.run() == 16
+    assert house.run() == code
     assert f"the proof says {word}" in capsys.readouterr().err
     assert house.changed(before) == {"releases.toml"}
     assert not house.out.exists()
+
+
+def test_a_cause_that_is_gone_the_next_time(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is inconclusive leaves no question behind, and is proved again."""
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    monkeypatch.setattr(verb, "prove", judged("inconclusive"))
+    assert house.run("--json") == 18
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["verdict"], row["reason"]) == ("inconclusive", "a test says so")
+    assert not house.questions.exists()
+    monkeypatch.setattr(verb, "prove", judged("publish"))
+    assert house.run() == 0
+    assert "guard/1.8.9.patch" in house.patches
+
+
+def test_all_that_is_new(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    house.release("1.8.10", FEBRUARY)
+    house.release("2.0.0b1", MARCH)
+    house.release("1.7.9", MARCH)
+    house.index.yanked["livekit_agents-1.7.9-py3-none-any.whl"] = "broken"
+    capsys.readouterr()
+    assert house.run("new", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["release"]: row["verdict"] for row in rows} == {
+        "1.7.9": "left out",
+        "1.8.9": "publish",
+        "1.8.10": "publish",
+        "2.0.0b1": "publish",
+    }
+    published = set(map(str, Catalogue.read(house.workspace.catalogue).rows()))
+    assert published == {"1.8.9", "1.8.10", "2.0.0b1"}
+    # and then there is nothing, however often one asks
+    assert house.run("new") == 0
+    assert capsys.readouterr().out == "nothing new\n"
+    assert house.run("new", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+    # only yanked ones are no failure
+    house.release("1.7.8", MARCH)
+    house.index.yanked["livekit_agents-1.7.8-py3-none-any.whl"] = "broken"
+    assert house.run("new") == 0
+    assert "left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("new", "1.8.8"), ("all", "new"), ("new", "--offline")])
+def test_new_stands_alone(house: House, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        house.run(*words)
+    assert caught.value.code == 2
+
+
+def test_later_releases_that_are_known(house: House) -> None:
+    """As of a day before they neither get a variant nor are they asked about."""
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    house.release("1.8.10", MARCH)
+    assert update.main(["--patches", str(house.workspace.patches)]) == 0
+    before = house.patches
+    assert house.run("1.8.9", "--as-of", "2026-02-15") == 0
+    assert house.changed(before) == {"guard/1.8.9.patch", "releases.toml"}
+
+
+def test_a_report_asks_about_no_release_that_cannot_be_had(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither one that is gone nor, as of a day, a later one; and it is whole or not there."""
+    for version, when in (("1.8.9", FEBRUARY), ("1.8.10", MARCH), ("1.8.11", FEBRUARY)):
+        house.release(version, when, line10="other = 10")
+    assert update.main(["--patches", str(house.workspace.patches)]) == 0
+    for name in [name for name in house.index.files if "-1.8.9-" in name]:
+        del house.index.files[name]
+    assert update.main(["--patches", str(house.workspace.patches)]) == 0
+    house.index.faults["livekit_agents-1.8.10-py3-none-any.whl"] = 404
+    assert house.run("1.8.11") == 12
+    assert not house.questions.exists()
+    assert house.run("1.8.11", "--as-of", "2026-02-15") == 16
+    assert "since 1.8.11" in capsys.readouterr().err
+    assert {path.name for path in (house.questions / "1.8.11").iterdir()} == {
+        "report.md",
+        "report.json",
+        "tree",
+    }
+    assert house.run("1.8.11") == 16
 
 
 def test_as_of_a_day_before(house: House, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 from toolkit.catalogue import Catalogue, Entry, dump
-from toolkit.errors import UnknownRelease
+from toolkit.errors import SomeReleasesFailed, UnknownRelease, YankedRelease
 from toolkit.release import MAIN, PARTNER, Artefact
 from toolkit.selection import select
 
@@ -88,6 +88,17 @@ def test_a_name_is_taken_as_it_is(catalogue: Catalogue) -> None:
 def test_later_releases_do_not_exist_yet(catalogue: Catalogue) -> None:
     fourth = datetime(2026, 1, 4, 23, tzinfo=UTC)
     assert names(catalogue, "all", as_of=fourth) == ["1.0.2", "1.5.0rc1", "1.5.0"]
+
+
+def test_why_nothing_is_taken(catalogue: Catalogue) -> None:
+    """One release that is left out leads to the error of its name, if there is no other."""
+    with pytest.raises(YankedRelease, match="1\\.5\\.1 was yanked: broken"):
+        select([f"=={YANKED}"], catalogue, yanked=False, as_of=None).require()
+    with pytest.raises(UnknownRelease, match="goes with livekit-agents 1\\.0\\.0"):
+        select([f"=={LONE}"], catalogue, yanked=True, as_of=None).require()
+    with pytest.raises(SomeReleasesFailed, match="1\\.0\\.0: there is no"):
+        select([f"=={LONE}", f"=={YANKED}"], catalogue, yanked=False, as_of=None).require()
+    select(["all"], catalogue, yanked=False, as_of=None).require()
 
 
 @pytest.mark.parametrize("word", [">=3", "<1", ">=one", "~=1"])

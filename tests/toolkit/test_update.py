@@ -113,6 +113,18 @@ def test_as_of_a_day(here: Workspace, capsys: pytest.CaptureFixture[str]) -> Non
     assert set(map(str, Catalogue.read(here.catalogue))) == {"1.8.8", "1.8.9"}
 
 
+def test_as_of_a_day_between_two_uploads(
+    here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is known of a release that was whole only later stays."""
+    offer(index, tmp_path / "w", AGENTS, "1.8.10", FEBRUARY)
+    offer(index, tmp_path / "w", PLUGIN, "1.8.10", MARCH)
+    said(here, capsys)
+    before = here.catalogue.read_bytes()
+    assert said(here, capsys, "--as-of", "2026-02-15") == {}
+    assert here.catalogue.read_bytes() == before
+
+
 def test_a_release_without_a_plugin(
     here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
