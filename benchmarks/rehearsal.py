@@ -3,9 +3,9 @@
 For every step from a stable release to the next, the series is cut back to what it was (variants
 named after later releases are dropped, and so is what `releases` says of later ones), and then
 meets the next release: it applies, it is carried with new variants, or somebody has to look. With
---prove what was carried counts only if the proof says `publish`; so do releases where the older
-variants apply although there are newer ones today. For information, a carried tree is compared
-with the one that today's series makes.
+--prove what was carried counts only if the proof says `publish`; so does what applies, unless the
+very same patches were proved and published for that release. For information, a carried tree is
+compared with the one that today's series makes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from packaging.version import Version  # noqa: E402
 from toolkit.catalogue import Catalogue, dump  # noqa: E402
 from toolkit.errors import NotProved, PatchConflict, ToolkitError, run_verb  # noqa: E402
 from toolkit.fetched import Fetched, fetch_release  # noqa: E402
-from toolkit.files import sha256_of  # noqa: E402
+from toolkit.files import sha256_of, write_whole, writing  # noqa: E402
 from toolkit.fit import fits  # noqa: E402
 from toolkit.proving import prove  # noqa: E402
 from toolkit.refreshing import Refresher  # noqa: E402
@@ -42,13 +42,15 @@ from toolkit.verdict import Side, Verdict  # noqa: E402
 from toolkit.workspace import Workspace  # noqa: E402
 
 GOAL = 0.9
+GOOD = ("applies", "carried")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One release and the next; ``result`` is applies, carried, or conflict with the ``why``.
+    """One release and the next.
 
-    ``new`` are the variants that were written, ``same`` whether today's series makes the same.
+    ``result`` is "applies", "carried", or, with the ``why``, "conflict" or "not proved". ``new``
+    are the variants that were written, ``same`` whether today's series makes the same tree.
     """
 
     before: str
@@ -58,6 +60,16 @@ class Step:
     proved: bool = False
     same: bool | None = None
     why: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.before} -> {self.release}: {self.result}"
+        if self.result == "applies" and self.proved:
+            text += ", and is proved"
+        if self.new:
+            text += f" ({', '.join(self.new)})"
+        if self.same is not None:
+            text += f", {'the same as' if self.same else 'other than'} today's"
+        return text + (f"\n  {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -74,14 +86,16 @@ class Stage:
         as_of(self.workspace.patches, then.patches, before)
         today = Series.load(self.workspace.patches)
         catalogue = Catalogue.read(self.workspace.catalogue)
-        found = fetch_release(catalogue[version].release, self.workspace)
         names = (str(before), str(version))
         try:
-            if fits(found, Series.load(then.patches)):
-                newer = [1 for _, since in today.chosen(version) if since > before]
-                if newer and self.prove:
-                    self.require(repack_release(found, Series.load(then.patches), then))
-                return Step(*names, "applies", proved=bool(newer) and self.prove)
+            found = fetch_release(catalogue[version].release, self.workspace)
+            series = Series.load(then.patches)
+            if fits(found, series):
+                row = catalogue.row(version)
+                asked = self.prove and not (row and row.series == series.digest(version))
+                if asked:
+                    self.require(repack_release(found, series, then))
+                return Step(*names, "applies", proved=asked)
             done = Refresher(
                 then,
                 Catalogue.read(then.catalogue),
@@ -121,7 +135,7 @@ class Stage:
         if verdict.verdict != "publish":
             raise NotProved(
                 f"it applies, but the proof says {verdict.verdict}: {verdict.reason}",
-                next_step="look at the newer variants",
+                next_step="compare with what today's series does to it",
             )
 
     def tree(self, found: Fetched, series: Series) -> object:
@@ -168,44 +182,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--prove", action="store_true", help="prove what was carried: minutes for each")
     add("--patches", type=Path, metavar="DIR", help="another series")
     add("--json", action="store_true", help="print every step as JSON")
+    add("--out", type=Path, metavar="FILE", help="write that JSON there too, after each step")
     options = parser.parse_args(argv)
 
     def body() -> None:
         workspace = Workspace.default(options.patches)
         catalogue = Catalogue.read(workspace.catalogue)
         stable = [v for v, e in sorted(catalogue.items()) if e.partner and not v.is_prerelease]
-        steps = []
+        steps: list[Step] = []
         with tempfile.TemporaryDirectory() as folder:
             stage = Stage(workspace, Path(folder), options.prove)
             for before, version in pairwise(stable):
                 if options.release and str(version) not in options.release:
                     continue
                 steps.append(stage.step(before, version))
-                if not options.json and steps[-1].result != "applies":
-                    print(line(steps[-1]), flush=True)
-        good = [step for step in steps if step.result in ("applies", "carried")]
-        share = len(good) / max(len(steps), 1)
+                if options.out:
+                    with writing(options.out.parent):
+                        write_whole(options.out, json.dumps(document(steps), indent=1).encode())
+                if not options.json and (steps[-1].proved or steps[-1].result != "applies"):
+                    print(steps[-1], flush=True)
         if options.json:
-            print(json.dumps({"share": share, "steps": [asdict(s) for s in steps]}, indent=1))
-            return
-        applied = sum(step.result == "applies" for step in steps)
-        print(
-            f"{len(good)} of {len(steps)} steps without a hand, {share:.1%} (wanted: {GOAL:.0%}): "
-            f"{applied} applied, {len(good) - applied} carried"
-            f"{'' if options.prove else ', not proved'}"
-        )
+            print(json.dumps(document(steps), indent=1))
+        else:
+            tell(steps, proved=options.prove)
 
     return run_verb(body)
 
 
-def line(step: Step) -> str:
-    """A step, for people."""
-    text = f"{step.before} -> {step.release}: {step.result}"
-    if step.new:
-        text += f" ({', '.join(step.new)})"
-    if step.same is not None:
-        text += f", {'the same as' if step.same else 'other than'} today's"
-    return text + (f"\n  {step.why}" if step.why else "")
+def document(steps: Sequence[Step]) -> dict[str, object]:
+    """All steps, and which share of them needed no hand."""
+    good = [step for step in steps if step.result in GOOD]
+    return {"share": len(good) / max(len(steps), 1), "steps": [asdict(step) for step in steps]}
+
+
+def tell(steps: Sequence[Step], *, proved: bool) -> None:
+    """The sum, for people, and all that somebody has to look at."""
+    good = [step for step in steps if step.result in GOOD]
+    applied = sum(step.result == "applies" for step in good)
+    share = len(good) / max(len(steps), 1)
+    print(
+        f"{len(good)} of {len(steps)} steps without a hand, {share:.1%} (wanted: {GOAL:.0%}): "
+        f"{applied} applied, {len(good) - applied} carried{'' if proved else ', not proved'}"
+    )
+    for step in steps:
+        if step.result not in GOOD:
+            print(step)
 
 
 if __name__ == "__main__":

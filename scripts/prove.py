@@ -6,7 +6,8 @@ Examples:
     python scripts/prove.py --release 1.8.9 --uploaded 2026-10-24T02:32:37Z \\
         --official OFFICIAL/*.whl --patched PATCHED/*.whl --out verdict.json
 
-A release (without one, the newest) is fetched and patched first. ``--replay`` runs one schedule on
+A release (without one, the newest) is fetched and patched first, and what came of it is remembered:
+`status` shows it, and `release` proves nothing again. ``--replay`` runs one schedule on
 both sides and shows what happens; a verdict names the schedules that are worth it.
 """
 
@@ -22,9 +23,11 @@ from datetime import datetime
 from pathlib import Path
 
 from toolkit import explorer, proving, summary
-from toolkit.errors import NotProved, run_verb
+from toolkit.candidate import Proof
+from toolkit.errors import NotProved, PatchConflict, run_verb
 from toolkit.exploration import TIERS
-from toolkit.files import sha256_of, write_whole, writing
+from toolkit.files import write_whole, writing
+from toolkit.outcome import Judged, Outcomes
 from toolkit.progress import watching
 from toolkit.proving import RACE_SUITE, SUBCLASSES, TIMEOUTS, prove
 from toolkit.strict import Malformed
@@ -45,13 +48,19 @@ _NEXT = {
 
 @dataclass(frozen=True)
 class Wheels:
-    """What is to be proved."""
+    """What is to be proved.
+
+    ``others`` are patched wheels for other platforms, ``key`` is where the outcome is remembered,
+    which is nowhere for wheels that were named by hand and for other tests than this project's.
+    """
 
     official: Sequence[Path]
     patched: Sequence[Path]
     release: str
     uploaded: datetime
     series: str
+    others: Sequence[Path] = ()
+    key: str = ""
 
 
 @contextmanager
@@ -69,43 +78,66 @@ def wheels_of(
     from toolkit.series import Series
 
     found = fetched(name, options, workspace)
+    series = Series.load(workspace.patches)
+    outcomes = Outcomes.open(workspace.outcomes, options.python)
+    key = outcomes.key(found.release, series.digest(found.release.version), options.tier)
     with workspace.scratch() as folder:
-        made = repack_release(found, Series.load(workspace.patches), workspace, folder)
+        try:
+            made = repack_release(found, series, workspace, folder)
+        except PatchConflict as error:
+            outcomes.write(key, error)
+            raise
         # of several platforms, only one can run here
+        patched = fitting([*made.wheels, *made.passthrough], options.python)
         yield Wheels(
             fitting(made.official, options.python),
-            fitting([*made.wheels, *made.passthrough], options.python),
+            patched,
             str(made.release.version),
             made.release.uploaded,
             made.series_digest,
+            [wheel for wheel in made.wheels if wheel not in patched],
+            key if options.suite == RACE_SUITE else "",
         )
 
 
 def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace) -> Verdict:
-    """Prove, write what was asked for, and print what came of it."""
-    target = options.out and out_of(options.out, wheels, options.tier)
-    verdict = prove(
-        wheels.official,
-        wheels.patched,
-        release=wheels.release,
-        uploaded=wheels.uploaded,
-        environments=workspace.environments,
-        verdicts=workspace.verdicts,
-        series=wheels.series,
-        race_suite=options.suite,
-        python=options.python,
-        tier=options.tier,
-        timeout=options.timeout,
-        optional=SUBCLASSES,
-        picture=target and target.with_suffix(".svg"),
-        watch=watching,
-        upstream=Asker.of(options, workspace),
-    )
-    if target:
-        with writing(target.parent):
-            write_whole(target, verdict.to_json().encode())
+    """Prove, write what was asked for, remember it as `release` does, and print what came of it."""
+    with workspace.scratch(small=True) as folder:
+        drawn = folder / "picture.svg"
+        verdict = prove(
+            wheels.official,
+            wheels.patched,
+            release=wheels.release,
+            uploaded=wheels.uploaded,
+            environments=workspace.environments,
+            verdicts=workspace.verdicts,
+            series=wheels.series,
+            race_suite=options.suite,
+            python=options.python,
+            tier=options.tier,
+            timeout=options.timeout,
+            optional=SUBCLASSES,
+            picture=drawn,
+            others=wheels.others,
+            watch=watching,
+            upstream=Asker.of(options, workspace),
+        )
+        picture = drawn.read_bytes() if drawn.is_file() else b""
+    if wheels.key:
+        outcomes = Outcomes.open(workspace.outcomes, options.python)
+        outcomes.write(wheels.key, Judged.of(verdict), Proof.of(verdict))
+        _write(outcomes.picture(wheels.key), picture)
+    if options.out and not outlives(options.out, verdict):
+        _write(options.out, verdict.to_json().encode())
+        _write(options.out.with_suffix(".svg"), picture)
     print(json.dumps(json.loads(verdict.to_json())) if options.json else summary.of(verdict))
     return verdict
+
+
+def _write(target: Path, data: bytes) -> None:
+    if data:
+        with writing(target.parent):
+            write_whole(target, data)
 
 
 def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace) -> None:
@@ -138,16 +170,14 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
                 next_step="copy a schedule from a verdict, in quotes",
             )
         if options.out:
-            with writing(options.out.parent):
-                write_whole(options.out.with_suffix(f".{side}.svg"), shown.svg.encode())
+            _write(options.out.with_suffix(f".{side}.svg"), shown.svg.encode())
     broken = {
         side: {"violations": shown.violations, "recorded": shown.recorded}
         for side, shown in sides.items()
     }
     document = {"schedule": options.replay, **broken}
     if options.out:
-        with writing(options.out.parent):
-            write_whole(options.out, f"{json.dumps(document, indent=2)}\n".encode())
+        _write(options.out, f"{json.dumps(document, indent=2)}\n".encode())
     if options.json:
         print(json.dumps(document))
         return
@@ -155,15 +185,17 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
         print(f"{side} wheels of {wheels.release}\n\n{shown.text}")
 
 
-def out_of(target: Path, wheels: Wheels, tier: str) -> Path | None:
-    """Where the verdict goes, or None because one of the tier full stands there already."""
+def outlives(target: Path, verdict: Verdict) -> bool:
+    """Whether the verdict in a file says more than a new one: the tier full, of the same things."""
     try:
         known = Verdict.parse(target.read_text(encoding="utf-8"))
     except (OSError, Malformed, UnicodeDecodeError):
-        return target
-    proved = {wheel.name: sha256_of(wheel) for wheel in wheels.patched}
-    full = known.exploration is not None and known.exploration.tier == "full"
-    return None if full and tier != "full" and known.wheels == proved else target
+        return False
+    tiers = [one.exploration.tier if one.exploration else "" for one in (known, verdict)]
+    same = all(
+        getattr(known, one) == getattr(verdict, one) for one in ("wheels", "series", "suite")
+    )
+    return same and tiers == ["full", "quick"] and verdict.verdict == "publish"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,17 +3,18 @@
 The figures come from the verdicts that this machine knows, or else from the index; what was
 published, from patches/releases.toml. What became of the changes that patches/series.toml names
 comes from GitHub (with the token in GITHUB_TOKEN or GH_TOKEN, if there is one), and whether the
-newest release contains patches already, from its wheels. --matrix prints the releases and the
-Python versions that they support for a CI matrix (GitHub's `fromJSON`) instead.
+newest release contains patches already, from its wheels. --matrix prints the releases that were
+published, and the Python versions that they support, for a CI matrix (GitHub's `fromJSON`) instead.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from packaging.version import Version
@@ -22,10 +23,10 @@ from toolkit.catalogue import Catalogue, Entry
 from toolkit.errors import PatchConflict, UnknownRelease, printable, run_verb
 from toolkit.exploration import TIERS
 from toolkit.github import GitHub
-from toolkit.outcome import Judged, Outcomes
+from toolkit.outcome import FIXED, Judged, Outcomes
 from toolkit.pythons import jobs, pythons_of
 from toolkit.release import MAIN
-from toolkit.retiring import FIXED
+from toolkit.retiring import FULL
 from toolkit.selection import ALL, HELP, select
 from toolkit.series import Series
 from toolkit.verbs import parser, workspace_of
@@ -40,7 +41,7 @@ MOST_JOBS = 256
 class Line:
     """What is known of a release. ``variants`` maps ideas to the releases that began them.
 
-    ``loses``: whether the official one loses calls (None: not known). ``verdict`` is "unknown"
+    ``loses``: whether the official one loses calls (None: not decided). ``verdict`` is "unknown"
     if there is none, and ``current`` says that it rests on today's patches and tests.
     """
 
@@ -71,24 +72,29 @@ class Lookup:
 
     def line(self, entry: Entry) -> Line:
         """The matrix's line for a release of the catalogue."""
-        verdict, variants, judged, current = "unknown", {}, None, False
+        verdict, variants, judged, alone = "unknown", {}, None, None
         pythons: tuple[str, ...] = ()
+        reason = f"not proved on this machine: nox -s release -- {entry.version}"
         try:
-            reason = ""
             pythons = pythons_of(entry.release)
+            alone = self.alone(entry)
             variants = {p.name: str(since) for p, since in self.series.chosen(entry.version)}
-            judged = self.judged(entry)
-            current = judged is not None
+            judged = self.judged(entry, alone)
         except PatchConflict as error:
-            verdict, reason, current = "conflict", error.problem, True
+            verdict, reason = "conflict", error.problem
         except UnknownRelease as error:
             reason = error.problem
+        current = judged is not None or verdict == "conflict"
         judged = judged or self.published(entry)
+        said = judged or alone
+        loses = said.loses if said else None
         if judged and verdict == "unknown":
             verdict, reason = judged.claim.verdict, judged.claim.reason
         elif entry.row and verdict == "unknown":
             # recorded after a verdict that is not at hand
-            verdict = "publish"
+            verdict, reason, loses = "publish", "", True
+        if verdict == FIXED and loses is None:
+            reason = f"the tier {FULL} decides: nox -s release -- {entry.version} --tier {FULL}"
         return Line(
             release=str(entry.version),
             uploaded=f"{max(a.upload_time for a in entry.official):%Y-%m-%d}",
@@ -97,8 +103,8 @@ class Lookup:
             gone=entry.gone,
             pythons=pythons,
             variants=variants,
-            loses={"publish": True, "fixed": False}.get(verdict),
-            official=str(judged.official) if judged else "",
+            loses=loses,
+            official=str(said.official) if said else "",
             patched=str(judged.patched) if judged else "",
             verdict=verdict,
             current=current,
@@ -107,17 +113,36 @@ class Lookup:
             wheels=dict(entry.row.wheels) if entry.row else {},
         )
 
-    def judged(self, entry: Entry) -> Judged | None:
-        """What this machine knows of the release under today's patches and tests."""
-        # first the official wheels alone, which may need no series
-        for series in ("", self.series.digest(entry.version)):
-            for tier in reversed(TIERS):
-                found = self.outcomes.read(self.outcomes.key(entry.release, series, tier))
-                if isinstance(found, PatchConflict):
-                    raise found
-                if found and (found.fits(entry.row) if series else found.claim.verdict == FIXED):
-                    return found
+    def alone(self, entry: Entry) -> Judged | None:
+        """What the official wheels alone do under today's tests; the tier full decides."""
+        for tier in reversed(TIERS):
+            found = self.outcomes.read(self.outcomes.key(entry.release, "", tier))
+            if isinstance(found, Judged):
+                return found
         return None
+
+    def judged(self, entry: Entry, alone: Judged | None) -> Judged | None:
+        """What this machine knows of the release under today's patches and tests.
+
+        The tier full decides before quick, official wheels that may need no series before patched
+        ones, and what will stay before what was inconclusive. Raises PatchConflict.
+        """
+        series = self.series.digest(entry.version)
+        passing, conflict = None, None
+        for tier in reversed(TIERS):
+            if alone and (alone.claim.verdict, alone.tier) == (FIXED, tier):
+                return alone
+            found = self.outcomes.last(self.outcomes.key(entry.release, series, tier))
+            if isinstance(found, PatchConflict):
+                conflict = found
+            elif found and found.fits(entry.row):
+                outweighed = alone and alone.loses and found.claim.verdict == FIXED
+                if found.lasts and not outweighed:
+                    return found
+                passing = passing or (None if found.lasts else found)
+        if conflict:
+            raise conflict
+        return passing
 
     def published(self, entry: Entry) -> Judged | None:
         """The verdict in the index, by which the recorded wheels were published."""
@@ -200,17 +225,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         entries = [_entry(catalogue, name) for name in (*chosen.names, *left_out)]
         entries.sort(key=lambda entry: entry.version)
         if options.matrix:
-            taken = [e for e in entries if e.partner and (options.release or e.yanked is None)]
-            supported = {str(entry.version): pythons_of(entry.release) for entry in taken}
+            taken = entries if options.release else [e for e in entries if e.yanked is None]
+            supported = {str(e.version): pythons_of(e.release) for e in _carried(taken)}
+            if options.jobs < (least := len({*chain(*supported.values())})):
+                arguments.error(
+                    f"--jobs {options.jobs}: {least} versions of Python need a job each"
+                )
             print(json.dumps({"include": jobs(supported, options.jobs)}))
             return
+        existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
         outcomes = Outcomes.open(workspace.outcomes, options.python)
         lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
         lines = [lookup.line(entry) for entry in entries]
         changes: tuple[Change, ...] = ()
         if not options.offline:
-            changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(catalogue))
-        found = newest_of(catalogue, lookup.series, workspace, lambda e: lookup.line(e).loses)
+            changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(existing))
+        found = newest_of(existing, lookup.series, workspace, lambda e: lookup.line(e).loses)
         if options.json:
             document = {
                 "releases": [asdict(line) for line in lines],
@@ -225,13 +255,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_verb(body)
 
 
-def uploads(catalogue: Catalogue) -> dict[Version, datetime]:
+def uploads(catalogue: Mapping[Version, Entry]) -> dict[Version, datetime]:
     """When each release was whole on PyPI."""
     return {
         version: max(a.upload_time for a in entry.official if a.distribution == MAIN)
         for version, entry in catalogue.items()
         if any(a.distribution == MAIN for a in entry.official)
     }
+
+
+def _carried(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Those of which something was published; the others are told on standard error."""
+    for entry in entries:
+        if entry.row:
+            yield entry
+        else:
+            why = "nothing was published of it" if entry.partner else "no plugin goes with it"
+            print(f"{entry.version} is left out: {why}", file=sys.stderr)
 
 
 def _entry(catalogue: Catalogue, name: Version | str | None) -> Entry:

@@ -56,7 +56,11 @@ class Environment:
         """The folder that holds what was installed."""
         if os.name == "nt":
             return self.path / "Lib" / "site-packages"
-        return next((self.path / "lib").glob("python*/site-packages"))
+        if found := next((self.path / "lib").glob("python*/site-packages"), None):
+            return found
+        raise EnvironmentUnresolvable(
+            f"the environment {self.path} is gone", next_step="run again, and let nobody clean it"
+        )
 
     def distributions(self) -> dict[str, str]:
         """What is installed: normalised project name -> version, sorted by name."""
@@ -92,7 +96,7 @@ class Environments:
         not answer, and NotWritable.
         """
         interpreter = find_interpreter(python)
-        cutoff = _cutoff(uploaded)
+        cutoff = cutoff_of(uploaded)
         inputs = {
             "format": FORMAT,
             "wheels": sorted((wheel.name, sha256_of(wheel)) for wheel in wheels),
@@ -235,7 +239,8 @@ def _requirements(wheels: Sequence[Path]) -> list[str]:
     return [f"{parse_wheel_filename(w.name)[0]} @ {w.resolve().as_uri()}" for w in wheels]
 
 
-def _cutoff(uploaded: datetime) -> str:
+def cutoff_of(uploaded: datetime) -> str:
+    """The moment for uv's ``--exclude-newer`` that still admits what was ``uploaded`` then."""
     if uploaded.tzinfo is None:
         raise ValueError(f"{uploaded} has no time zone")
     return (uploaded.astimezone(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")

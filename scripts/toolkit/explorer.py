@@ -159,14 +159,18 @@ def replay(
         return tuple(_replayed(stem, end, schedule) for stem, end in zip(stems, ended, strict=True))
 
 
-def telling(suite: Path, pair: Sequence[Environment], sides: Sides, *, timeout: float) -> bytes:
+def telling(
+    suite: Path, pair: Sequence[Environment], sides: Sides, *, timeout: float
+) -> tuple[bytes, str]:
     """The schedule that speaks most plainly, as SVG: one on which the patched wheels do what they
-    must not, else the simplest on which the official ones lose a call; nothing if there is none.
+    must not, which comes as text too, else the simplest on which the official ones lose a call;
+    nothing if there is none.
     """
     found = sides.explored.exploration
     if found is None or not found.failing:
-        return sides.svg if found else b""
-    return replay(suite, [pair[1]], found.failing, timeout=timeout)[0].svg.encode()
+        return sides.svg if found else b"", ""
+    (shown,) = replay(suite, [pair[1]], found.failing, timeout=timeout)
+    return shown.svg.encode(), shown.text
 
 
 def _job(

@@ -14,7 +14,7 @@ from .candidate import Claim, Proof
 from .catalogue import Row
 from .environment import find_interpreter
 from .errors import PatchConflict
-from .exploration import LOSS, Findings
+from .exploration import LOSS, TIERS, Findings
 from .files import sha256, write_whole, writing
 from .proving import RACE_SUITE
 from .release import Release
@@ -22,10 +22,11 @@ from .strict import Malformed, mapping_of, members
 from .suite import digest
 from .verdict import Side, Verdict
 
-FORMAT = 1
+FORMAT = 2
 # inconclusive is not among them: its cause may be gone the next time
 LASTING = ("publish", "fixed", "regressed")
-_TEXTS = ("release", "verdict", "reason", "series", "proof")
+FIXED = "fixed"
+_TEXTS = ("release", "verdict", "reason", "series", "proof", "tier", "upstream")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class Judged:
-    """A release's verdict in short; ``proof`` is the sha256 of the whole."""
+    """A release's verdict in short; ``proof`` is the sha256 of the whole.
+
+    ``tier`` is what was explored, ``upstream`` the state of what upstream's own tests say; both
+    are empty without one.
+    """
 
     claim: Claim
     revision: int
@@ -64,6 +69,8 @@ class Judged:
     official: Loss
     patched: Loss
     proof: str
+    tier: str = ""
+    upstream: str = ""
 
     @classmethod
     def of(cls, verdict: Verdict) -> Judged:
@@ -79,7 +86,21 @@ class Judged:
             official=Loss.of(verdict.official, ran.official if ran else None),
             patched=Loss.of(verdict.patched, ran.patched if ran else None),
             proof=sha256(proof.data),
+            tier=ran.tier if ran else "",
+            upstream=verdict.upstream.state if verdict.upstream else "",
         )
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it would be the same the next time."""
+        return self.claim.verdict in LASTING
+
+    @property
+    def loses(self) -> bool | None:
+        """Whether the official wheels lose a call; None if that is not decided."""
+        if self.official.tests or self.official.schedules:
+            return True
+        return False if (self.claim.verdict, self.tier) == (FIXED, TIERS[-1]) else None
 
     @property
     def row(self) -> Row:
@@ -117,7 +138,12 @@ class Outcomes:
         return sha256(json.dumps(inputs).encode())
 
     def read(self, key: str) -> Judged | PatchConflict | None:
-        """What is known under ``key``; None if nothing is, or it is damaged."""
+        """What is known for good under ``key``; None if nothing is, or it is damaged."""
+        found = self.last(key)
+        return None if isinstance(found, Judged) and not found.lasts else found
+
+    def last(self, key: str) -> Judged | PatchConflict | None:
+        """The same, or else what came of it the last time, for the eye only."""
         try:
             return _parse(json.loads((self.root / f"{key}.json").read_text("utf-8")))
         except (OSError, ValueError):
@@ -136,7 +162,12 @@ class Outcomes:
         return self.root / f"{key}.svg"
 
     def write(self, key: str, found: Judged | PatchConflict, proof: Proof | None = None) -> None:
-        """Remember a verdict with its proof, or a conflict."""
+        """Remember a verdict with its proof, or a conflict.
+
+        One that may change does not take the place of one that lasts.
+        """
+        if isinstance(found, Judged) and not found.lasts and self.read(key):
+            return
         if isinstance(found, Judged):
             claim = asdict(found.claim)
             document = {**claim, **{k: v for k, v in asdict(found).items() if k != "claim"}}
@@ -165,7 +196,8 @@ def _parse(document: object) -> Judged | PatchConflict:
     maps = {name: mapping_of(found[name], str, name) for name in ("wheels", "dependencies")}
     official, patched = (_loss(found[side], side) for side in ("official", "patched"))
     claim = Claim(found["release"], found["verdict"], found["reason"], **maps)
-    return Judged(claim, found["revision"], found["series"], official, patched, found["proof"])
+    rest = {name: found[name] for name in ("revision", "series", "proof", "tier", "upstream")}
+    return Judged(claim, official=official, patched=patched, **rest)
 
 
 def _loss(raw: object, where: str) -> Loss:

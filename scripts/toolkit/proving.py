@@ -146,14 +146,14 @@ def prove(
         with watch("does the suite notice a planted fault?", ()):
             probe = explorer.probe(race_suite, pair[0], tier=tier, timeout=patience)
     verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
-    drawn = explorer.telling(race_suite, pair, sides, timeout=patience)
+    drawn, text = explorer.telling(race_suite, pair, sides, timeout=patience)
     if verdict.verdict in ("publish", "fixed"):
         with writing(verdicts):
             if drawn:
                 write_whole(kept.with_suffix(".svg"), drawn)
             write_whole(kept, verdict.to_json().encode())
     else:
-        _explain(runs, explored, tell)
+        _explain(runs, explored, text, tell)
     _draw(picture, drawn)
     return asked(verdict, kept)
 
@@ -271,7 +271,9 @@ def _of(run: Run, expected: Mapping[str, Version]) -> Run:
     return run
 
 
-def _explain(runs: Sequence[Run], explored: Explored, tell: Callable[[str], None]) -> None:
+def _explain(
+    runs: Sequence[Run], explored: Explored, text: str, tell: Callable[[str], None]
+) -> None:
     for side, run in zip(("official", "patched"), runs, strict=True):
         if run.report is None:
             tell(f"{side} wheels: {run.trouble}")
@@ -291,4 +293,5 @@ def _explain(runs: Sequence[Run], explored: Explored, tell: Callable[[str], None
         for line in (explored.trouble, *explored.output.splitlines()[-20:]):
             tell(line)
     elif explored.exploration and explored.exploration.failing:
-        tell(f"patched wheels: replay {explored.exploration.failing}")
+        for line in (f"patched wheels: replay {explored.exploration.failing}", *text.splitlines()):
+            tell(line)

@@ -81,7 +81,7 @@ def test_schedules_can_say_that_it_regressed(
     )
     assert verdict.verdict == "regressed", verdict.reason
     assert reason in verdict.reason
-    assert said == [f"patched wheels: replay {schedule}"]
+    assert said == [f"patched wheels: replay {schedule}", f"the picture of {schedule}"]
     assert (tmp_path / "worse.svg").read_text() == f"<svg>{schedule} 1.8.9+dispatched.3</svg>"
     assert not (tmp_path / "verdicts").exists()
 

@@ -25,6 +25,9 @@ from publishing import (
 )
 
 import prove
+import release
+import status
+import update
 from toolkit import proving
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
@@ -70,6 +73,9 @@ def released(
         asked.update(inputs, names=[wheel.name for wheel in patched])
         sides = [findings(v, whole=7) for v in ({LOST: 4, "refused": 5}, {"refused": 2})]
         found = explored(tier=inputs["tier"], official=sides[0], patched=sides[1])
+        if inputs["picture"]:
+            inputs["picture"].parent.mkdir(parents=True, exist_ok=True)
+            inputs["picture"].write_text(f"<svg>{inputs['tier']}</svg>")
         return proof_of(patched, "1.8.9", found)
 
     monkeypatch.setattr(prove, "prove", stand_in)
@@ -84,7 +90,7 @@ def test_a_release_is_fetched_and_patched_first(
     assert capsys.readouterr().out.startswith("1.8.9: publish: the official wheels lose calls")
     assert json.loads(out.read_text())["exploration"]["tier"] == "full"
     assert (released["release"], released["tier"]) == ("1.8.9", "full")
-    assert released["picture"] == out.with_suffix(".svg")
+    assert out.with_suffix(".svg").read_text() == "<svg>full</svg>"
     assert "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl" in released["names"]
 
 
@@ -100,13 +106,53 @@ def test_a_quick_verdict_does_not_take_the_place_of_a_full_one(
     assert full != quick
     assert prove.main(words) == 0
     assert out.read_text() == full
-    assert released["picture"] is None
+    assert out.with_suffix(".svg").read_text() == "<svg>full</svg>"
     document = json.loads(full)
     other = dict.fromkeys(document["wheels"], "0" * 64)
-    document["patched"]["wheels"] = document["wheels"] = other
-    out.write_text(json.dumps(document))
-    assert prove.main(words) == 0
-    assert out.read_text() == quick
+    sides = {"patched": {**document["patched"], "wheels": other}, "wheels": other}
+    for change in ({"suite": "0" * 64}, {"series": "0" * 64}, sides):
+        out.write_text(json.dumps({**document, **change}))
+        assert prove.main(words) == 0
+        assert out.read_text() == quick
+
+
+def test_what_was_proved_is_remembered(
+    released: dict[str, Any],
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    patches = ["--patches", str(workspace.patches)]
+
+    def verdict() -> str:
+        capsys.readouterr()
+        assert status.main([*patches, "--offline", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["releases"][0]
+        return f"{found['verdict']} {found['current']}"
+
+    assert update.main(patches) == 0
+    assert prove.main([*released["words"], "--suite", str(tmp_path)]) == 0
+    assert verdict() == "unknown False"
+    assert prove.main(released["words"]) == 0
+    assert verdict() == "publish True"
+    monkeypatch.setattr(release, "prove", None)
+    assert release.main([*released["words"], "--index", str(tmp_path / "index")]) == 0
+    published = {path.suffix for path in (tmp_path / "index" / "verdicts").iterdir()}
+    assert published == {".json", ".svg"}
+
+
+def test_a_series_that_does_not_fit_is_remembered(
+    released: dict[str, Any], workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = engine_patch(line9="first = 1").replace(" value_8 =", " another =")
+    write_series(workspace.patches, {"guard": {"1.0": text}})
+    patches = ["--patches", str(workspace.patches)]
+    assert update.main(patches) == 0
+    assert prove.main(released["words"]) == 16
+    capsys.readouterr()
+    assert status.main([*patches, "--offline", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["releases"][0]["verdict"] == "conflict"
 
 
 def test_a_replay_shows_both_sides(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,21 @@ from making import (
     source,
     write_series,
 )
+from packaging.version import Version
 from publishing import proof_of
 from replaying import replaying
+from retiring_world import FIXED, open_world
 
 import release as release_verb
 import status as verb
 import update
+from toolkit.catalogue import Row, record
 from toolkit.fetched import fetch_release
 from toolkit.github import API_VARIABLE, TOKENS
+from toolkit.outcome import Judged, Outcomes
 from toolkit.pythons import PYTHONS, jobs
+from toolkit.retiring import remember
+from toolkit.series import Series
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
 
@@ -124,6 +131,126 @@ def test_for_people(
     assert "yanked: [/] bad\\x1b[31m" in table
 
 
+@pytest.mark.parametrize("verdict", ["inconclusive", "regressed", "publish"])
+def test_what_was_not_published(
+    here: Workspace,
+    index: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verdict: str,
+) -> None:
+    for name in (AGENTS, PLUGIN):
+        wheel = make_wheel(tmp_path / "w", name, "1.8.10")
+        index.add(wheel, datetime(2026, 2, 1, tzinfo=UTC))
+    words = ("--patches", str(here.patches))
+    assert update.main(words) == 0
+    line = lines(here, tmp_path / "index", capsys)["1.8.10"]
+    assert (line["verdict"], line["loses"], line["official"]) == ("unknown", None, "")
+    assert line["reason"] == "not proved on this machine: nox -s release -- 1.8.10"
+
+    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
+        del official
+        good = proof_of(list(patched), inputs["release"])
+        return replace(good, verdict=verdict, reason="so it is")
+
+    monkeypatch.setattr(release_verb, "prove", prove)
+    release_verb.main(["1.8.10", "--index", str(tmp_path / "index"), *words])
+    line = lines(here, tmp_path / "index", capsys)["1.8.10"]
+    assert (line["verdict"], line["loses"], line["current"]) == (verdict, True, True)
+    assert (line["reason"], line["official"][:14]) == ("so it is", "1 of 2 tests, ")
+
+
+@pytest.mark.parametrize(
+    ("tiers", "verdict", "loses", "why"),
+    [
+        ({"quick": False}, "fixed", None, "the tier full decides: nox -s release -- 1.8.10 --tier"),
+        ({"quick": False, "full": False}, "fixed", False, "the official wheels lose no call in"),
+        ({"quick": False, "full": True}, "unknown", True, "not proved on this machine: nox -s"),
+        ({"full": False}, "fixed", False, "the official wheels lose no call in"),
+        ({"quick": True}, "unknown", True, "not proved on this machine: nox -s"),
+    ],
+)
+def test_the_tier_full_decides(
+    index: Index,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiers: dict[str, bool],
+    verdict: str,
+    loses: bool | None,
+    why: str,
+) -> None:
+    """Official wheels alone, which lose a call in one tier and in another not."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    world = open_world(index, workspace, tmp_path)
+    assert update.main(world.places) == 0
+    outcomes = Outcomes.open(workspace.outcomes)
+    for tier, loss in tiers.items():
+        found = world.judged(loses=loss, tier=tier)
+        remember(outcomes, world.fetched().release, found, tier)
+    line = lines(workspace, world.index, capsys, "--offline")[FIXED]
+    assert (line["verdict"], line["loses"]) == (verdict, loses)
+    assert line["reason"].startswith(why)
+    assert bool(line["official"]) is True
+    assert verb.main([*world.places, "--offline"]) == 0
+    assert {None: "is not proved", True: "still loses", False: "loses no"}[loses] in (
+        capsys.readouterr().out.splitlines()[-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "alone", "found"),
+    [
+        # (tier, whether official wheels lose): the verdict, and whether they lose
+        (("quick", False), ("full", True), ("unknown", True)),
+        (("full", True), ("quick", False), ("regressed", True)),
+        (("full", False), ("quick", False), ("fixed", False)),
+        (("quick", True), ("full", False), ("fixed", False)),
+    ],
+)
+def test_with_and_without_the_series(
+    index: Index,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ours: tuple[str, bool],
+    alone: tuple[str, bool],
+    found: tuple[str, bool],
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    world = open_world(index, workspace, tmp_path)
+    assert update.main(world.places) == 0
+    outcomes, release = Outcomes.open(workspace.outcomes), world.fetched().release
+    series = Series.load(workspace.patches).digest(release.version)
+    for digest, (tier, loss) in ((series, ours), ("", alone)):
+        judged = replace(Judged.of(world.judged(loses=loss, tier=tier)), revision=1)
+        outcomes.write(outcomes.key(release, digest, tier), judged)
+    line = lines(workspace, world.index, capsys, "--offline")[FIXED]
+    assert (line["verdict"], line["loses"]) == found
+
+
+def test_as_of_a_day_later_releases_do_not_exist(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[list[str]] = []
+
+    def watch(links: Any, github: Any, uploads: Any) -> tuple[()]:
+        del links, github
+        seen.append([str(version) for version in uploads])
+        return ()
+
+    monkeypatch.setattr(verb, "watch", watch)
+    words = ["--patches", str(here.patches)]
+    assert verb.main([*words, "--as-of", "2025-12-31"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].startswith("1.8.8, the newest, ")
+    assert verb.main(words) == 0
+    assert seen == [["1.0.0", "1.8.8"], ["1.0.0", "1.8.8", "1.8.9"]]
+
+
 def test_upstream(
     here: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,23 +314,36 @@ def test_an_unknown_release(here: Workspace, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_ci_matrix(here: Workspace, index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+
     def matrix(*words: str) -> list[dict[str, str]]:
         capsys.readouterr()
         assert verb.main(["--matrix", "--patches", str(here.patches), *words]) == 0
-        found: list[dict[str, str]] = json.loads(capsys.readouterr().out)["include"]
+        printed = capsys.readouterr()
+        said.append(printed.err)
+        found: list[dict[str, str]] = json.loads(printed.out)["include"]
         return found
 
-    pairs = [(job["python"], job["releases"]) for job in matrix()]
-    # Requires-Python is >=3.10, and 3.14 came between the two
-    assert pairs == [
-        *[
-            (python, release)
-            for python in ("3.10", "3.11", "3.12", "3.13")
-            for release in ("1.8.8", "1.8.9")
-        ],
-        ("3.14", "1.8.9"),
-    ]
+    def pairs() -> list[tuple[str, str]]:
+        return [(job["python"], job["releases"]) for job in matrix()]
+
+    # Requires-Python is >=3.10
+    every = [(python, "1.8.9") for python in ("3.10", "3.11", "3.12", "3.13", "3.14")]
+    assert pairs() == every
+    # nothing was published of it, perhaps as its own wheels are broken
+    assert "1.8.8 is left out: nothing was published of it" in said[-1]
+    assert "1.0.0 is left out: no plugin goes with it" in said[-1]
+    row = Row(1, "a series", {})
+    record(here.catalogue, {Version("1.8.8"): row}, {})
+    # 3.14 came between the two
+    both = [(python, name) for python, _ in every for name in ("1.8.8", "1.8.9")]
+    both.remove(("3.14", "1.8.8"))
+    assert pairs() == both
     assert len(matrix("--jobs", "5")) == 5
+    with pytest.raises(SystemExit) as caught:
+        matrix("--jobs", "4")
+    assert caught.value.code == 2
+    assert "--jobs 4: 5 versions of Python need a job each" in capsys.readouterr().err
     index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = ""
     assert update.main(["--patches", str(here.patches)]) == 0
     assert {job["releases"] for job in matrix()} == {"1.8.9"}
