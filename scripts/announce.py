@@ -1,13 +1,15 @@
-"""What the daily watch has to say to the maintainers: a pull request, an issue, or nothing.
+"""What the daily watch has to say to the maintainers: a pull request, an issue, both, or nothing.
 
 Example:
-    nox -s release -- --json > outcome.json
+    nox -s release -- new --json > outcome.json
     git diff > change.patch
     python scripts/announce.py outcome.json --change change.patch --out announcement
 
 New variants and rows in patches/ make a pull request. A release that cannot be carried, or whose
-proof says anything but `publish`, makes an issue, with the conflict report if there is one. The
-folder gets `kind`, `title` and `body.md`, which GitHub's own `gh` posts; nothing is sent from here.
+proof says anything but `publish`, makes an issue, with the conflict report if there is one; if it
+is the only one, what changes in patches/ waits with it. The folder gets `kind` (which of these, in
+words), and a title and a text for each, as in `issue.title` and `issue.md`, which GitHub's own `gh`
+posts; nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -20,50 +22,71 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import CommandFailed, SomeReleasesFailed, run_verb
+from toolkit.errors import (
+    CommandFailed,
+    HashMismatch,
+    NotWritable,
+    SomeReleasesFailed,
+    Unreachable,
+    run_verb,
+)
 from toolkit.files import write_whole, writing
 from toolkit.release import MAIN
 from toolkit.strict import Malformed, load, value_of
 
 PULL_REQUEST, ISSUE, NOTHING = "pull-request", "issue", "nothing"
-# each wants a human; an error of the network or the machine does not
+# each wants a human; so does an error, but for those of the network or the machine
 _WORDS = ("conflict", "regressed", "inconclusive", "fixed")
-# GitHub takes 65,536 characters
-_LONGEST = 60_000
+_PASSING = {error.exit_code for error in (Unreachable, HashMismatch, NotWritable, CommandFailed)}
+# GitHub takes 65,536 characters, and a title of 256
+_LONGEST, _TITLE = 60_000, 200
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """What to post, if anything; ``body`` is Markdown."""
+    """One thing to post; ``body`` is Markdown."""
 
     kind: str
-    title: str = ""
-    body: str = ""
+    title: str
+    body: str
 
 
-def announce(rows: Sequence[dict[str, Any]], change: str, refresh: Path) -> Announcement:
-    """What the rows of `release --json` and the diff of patches/ amount to.
+def announce(rows: Sequence[dict[str, Any]], change: str, refresh: Path) -> list[Announcement]:
+    """What the rows of `release --json` and the diff of patches/ amount to; each kind once.
 
     ``refresh`` is where releases wait for a human. Raises SomeReleasesFailed if one failed for a
-    reason of its own.
+    reason that may be gone tomorrow: then all are taken again.
     """
-    failed = [f"{row['release']}: {row.get('error', '')}" for row in rows if _word(row) == "error"]
+    failed = [f"{row['release']}: {row.get('error', '')}" for row in rows if _passes(row)]
     if failed:
         raise SomeReleasesFailed("\n".join(failed), next_step="run the watch again")
-    odd = [row for row in rows if _word(row) in _WORDS]
+    odd = [row for row in rows if _word(row) in (*_WORDS, "error")]
+    made = []
     if odd:
         named = ", ".join(f"{row['release']}: {row['verdict']}" for row in odd)
-        return Announcement(
-            ISSUE, f"{MAIN} {named}", "\n\n".join(_why(row, refresh) for row in odd)
-        )
-    if not change.strip():
-        return Announcement(NOTHING)
+        text = "\n\n".join(_why(row, refresh) for row in odd)
+        made.append(Announcement(ISSUE, f"{MAIN} {named}", text))
+    good = [row for row in rows if _word(row) == "publish"]
+    if change.strip() and (good or not odd):
+        made.append(_pull_request(rows, good, change))
+    return made
+
+
+def _pull_request(
+    rows: Sequence[dict[str, Any]], good: Sequence[dict[str, Any]], change: str
+) -> Announcement:
     files = re.findall(r"^diff --git a/\S+ b/(\S+)$", change, re.M)
-    released = ", ".join(value_of(row["release"], str, "release") for row in rows)
-    lines = [f"- `{name}`" for name in files]
+    released = ", ".join(value_of(row["release"], str, "release") for row in good)
+    title = f"Carry the series to {MAIN} {released}" if good else "Bring releases.toml up to date"
     proofs = [f"- {row['release']}: {_proof(row)}" for row in rows]
-    body = "\n".join(["The proof of what changes here:", "", *proofs, "", "Files:", "", *lines])
-    return Announcement(PULL_REQUEST, f"Carry the series to {MAIN} {released}", body)
+    lines = ["The proof of what changes here:", "", *proofs, ""] if rows else []
+    return Announcement(
+        PULL_REQUEST, title, "\n".join([*lines, "Files:", "", *(f"- `{name}`" for name in files)])
+    )
+
+
+def _passes(row: dict[str, Any]) -> bool:
+    return _word(row) == "error" and row.get("exit_code") in (None, *_PASSING)
 
 
 def _word(row: dict[str, Any]) -> str:
@@ -77,8 +100,9 @@ def _proof(row: dict[str, Any]) -> str:
         for name in ("official", "patched")
         if (side := row.get(name))
     ]
-    carried = f"; carried from {row['carried_from']}" if "carried_from" in row else ""
-    return f"{_word(row)}{carried}; {'; '.join(sides)}"
+    carried = [f"carried from {row['carried_from']}"] if "carried_from" in row else []
+    why = [] if sides else [str(row.get("reason") or "see the issue")]
+    return "; ".join([_word(row), *carried, *sides, *why])
 
 
 def _why(row: dict[str, Any], refresh: Path) -> str:
@@ -113,10 +137,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 next_step="see what the release itself said",
             ) from error
         with writing(options.out):
-            write_whole(options.out / "kind", found.kind.encode())
-            write_whole(options.out / "title", found.title.encode())
-            write_whole(options.out / "body.md", found.body[:_LONGEST].encode())
-        print(found.kind)
+            kinds = " ".join(one.kind for one in found) or NOTHING
+            write_whole(options.out / "kind", kinds.encode())
+            for one in found:
+                title = one.title if len(one.title) <= _TITLE else f"{one.title[:_TITLE]}…"
+                write_whole(options.out / f"{one.kind}.title", title.encode())
+                write_whole(options.out / f"{one.kind}.md", one.body[:_LONGEST].encode())
+        print(kinds)
 
     return run_verb(body)
 

@@ -146,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "files": paths,
                         "applies": [*trees],
                         "schedule": evidence.schedule,
+                        "shortest": evidence.shortest,
                     },
                     indent=1,
                 )

@@ -28,13 +28,12 @@ from pathlib import Path
 from toolkit.errors import run_verb
 from toolkit.exploration import TIERS
 from toolkit.fetched import find_release
-from toolkit.outcome import Outcomes
+from toolkit.outcome import FIXED, Outcomes
 from toolkit.progress import watching
 from toolkit.proving import prove
 from toolkit.releasing import prove_release
 from toolkit.repacking import RepackedRelease
 from toolkit.retiring import (
-    FIXED,
     Retirement,
     alone,
     last_parcel,
@@ -74,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--undo", action="store_true", help="take it back, at once")
     add("--prove", action="store_true", help="run the tier full if no verdict is remembered")
     options = arguments.parse_args(argv)
+    if options.yes and (options.as_of or options.offline):
+        arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
 
     def body() -> None:
         if options.undo:

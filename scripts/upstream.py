@@ -53,7 +53,9 @@ def compare(name: str | None, options: argparse.Namespace, workspace: Workspace)
     )
     limits = Limits(options.limit, options.timeout, options.jobs)
     with telling(f"upstream's tests of {made.release.version}"):
-        return upstream_proof.answer(question, options.repo, workspace, limits=limits)
+        return upstream_proof.answer(
+            question, options.repo, workspace, limits=limits, offline=options.offline
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

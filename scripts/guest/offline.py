@@ -1,7 +1,9 @@
 """Refuses the network to this process: whatever is not on the loopback, names included.
 
 Sockets are watched by an audit hook (PEP 578), which code under test can neither remove nor reach
-around by importing ``socket`` first. Runs in a release's own environment: standard library only.
+around by importing ``socket`` first. It sees those of Python, and says what was asked for; what
+native code opens is kept in by a network namespace, where the machine has one to give. Runs in a
+release's own environment: standard library only.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from packaging.specifiers import SpecifierSet
 
 from . import explorer
-from .environment import Environment, isolated
+from .environment import Environment, cutoff_of, isolated
 from .errors import NotProved
 from .exploration import LOSS, Exploration
 from .proving import RACE_SUITE, TIMEOUTS
@@ -32,7 +33,8 @@ _NEXT = "prove this release first; there is nothing to report without a loss"
 class Evidence:
     """What the script printed on the official and on the patched wheels, and a schedule's picture.
 
-    ``schedule`` loses a call on the official wheels, and ``picture`` draws that as text.
+    ``schedule`` loses a call on the official wheels, and ``picture`` draws that as text. It is the
+    ``shortest`` of those that a proof found, or else what the script does.
     """
 
     python: str
@@ -40,22 +42,32 @@ class Evidence:
     patched: str
     schedule: str
     picture: str
+    shortest: bool = False
 
 
 def script_for(release: Release) -> str:
-    """A script that needs nothing but a release's wheels; exit code LOST or KEPT, else 2."""
-    partner = release.of(PARTNER)[0].version
-    text = _template(f"{SCRIPT}.j2").render(release=release.version, partner=partner, name=SCRIPT)
+    """A script that needs nothing but a release's wheels; exit code LOST or KEPT, else 2.
+
+    Its head (PEP 723) names them and the day as of which they import, for ``uv run``.
+    """
+    supported = {wheel.requires_python or ">=3" for wheel in release.artefacts}
+    text = _template(f"{SCRIPT}.j2").render(
+        release=release.version,
+        partner=release.of(PARTNER)[0].version,
+        cutoff=cutoff_of(release.uploaded),
+        python=SpecifierSet(",".join(supported)),
+        name=SCRIPT,
+    )
     return text + "\n"
 
 
 def gather(script: Path, pair: Sequence[Environment], exploration: Exploration | None) -> Evidence:
     """Run the script on official and patched wheels (``pair``), and a schedule on official ones.
 
-    The schedule is the script's own, or else the shortest that ``exploration`` found.
+    The schedule is the shortest that ``exploration`` found, or else the script's own.
     Raises NotProved unless the official wheels lose the call in both, and the patched keep it.
     """
-    printed = []
+    printed: list[str] = []
     for environment, code, wheels in zip(pair, (LOST, KEPT), ("official", "patched"), strict=True):
         done = run([environment.python, script], env=isolated(), timeout=_PATIENCE, check=False)
         if done.returncode != code:
@@ -65,13 +77,17 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
                 next_step=_NEXT,
             )
         printed.append(_numbered(done.stdout.strip()))
+    is_proved = exploration is not None and exploration.loses
     schedules = [SCHEDULE]
-    if exploration and exploration.loses:
-        schedules.append(exploration.official.violations[LOSS].shortest)
+    if exploration and is_proved:
+        schedules.insert(0, exploration.official.violations[LOSS].shortest)
     for schedule in schedules:
         (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=TIMEOUTS["quick"])
         if LOSS in shown.violations:
-            return Evidence(pair[0].version, printed[0], printed[1], schedule, shown.text.strip())
+            shortest = is_proved and schedule == schedules[0]
+            picture = shown.text.strip()
+            version, (official, patched) = pair[0].version, printed
+            return Evidence(version, official, patched, schedule, picture, shortest=shortest)
     raise NotProved(f"{schedules[-1]} loses no call here. {shown.trouble}", next_step=_NEXT)
 
 
@@ -104,6 +120,8 @@ def report(
         partner=release.of(PARTNER)[0].version,
         title=series.why,
         script=SCRIPT,
+        cutoff=cutoff_of(release.uploaded),
+        own=SCHEDULE,
         links=links_of(series),
         patches=[(one.header["Description"], _why(series, one)) for one in variants],
         evidence=evidence,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from email.header import Header
 from pathlib import Path
 
 from .errors import PatchConflict, UnknownRelease
@@ -22,7 +23,13 @@ _REF = "refs/heads/forward"
 _FIELDS = re.compile(
     r"^(Description|Origin|Bug(-\w+)?|Forwarded|Author|Last-Update|Applied-Upstream):.*\n?", re.M
 )
-_SIGNED = re.compile(r"^From: .*\nDate: .*\n", re.M)
+# as git says it of a mail that is not plain ASCII
+_EIGHT_BIT = (
+    "\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit"
+)
+# a header that git wrote, folded or not
+_FROM = re.compile(r"^From: .*\n(?:[ \t].*\n)*", re.M)
+_SIGNED = re.compile(r"^From: .*\n(?:[ \t].*\n)*Date: .*\n", re.M)
 _FORMAT = ("--cover-letter", "--zero-commit", "--full-index", "--no-signature", "--no-renames")
 
 
@@ -83,10 +90,14 @@ def write_mails(
         tip = repository.store(_REF, texts, letter, tip)
     with writing(out):
         cover, *mails = repository.mails(base, tip, out, reroll)
-        text = cover.read_text("utf-8").replace("*** SUBJECT HERE ***", subject)
-        text = text.replace("*** BLURB HERE ***", blurb.strip())
+        text = cover.read_text("utf-8").replace("*** BLURB HERE ***", blurb.strip())
+        titled = subject if subject.isascii() else Header(subject, "utf-8").encode()
+        if not text.isascii() and "\nMIME-Version:" not in text:
+            titled += _EIGHT_BIT
+        text = text.replace("*** SUBJECT HERE ***", titled)
         # git takes both from the committer, who is nobody
-        signed = f"From: {letter.author}\nDate: {letter.date}\n"
+        sender = _FROM.findall(mails[-1].read_text("utf-8"))[0]
+        signed = f"{sender}Date: {letter.date}\n"
         text = _SIGNED.sub(lambda _: signed, text, count=1)
         cover.write_text(text, "utf-8")
     return (cover, *mails)

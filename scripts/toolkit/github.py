@@ -30,7 +30,6 @@ TIMEOUT = 5.0
 _HOPS = 3
 _LARGEST = 4 << 20  # bytes
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_LIMIT = "limit.json"
 _HEADERS = {
     "Accept": "application/vnd.github+json",
     "User-Agent": "livekit-dispatched",
@@ -80,6 +79,9 @@ class GitHub:
         self._down = ""
         found = (os.environ[name] for name in TOKENS if os.environ.get(name))
         self._token = next(found, "") if token is None else token
+        # a limit is that of a server, and of whoever asks it
+        asker = sha256(f"{self.base}\n{self._token}".encode())
+        self._limit = cache / f"limit-{asker}.json"
 
     def get(self, path: str) -> Answer:
         """The document at ``path``, which begins with a slash. Raises NoAnswer, and NotWritable."""
@@ -190,13 +192,13 @@ class GitHub:
                 until = self._now() + timedelta(seconds=int(headers["Retry-After"]))
             elif spent:
                 until = datetime.fromtimestamp(int(headers.get("X-RateLimit-Reset", "")), UTC)
-        self._write(self._cache / _LIMIT, {"until": until.isoformat(timespec="seconds")})
+        self._write(self._limit, {"until": until.isoformat(timespec="seconds")})
         self._keep_limit()
 
     def _keep_limit(self) -> None:
         """Raise NoAnswer as long as GitHub wants not to be asked."""
         with suppress(OSError, Malformed, ValueError, KeyError, TypeError):
-            raw = load((self._cache / _LIMIT).read_bytes(), "it")
+            raw = load(self._limit.read_bytes(), "it")
             until = datetime.fromisoformat(value_of(raw["until"], str, "until"))
             if self._now() < until:
                 help_ = "" if self._token else "; a token in GITHUB_TOKEN raises the limit"

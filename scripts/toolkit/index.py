@@ -79,13 +79,9 @@ def publish(
     Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
     else, is damaged, or holds other bytes under the same name.
     """
+    proof = Proof.of(verdict)
     parcel = Parcel.of(
-        wheels,
-        Proof.of(verdict),
-        picture=picture,
-        now=now,
-        generated=generated,
-        statements=statements,
+        wheels, proof, picture=picture, now=now, generated=generated, statements=statements
     )
     (done,) = publish_all([parcel], folder)
     if isinstance(done, ToolkitError):
@@ -241,6 +237,8 @@ def _store(folder: Path, parcel: Parcel, ledger: Ledger) -> Publication:
     put_beside(folder, proof, parcel.picture)
     for candidate in new:
         ledger.add(candidate.entry)
+    if new and proof.verdict == "publish":
+        ledger.revive(Version(proof.release), new[0].entry.upload_time)
     return _outcome(parcel, new)
 
 

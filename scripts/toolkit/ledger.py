@@ -18,6 +18,7 @@ from urllib.parse import quote
 from packaging.version import InvalidVersion, Version
 
 from .errors import IndexConflict, InvalidWheel
+from .release import MAIN
 from .strict import Malformed, load, members
 
 LIST = "index.jsonl"
@@ -76,8 +77,23 @@ class Mark:
     reason: str
     time: str
 
+    @property
+    def retired_to(self) -> Version | None:
+        """The release that :func:`retired_by` names in ``reason``, if it is the reason."""
+        named = self.reason.removeprefix(f"fixed upstream in {MAIN} ").partition(":")[0]
+        try:
+            release = Version(named)
+        except InvalidVersion:
+            return None
+        return release if self.reason == retired_by(release) else None
+
 
 Entry = Listed | Yank | Mark
+
+
+def retired_by(release: Version | str) -> str:
+    """Why a series ended, for users of a yanked wheel or of a deprecated project."""
+    return f"fixed upstream in {MAIN} {release}: the official wheels lose no function call any more"
 
 
 @dataclass
@@ -132,6 +148,15 @@ class Ledger:
         """Append ``entry``; raises Malformed if it speaks of what is not there."""
         self.take(entry)
         self.text += _line(entry)
+
+    def revive(self, release: Version, time: str) -> None:
+        """Take the marks of a retirement back, now that a patched ``release`` is published.
+
+        It must be later than the one that was fixed, and stable as that was.
+        """
+        for mark in [*self.statuses.values()]:
+            if (fixed := mark.retired_to) and release > fixed and not release.is_prerelease:
+                self.add(Mark("status", mark.project, ACTIVE, "", time))
 
     def take(self, entry: Entry) -> None:
         """What ``entry`` changes; the text stays."""

@@ -12,7 +12,6 @@ the yanked pair that it pins; uv wants the pair named too, as the release's cons
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,10 +24,9 @@ from .companion import PROJECT, retired_to
 from .errors import NotFixed, ToolkitError
 from .exploration import TIERS
 from .fetched import Fetched
-from .files import sha256
 from .index import foresee, opened, publish_all
-from .ledger import ACTIVE, Ledger, Mark, Yank
-from .outcome import LASTING, Judged, Loss, Outcomes
+from .ledger import ACTIVE, Ledger, Mark, Yank, retired_by
+from .outcome import FIXED, LASTING, Judged, Loss, Outcomes
 from .provenance import statements
 from .release import MAIN, Release
 from .releasing import unpatched
@@ -36,10 +34,9 @@ from .series import Series
 from .shelf import require_index
 from .strict import Malformed
 from .verdict import Verdict
-from .yanking import ours
+from .yanking import ours, verdicts_in
 
 FULL = TIERS[-1]
-FIXED = "fixed"
 STATUS = "deprecated"
 UNDONE = "the series is not retired any more"
 
@@ -62,11 +59,6 @@ class Retirement:
         return bool(self.new or self.yanked or self.unyanked or self.marked)
 
 
-def reason_of(release: Version | str) -> str:
-    """What users of a yanked wheel or of a deprecated project read; :func:`undo` knows it by it."""
-    return f"fixed upstream in {MAIN} {release}: the official wheels lose no function call any more"
-
-
 def remembered(outcomes: Outcomes, release: Release, tier: str = FULL) -> Verdict | None:
     """The verdict of a tier on a release's official wheels alone, judged again, if there is one."""
     key = outcomes.key(release, "", tier)
@@ -82,22 +74,25 @@ def alone(
     fetched: Fetched, outcomes: Outcomes, judge: Callable[..., Verdict], tier: str = FULL
 ) -> Verdict:
     """The verdict of ``tier`` on a release's official wheels alone, or of a smaller one that is
-    not ``fixed`` already.
+    not ``fixed`` already; a larger one that is remembered decides before both.
 
     It is remembered. Otherwise ``judge`` makes it of a release with nothing repacked, and a tier.
     """
 
-    def at(tier: str) -> Verdict:
-        known = remembered(outcomes, fetched.release, tier)
-        if known is None:
-            known = judge(unpatched(fetched), tier=tier)
-            remember(outcomes, fetched.release, known, tier)
-        return known
+    def judged(tier: str) -> Verdict:
+        verdict: Verdict = judge(unpatched(fetched), tier=tier)
+        remember(outcomes, fetched.release, verdict, tier)
+        return verdict
 
-    verdict = at(TIERS[0])
-    for one in TIERS[1 : TIERS.index(tier) + 1]:
-        if verdict.verdict == FIXED:
-            verdict = at(one)
+    asked = TIERS.index(tier)
+    known = {one: remembered(outcomes, fetched.release, one) for one in TIERS}
+    for one in reversed(TIERS):
+        if (found := known[one]) and (found.verdict != FIXED or TIERS.index(one) >= asked):
+            return found
+    for one in TIERS[: asked + 1]:
+        verdict = known[one] or judged(one)
+        if verdict.verdict != FIXED:
+            break
     return verdict
 
 
@@ -178,7 +173,7 @@ def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
     require_index(folder)
     with opened(folder) as ledger:
         fixed = _fixed(folder)
-        reasons = {*map(reason_of, fixed.values())}
+        reasons = {*map(retired_by, fixed.values())}
         withdrawn = [
             name
             for name, entry in ledger.files.items()
@@ -223,7 +218,7 @@ def _retired(
     folder: Path, ledger: Ledger, parcel: Parcel, new: tuple[str, ...], now: datetime | None
 ) -> Retirement:
     release = Version(parcel.proof.release)
-    reason = reason_of(release)
+    reason = retired_by(release)
     last = {candidate.entry.filename for candidate in parcel.everything}
     superseded, kept = [], []
     for entry, of in ours(folder, ledger):
@@ -234,7 +229,7 @@ def _retired(
         elif (patched or base == release) and entry.filename not in last:
             superseded.append(entry.filename)
     projects = {candidate.entry.project for candidate in parcel.everything}
-    earlier = {*map(reason_of, _fixed(folder).values())} - {reason}
+    earlier = {*map(retired_by, _fixed(folder).values())} - {reason}
     marked = [
         project
         for project in sorted(projects)
@@ -248,9 +243,8 @@ def _retired(
 
 def _fixed(folder: Path) -> dict[str, str]:
     """The verdicts by which the index was retired: sha256 -> release."""
-    found = {}
-    for path in (folder / "verdicts").glob("*.json"):
-        document = json.loads(data := path.read_bytes())
-        if document["verdict"] == FIXED:
-            found[sha256(data)] = document["release"]
-    return found
+    return {
+        digest: document["release"]
+        for digest, _, document in verdicts_in(folder, release=str, verdict=str)
+        if document["verdict"] == FIXED
+    }

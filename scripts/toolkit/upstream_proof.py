@@ -22,7 +22,7 @@ from .files import sha256, sha256_of, write_whole, writing
 from .series import Series
 from .strict import Malformed
 from .upstream import Checkout
-from .upstream_result import Pair, Source, Upstream, differing_tests, judge
+from .upstream_result import UNREACHED, Pair, Source, Upstream, differing_tests, judge
 from .upstream_suite import GUEST, Limits, Side, run_side
 from .workspace import Workspace
 
@@ -33,23 +33,36 @@ AGAIN, FEW = 2, 10
 
 @dataclass(frozen=True)
 class Asker:
-    """Upstream's tests as a part of a proof: of which repository, and whether they must run."""
+    """Upstream's tests as a part of a proof: of which repository, and whether they must run.
+
+    ``named``: the repository is not the usual one, so somebody knows where it is.
+    """
 
     repository: str
     required: bool
     workspace: Workspace
     offline: bool = False
+    named: bool = False
 
     @classmethod
     def of(cls, options: argparse.Namespace, workspace: Workspace) -> Asker | None:
         """What the command line says, see :func:`add_options`; None for ``--upstream no``."""
         if options.upstream == "no":
             return None
-        return cls(options.upstream, options.require_upstream, workspace, options.offline)
+        named = options.upstream != upstream.REPOSITORY
+        return cls(options.upstream, options.require_upstream, workspace, options.offline, named)
 
     def asks(self, known: Upstream | None) -> bool:
         """Whether a proof that has ``known`` is still to be asked for."""
-        return known is None or (self.required and known.status == "not run")
+        return self.misses("" if known is None else known.state)
+
+    def misses(self, state: str) -> bool:
+        """The same by :attr:`Upstream.state` alone, which is empty if nobody has asked.
+
+        Who did not answer once is not asked again on every run, unless that may help.
+        """
+        again = self.required or (self.named and state == UNREACHED)
+        return not state or (again and state in (UNREACHED, "not run"))
 
     def __call__(
         self,
@@ -72,10 +85,9 @@ class Asker:
             python=python,
             optional=optional,
         )
-        if self.offline and not Path(self.repository).exists():
-            result = Upstream.not_run(release, "it is elsewhere, and --offline was given")
-        else:
-            result = answer(question, self.repository, self.workspace, limits=Limits())
+        result = answer(
+            question, self.repository, self.workspace, limits=Limits(), offline=self.offline
+        )
         if self.required:
             result.require()
         return result
@@ -119,13 +131,17 @@ def answer(
     *,
     limits: Limits,
     tell: Callable[[str], None] = lambda _: None,
+    offline: bool = False,
 ) -> Upstream:
     """Run upstream's tests on the official wheels, then on the patched, and compare.
 
-    Whatever is missing (the repository, an environment, a run on the official wheels) gives
-    "not run", and why. The same question to the same commit runs nothing the second time.
+    Whatever is missing (the repository, an environment, a run on the official wheels in which a
+    test passes) gives "not run", and why; so does a repository that is no folder if ``offline``.
+    The same question to the same commit runs nothing the second time.
     """
     release = str(question.release)
+    if offline and not Path(repository).exists():
+        return Upstream.not_run(release, "it is elsewhere, and --offline was given")
     try:
         tags = upstream.tags_of(repository)
         tag, between = upstream.nearest(tags, question.release, question.known)
@@ -184,6 +200,9 @@ def _ran(
         official = side(pair[0])
         if official.trouble:
             return Upstream.not_run(release, f"on the official wheels {official.trouble}", source)
+        if not official.passed:
+            why = f"no test passes on the official wheels: {official.mostly}"
+            return Upstream.not_run(release, why, source)
         tell("upstream's tests on the patched wheels")
         patched = side(pair[1])
         if patched.trouble:
@@ -232,7 +251,7 @@ def _key(question: Question, source: Source, limits: Limits) -> str:
         "selection": _selection(question),
         "optional": sorted(question.optional),
         "python": [environment.find_interpreter(question.python).version, sysconfig.get_platform()],
-        "guest": suite.digest(GUEST),
+        "guest": [suite.digest(GUEST), bool(upstream_suite.apart())],
         "limits": [*astuple(limits)[:2], AGAIN],
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())

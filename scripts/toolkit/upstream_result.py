@@ -13,6 +13,7 @@ from .upstream_suite import RANKS, Ended, Side
 
 FORMAT = 1
 STATUSES = ("passed", "regressed", "not run")
+UNREACHED = "not reached"
 WHOLE = "(all tests)"
 
 # runs on the official and on the patched wheels
@@ -109,6 +110,11 @@ class Upstream:
                 f"{self.release}: {self.said}",
                 next_step="name a clone of upstream's repository, or leave --require-upstream out",
             )
+
+    @property
+    def state(self) -> str:
+        """``status``, or UNREACHED if not even a commit of the tests was found."""
+        return UNREACHED if (self.status, self.source) == ("not run", None) else self.status
 
     @property
     def said(self) -> str:

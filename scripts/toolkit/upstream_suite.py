@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 
 from .environment import Environment
-from .run import Job, run_together
+from .run import Job, run, run_together
 from .strict import Malformed, members
 
 GUEST = Path(__file__).resolve().parents[1] / "guest"
@@ -28,8 +30,9 @@ _OURS = re.compile(r"(?:^|[/_])(openai|realtime|chat_(ctx|context)|sessions?|too
 _GROUPS = ("dev", "test", "tests")
 # upstream's other tools, which no test imports: type checkers, linters, stubs
 _IDLE = re.compile(r"mypy|ruff|playwright|types-.*|.*-stubs")
-# pytest's exit codes: 0 and 1 are whole runs, 2 one with errors of collection, 5 one of no tests
-_RAN = (0, 1, 2, 5)
+# pytest's exit codes: 0 and 1 are whole runs, 5 one of no tests; 2 is one that was broken off, or
+# that only had errors of collection
+_RAN, _BROKEN_OFF = (0, 1, 2, 5), 2
 _RUNNERS = ("pytest", "pytest-timeout", "pytest-xdist")
 # all that a test may see of the variables of whoever runs it: no keys, no proxies
 _SEEN = re.compile(
@@ -69,6 +72,18 @@ class Side:
     def of(self, test: str) -> Ended:
         """How a test ended here; a test that was not collected is absent."""
         return self.tests.get(test, Ended("absent", "it is not there"))
+
+    @property
+    def passed(self) -> int:
+        """How many tests passed."""
+        return sum(ended.outcome == "passed" for ended in self.tests.values())
+
+    @property
+    def mostly(self) -> str:
+        """The reason that most tests and files have in common for not passing."""
+        whys = [ended.why for ended in self.tests.values() if ended.outcome != "passed"]
+        whys += self.left_out.values()
+        return max(sorted({*whys}), key=whys.count, default="there are none")
 
 
 def select(files: Path, *, everything: bool = False) -> tuple[list[str], list[str]]:
@@ -125,7 +140,7 @@ def run_side(
     if only is not None:
         (scratch / "only").write_text("\n".join(only), "utf-8")
         command.append(f"--upstream-only={scratch / 'only'}")
-    job = Job(command, cwd=work, env=surroundings(environment, scratch))
+    job = Job([*apart(), *command], cwd=work, env=surroundings(environment, scratch))
     (ended,) = run_together([job], timeout=limits.run)
     lines = report.read_text("utf-8").splitlines() if report.is_file() else []
     side = read(lines, hide=str(scratch))
@@ -137,6 +152,22 @@ def run_side(
         said = _reason(ended.output, str(scratch))
         return replace(side, trouble=f"pytest ended with exit code {ended.exit_code}: {said}")
     return side
+
+
+@cache
+def apart() -> tuple[str, ...]:
+    """What to put before a command so that it runs in a network namespace with a loopback only.
+
+    Empty where there is no such thing, or no right to it; ``guest/offline.py`` refuses Python's
+    sockets the network in any case.
+    """
+    unshare = shutil.which("unshare")
+    if sys.platform != "linux" or unshare is None:
+        return ()
+    words = (unshare, "--user", "--map-current-user", "--keep-caps", "--net", "--")
+    prefix = (*words, sys.executable, "-I", str(GUEST / "loopback.py"))
+    tried = run([*prefix, sys.executable, "-I", "-c", ""], timeout=10.0, check=False)
+    return prefix if tried.returncode == 0 else ()
 
 
 def surroundings(environment: Environment, scratch: Path) -> dict[str, str | None]:
@@ -162,7 +193,7 @@ def read(lines: Sequence[str], *, hide: str) -> Side:
     """What the lines of ``guest/upstream_report.py`` say; ``hide`` is a path to leave out.
 
     A test that was collected and of which nothing was heard is absent. ``trouble`` says that
-    no run came to its end, or that nothing was collected.
+    no run came to its end, that it was broken off, or that nothing was collected.
     """
     tests: dict[str, Ended] = {}
     collected: dict[str, None] = {}
@@ -183,9 +214,10 @@ def read(lines: Sequence[str], *, hide: str) -> Side:
             why = "deselected by upstream's own configuration"
             left_out |= dict.fromkeys(said.get("deselected", ()), why)
             exit_code = said.get("exitstatus", exit_code)
-    for test in collected:
-        tests.setdefault(test, Ended("absent", "it did not end"))
-    trouble = "" if exit_code in _RAN and (tests or left_out) else "no whole run"
+    unheard = [test for test in collected if test not in tests]
+    tests |= dict.fromkeys(unheard, Ended("absent", "it did not end"))
+    is_whole = exit_code in _RAN and (tests or left_out)
+    trouble = "" if is_whole and not (exit_code == _BROKEN_OFF and unheard) else "no whole run"
     return Side(dict(sorted(tests.items())), dict(sorted(left_out.items())), trouble)
 
 

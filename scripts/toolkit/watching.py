@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from packaging.version import Version
 
-from .catalogue import Catalogue, Entry
+from .catalogue import Entry
 from .errors import ToolkitError, UnknownRelease, printable
 from .fetched import fetch_release, newest
 from .forwarding import TAG, official_files
@@ -21,8 +21,10 @@ from .series import Series
 from .strict import Malformed, value_of
 from .workspace import Workspace
 
-# of the releases after a merge, so many are asked whether they contain it
-ASKED = 8
+# of the releases after a merge, so many are asked whether they contain it; and so many pages of a
+# closed change are read for what names it
+ASKED, PAGES = 8, 5
+_PER_PAGE = 100
 _LINK = re.compile(r"https?://[^/]+/([^/]+)/([^/]+)/(?:pull|issues)/(\d+)/?")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.A)
 _CONTAINS = ("ahead", "identical")
@@ -33,9 +35,10 @@ class Change:
     """One pull request upstream.
 
     ``state`` is "open", "closed" (and not merged), "merged", "missing", or "unknown"; ``on`` is the
-    day of it. ``since`` is the first release with it, and ``assumed`` says that only the days were
-    compared. ``named_by`` are later pull requests that name a closed one. ``moved_to`` is where the
-    repository is now. ``asked`` is when GitHub said all this, and ``trouble`` why not just now.
+    day of it. ``since`` is the first release with it, and ``assumed`` says that it may be a later
+    one: no earlier one can have it. ``named_by`` are later pull requests that name a closed one.
+    ``moved_to`` is where the repository is now. ``asked`` is when GitHub said all this, and
+    ``trouble`` why not just now, or not all of it.
     """
 
     url: str
@@ -60,7 +63,7 @@ class Change:
         words += [f"on {self.on}"] if self.on else []
         text = " ".join(words)
         if self.since:
-            text += f", {'probably ' if self.assumed else ''}since {self.since}"
+            text += f", since {self.since}{' at the earliest' if self.assumed else ''}"
         elif self.state == "merged":
             text += ", in no release yet"
         text += f"; named by {', '.join(self.named_by)}" if self.named_by else ""
@@ -97,7 +100,7 @@ class Newest:
 
 
 def newest_of(
-    catalogue: Catalogue,
+    catalogue: Mapping[Version, Entry],
     series: Series,
     workspace: Workspace,
     loses: Callable[[Entry], bool | None],
@@ -159,7 +162,8 @@ def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> C
             since, assumed = _since(repository, _day(merged), sha, github, releases)
             return replace(change, since=since, assumed=assumed)
         if change.state == "closed":
-            return replace(change, named_by=tuple(_named_by(repository, number, github)))
+            named_by, missed = _named_by(repository, number, github)
+            return replace(change, named_by=named_by, trouble=trouble or missed)
     except (Malformed, KeyError, TypeError, ValueError) as error:
         return Change(link, trouble=f"its answer is not what GitHub documents: {error}")
     return change
@@ -194,46 +198,62 @@ def _since(
     github: GitHub,
     releases: Mapping[Version, datetime],
 ) -> tuple[str, bool]:
-    """The first release that contains a commit; the second is true if only the days tell it."""
+    """The first release that contains a commit; the second is true if a later one may be it.
+
+    No release contains it if all were asked, and none does.
+    """
     later = sorted((v for v, when in releases.items() if when >= merged), key=lambda v: releases[v])
-    assumed = (str(later[0]), True) if later else ("", False)
-    answered = False
+    # what may have it, since the last one that has not
+    possible: list[Version] = []
+    is_unheard = False
     for version in later[:ASKED]:
         tag = quote(TAG.format(release=version), safe="")
         # the second page has no list of files, which is what makes the first one large
         path = f"/repos/{repository}/compare/{sha}...{tag}?per_page=1&page=2"
+        possible.append(version)
+        answer: Answer | None
         try:
-            answer = value_of(github.get(path).document, dict, "the comparison")
+            answer = github.get(path)
         except NoAnswer as error:
             if error.missing:
                 continue  # not every release has a tag
-            kept = github.remembered(path)
-            if kept is None:
-                return assumed
-            answer = value_of(kept.document, dict, "the comparison")
-        answered = True
-        if answer["status"] in _CONTAINS:
-            return str(version), False
-    return ("", False) if answered else assumed
+            answer = github.remembered(path)
+        if answer is None:
+            is_unheard = True
+        elif value_of(answer.document, dict, "the comparison")["status"] in _CONTAINS:
+            return str(possible[0] if is_unheard else version), is_unheard
+        else:
+            possible.clear()
+            is_unheard = False
+    possible += later[ASKED:]
+    return (str(possible[0]), True) if possible else ("", False)
 
 
-def _named_by(repository: str, number: str, github: GitHub) -> Iterator[str]:
-    """Later pull requests of the same repository that name this one; "?" if GitHub does not say."""
-    path = f"/repos/{repository}/issues/{number}/timeline?per_page=100"
-    try:
-        events = github.get(path).document
-    except NoAnswer:
-        kept = github.remembered(path)
-        events = kept.document if kept else []
-    seen = set()
-    for event in value_of(events, list, "the timeline"):
-        source = _source(event)
-        pull = source.get("pull_request")
-        where = (source.get("repository") or {}).get("full_name", repository)
-        if pull and where.lower() == repository.lower() and source["number"] not in seen:
-            seen.add(source["number"])
-            state = "merged" if pull.get("merged_at") else source["state"]
-            yield f"#{value_of(source['number'], int, 'number')} ({printable(str(state))})"
+def _named_by(repository: str, number: str, github: GitHub) -> tuple[tuple[str, ...], str]:
+    """Later pull requests of the same repository that name this one, and what keeps the list from
+    being whole, if anything does."""
+    seen: dict[int, str] = {}
+    for page in range(1, PAGES + 1):
+        path = f"/repos/{repository}/issues/{number}/timeline?per_page={_PER_PAGE}"
+        path += f"&page={page}" if page > 1 else ""
+        missed = ""
+        try:
+            answer: Answer | None = github.get(path)
+        except NoAnswer as error:
+            answer, missed = github.remembered(path), f"what names it is not known: {error}"
+        events = value_of(answer.document, list, "the timeline") if answer else []
+        for event in events:
+            source = _source(event)
+            pull = source.get("pull_request")
+            where = (source.get("repository") or {}).get("full_name", repository)
+            if pull and where.lower() == repository.lower():
+                state = "merged" if pull.get("merged_at") else source["state"]
+                seen.setdefault(value_of(source["number"], int, "number"), printable(str(state)))
+        if missed or len(events) < _PER_PAGE:
+            break
+    else:
+        missed = f"what names it was read up to event {PAGES * _PER_PAGE}"
+    return tuple(f"#{number} ({state})" for number, state in seen.items()), missed
 
 
 def _source(event: Any) -> dict[str, Any]:

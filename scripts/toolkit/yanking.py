@@ -5,11 +5,11 @@ Both are lines in the append-only list, so they can be undone, and the list tell
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -20,6 +20,7 @@ from .files import sha256
 from .index import opened
 from .ledger import ACTIVE, STATUSES, Ledger, Listed, Mark, Yank
 from .shelf import require_index
+from .strict import load, value_of
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,39 @@ def _changed(folder: Path, ledger: Ledger, release: str, model: Yank) -> Taken:
 
 
 def ours(folder: Path, ledger: Ledger) -> list[tuple[Listed, Version]]:
-    """The files that are not upstream's own, and the release and revision they belong to."""
+    """The files that are not upstream's own, and the release and revision they belong to.
+
+    Raises as :func:`verdicts_in`.
+    """
     found = []
-    verdicts = {sha256(path.read_bytes()): path for path in (folder / "verdicts").glob("*.json")}
+    verdicts = {digest: (path, said) for digest, path, said in verdicts_in(folder, wheels=dict)}
     for entry in ledger.files.values():
-        if path := verdicts.get(entry.verdict_sha256):
+        if known := verdicts.get(entry.verdict_sha256):
+            path, document = known
             local = parse_wheel_filename(entry.filename)[1].local
-            if local or entry.filename not in json.loads(path.read_bytes())["wheels"]:
+            if local or entry.filename not in document["wheels"]:
                 found.append((entry, Version(path.stem)))
     return found
+
+
+def verdicts_in(folder: Path, **keys: type) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Every verdict of the index at ``folder``: its sha256, its path, and what it says.
+
+    Raises IndexConflict for one that is damaged: it must be JSON, and have ``keys`` of these types.
+    """
+    for path in sorted((folder / "verdicts").glob("*.json")):
+        try:
+            data = path.read_bytes()
+            document = value_of(load(data, "it"), dict, "it")
+            for key, kind in keys.items():
+                value_of(document[key], kind, key)
+            Version(path.stem)
+        except (OSError, ValueError, KeyError) as error:
+            raise IndexConflict(
+                f"{path} is damaged: it is no verdict: {error}",
+                next_step="see who changed it, and put the published file back",
+            ) from error
+        yield sha256(data), path, document
 
 
 def _is(version: Version, wanted: str) -> bool:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import git
@@ -27,12 +32,14 @@ from making import (
     write_series,
 )
 from packaging.version import Version
+from publishing import explored, findings
 
 import forward as verb
-from toolkit import bugreport
-from toolkit.bugreport import KEPT, LOST, SCRIPT, Evidence
+from toolkit import bugreport, explorer
+from toolkit.bugreport import KEPT, LOST, SCHEDULE, SCRIPT, Evidence
 from toolkit.environment import Environment, Environments
 from toolkit.errors import NotProved, PatchConflict, UnknownRelease
+from toolkit.exploration import LOSS, Violation
 from toolkit.fetched import fetch_release
 from toolkit.forwarding import check_mails, files_at, official_files, write_mails
 from toolkit.notices import bare, without_notices
@@ -109,9 +116,33 @@ def test_who_sends_them_and_how_often(mails: Any) -> None:
     written = mails(author="Zoë Ä <zoe@example.org>", reroll=2)
     assert [path.name[:8] for path in written] == ["v2-0000-", "v2-0001-", "v2-0002-"]
     assert "Subject: [PATCH v2 0/2]" in texts(written)[0]
-    for text in texts(written[1:]):
-        assert "zoe@example.org" in text
+    senders = [re.findall(r"^From: .*", text, re.M) for text in texts(written)]
+    # one, as git writes it (RFC 2047), in the cover letter too
+    assert senders == [["From: =?UTF-8?q?Zo=C3=AB=20=C3=84?= <zoe@example.org>"]] * 3
+    for text in texts(written):
+        head, _, body = text.partition("\n\n")
+        assert head.isascii()
+        assert body.isascii() or "charset=UTF-8\nContent-Transfer-Encoding: 8bit" in head
         assert "maintainer@example.org" not in text
+
+
+def test_a_cover_letter_that_is_not_ascii_says_so(mails: Any) -> None:
+    name = "Ä" * 90
+    one = mails("one", subject="Zoës calls are lost", blurb="Why ─▶ how.")
+    two = mails("two", author=f"{name} <zoe@example.org>")
+    for written, sender in ((one, "A Maintainer"), (two, name)):
+        read = [message_from_bytes(path.read_bytes(), policy=policy.compat32) for path in written]
+        # folded or not
+        assert {mail["From"] for mail in read} == {read[1]["From"]}
+        assert str(make_header(decode_header(read[0]["From"]))).startswith(f"{sender} <")
+        assert read[0]["Date"] == read[1]["Date"]
+        assert (read[0].get_content_charset(), read[0]["Content-Transfer-Encoding"]) == (
+            "utf-8",
+            "8bit",
+        )
+    cover = message_from_bytes(one[0].read_bytes(), policy=policy.default)
+    assert cover["Subject"] == "[PATCH 0/2] Zoës calls are lost"
+    assert cover.get_content().startswith("Why ─▶ how.\n")
 
 
 def test_they_apply_where_they_should(mails: Any, tmp_path: Path) -> None:
@@ -204,6 +235,38 @@ def test_there_is_nothing_to_report_without_a_loss(
         bugreport.gather(script, pair, None)
 
 
+@pytest.mark.parametrize(
+    ("shortest", "losing", "shown", "is_shortest"),
+    [
+        ("agent/openai/call/other:1", {"agent/openai/call/other:1", SCHEDULE}, None, True),
+        # it is not to be had here: the script's own does
+        ("agent/openai/call/other:1", {SCHEDULE}, SCHEDULE, False),
+        (None, {SCHEDULE}, SCHEDULE, False),
+    ],
+)
+def test_the_shortest_schedule_that_a_proof_found_is_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shortest: str | None,
+    losing: set[str],
+    shown: str | None,
+    is_shortest: bool,
+) -> None:
+    def replay(_: Path, places: object, schedule: str, **__: object) -> list[Any]:
+        violations = {LOSS: 1} if schedule in losing else {}
+        return [SimpleNamespace(violations=violations, text=f"│ {schedule}\n", trouble="")]
+
+    monkeypatch.setattr(explorer, "replay", replay)
+    script = tmp_path / SCRIPT
+    script.write_text("import os\nraise SystemExit(os.environ['SIDE'] == 'official')")
+    lost = replace(findings({}), violations={LOSS: Violation("flag", 3, shortest or "")})
+    exploration = explored(official=lost).exploration if shortest else None
+    evidence = bugreport.gather(script, places(tmp_path), exploration)
+    assert evidence.schedule == (shown or shortest)
+    assert evidence.picture == f"│ {evidence.schedule}"
+    assert evidence.shortest == is_shortest
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Evidence without environments."""
@@ -221,9 +284,15 @@ def test_the_verb(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
     said = json.loads(capsys.readouterr().out)
     assert said["files"] == sorted(str(path) for path in out.iterdir())
     assert said["applies"] == ["the official files of 1.8.9"]
+    assert (said["schedule"], said["shortest"]) == ("a:1", False)
     report = (out / "report.md").read_text()
-    for words_ in ("# w\n", "livekit-plugins-openai==1.8.9", "all LOST", "all kept", "a picture"):
+    cutoff = "2026-01-02T00:00:01Z"
+    for words_ in ("# w\n", "uv run lost_call.py", cutoff, "all LOST", "all kept", "a picture"):
         assert words_ in report
+    assert "`a:1`\n(the schedule of the script)\n" in report
+    head = (out / SCRIPT).read_text().partition("# ///\n")[0]
+    assert '"livekit-agents==1.8.9", "livekit-plugins-openai==1.8.9"' in head
+    assert f'exclude-newer = "{cutoff}"' in head
     assert "1. Guard the calls: w\n2. Widen the guard: w\n" in report
     # again, over what it wrote itself
     assert verb.main([*words, "--reroll", "2"]) == 0
@@ -233,6 +302,30 @@ def test_the_verb(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
     assert verb.main(words) == 20
     assert "holds something else: mine.txt" in capsys.readouterr().err
     assert (out / "mine.txt").read_text() == "x"
+
+
+def test_the_report_says_which_schedule_is_drawn(here: Workspace) -> None:
+    series = Series.load(here.patches)
+    release = fetch_release("1.8.9", here).release
+    evidence = Evidence("3.11.0", "", "", "b:2", "│", shortest=True)
+    text = bugreport.report(release, series, (), evidence, None)
+    said = (
+        "The shortest schedule that loses a call, of all that were tried, in simulated time:\n`b:2`"
+    )
+    assert f"{said}\n(the script's own is `{SCHEDULE}`)\n" in text
+
+
+def test_a_script_that_cannot_import_says_nothing_of_a_loss(
+    here: Workspace, tmp_path: Path
+) -> None:
+    script = tmp_path / SCRIPT
+    script.write_text(bugreport.script_for(fetch_release("1.8.9", here).release), "utf-8")
+    (tmp_path / "aiohttp.py").write_text("raise TypeError('of another day')")
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == (
+        "neither lost nor kept: the wheels cannot be imported: TypeError('of another day')\n"
+    )
 
 
 @pytest.mark.usefixtures("quick")
@@ -263,7 +356,7 @@ def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -
     script = tmp_path / SCRIPT
     script.write_text(bugreport.script_for(found.release), "utf-8")
     text = script.read_text()
-    assert text.count("\n") <= 150
+    assert text.count("\n") <= 165
     assert imported(text) - sys.stdlib_module_names == {"aiohttp", "livekit"}
     made = repack_release(found, Series.load(workspace.patches), workspace)
     said = []

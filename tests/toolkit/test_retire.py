@@ -19,11 +19,13 @@ import retire as verb
 import status
 from toolkit import proving
 from toolkit.environment import uv
-from toolkit.errors import NotFixed, NotProved
+from toolkit.errors import IndexConflict, NotFixed, NotProved
 from toolkit.github import API_VARIABLE
 from toolkit.index import publish_all, read_list
+from toolkit.ledger import Mark, retired_by
+from toolkit.outcome import Outcomes
 from toolkit.release import Release
-from toolkit.retiring import UNDONE, last_parcel, reason_of
+from toolkit.retiring import UNDONE, alone, last_parcel, remember
 from toolkit.series import Series
 from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
@@ -92,11 +94,11 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
             ),
         ):
             assert page.status == ProjectStatus.DEPRECATED
-            assert page.status_reason == reason_of(FIXED)
+            assert page.status_reason == retired_by(FIXED)
             yanked = {p.filename: p.yanked_reason for p in page.packages if p.is_yanked}
             wanted = PATCHED if project == AGENTS else []
-            assert yanked == dict.fromkeys(wanted, reason_of(FIXED))
-    assert f"fixed upstream in livekit-agents {FIXED}" in reason_of(FIXED)
+            assert yanked == dict.fromkeys(wanted, retired_by(FIXED))
+    assert f"fixed upstream in livekit-agents {FIXED}" in retired_by(FIXED)
     verdict = json.loads((world.index / "verdicts" / f"{FIXED}.json").read_text("utf-8"))
     assert (verdict["series"], verdict["revision"]) == ("", 0)
     after = snapshot(world.index)
@@ -179,6 +181,56 @@ def test_a_lock_file_holds_until_it_is_upgraded(world: World, tmp_path: Path) ->
     assert locked() == before
     client.run([uv(), "sync", "-q", "--locked", "--no-install-project"])
     assert locked("--upgrade") == [f"{name}=={NEW[name]}" for name in PROJECTS]
+
+
+BEFORE = {AGENTS: "1.8.8+dispatched.1", PLUGIN: "1.8.8", COMPANION: "1.8.8.1"}
+PINS = [f"{COMPANION}==1.8.9.1", f"{AGENTS}==1.8.9+dispatched.1", f"{PLUGIN}==1.8.9"]
+FREE = [f"{COMPANION}>=1.8", AGENTS, PLUGIN]
+
+
+@pytest.mark.parametrize(
+    ("names", "end", "after"),
+    [
+        (PINS, "retired", OLD),
+        (PINS, "yanked", OLD),
+        # uv takes what is yanked only if the project itself names it
+        ([PINS[0], AGENTS, PLUGIN], "retired", {}),
+        (FREE, "retired", NEW),
+        (FREE, "yanked", BEFORE),
+    ],
+)
+def test_a_project_of_uv_that_names_its_pins_holds(
+    world: World, tmp_path: Path, names: list[str], end: str, after: dict[str, str]
+) -> None:
+    client = Client("uv", world, tmp_path)
+    sources = "".join(f'{name} = {{ index = "dispatched" }}\n' for name in PROJECTS)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.10"\n'
+        f"dependencies = {names}\n"
+        f"[tool.uv.sources]\n{sources}"
+        f'[[tool.uv.index]]\nname = "dispatched"\nurl = "{world.index.as_uri()}/simple/"\n'
+        "explicit = true\nexclude-newer = false\n"
+        f'[[tool.uv.index]]\nurl = "{world.public.url}"\ndefault = true\n'
+    )
+
+    def locked(*words: str) -> dict[str, str]:
+        done = client.run([uv(), "lock", "-q", *words], check=False)
+        if done.returncode:
+            assert "was yanked" in done.stderr
+            return {}
+        said = client.run([uv(), "export", "-q", "--no-hashes", "--no-header"]).stdout
+        return dict(line.split("==") for line in said.splitlines() if line[0].isalpha())
+
+    assert locked() == OLD
+    if end == "retired":
+        world.remember(world.judged())
+        assert world.retire("--yes") == 0
+    else:
+        yank(world.index, "1.8.9", "a reason")
+    assert locked() == OLD
+    assert locked("--upgrade") == after
+    if after:
+        client.run([uv(), "sync", "-q", "--locked", "--no-install-project"])
 
 
 # the last ones are for uv, which looks no further than our index: pip sees the public one too
@@ -356,9 +408,73 @@ def test_an_own_build_of_the_fixed_release_makes_way(world: World) -> None:
 def test_a_later_release_that_loses_again_is_published(world: World) -> None:
     world.remember(world.judged())
     assert world.retire("--yes") == 0
+    # one of before, and a pre-release, are no reason to go on
+    world.release("1.8.7", loses=True)
+    world.release("1.9.0rc1", loses=True)
+    mark(world.index, [PLUGIN], "deprecated", "another reason")
+    world.publish("1.8.7")
+    world.publish("1.9.0rc1")
+    assert [world.page(p)["project-status"]["reason"] for p in PROJECTS] == [
+        retired_by(FIXED),
+        retired_by(FIXED),
+        "another reason",
+    ]
     world.release("1.8.11", loses=True)
     world.publish("1.8.11")
     assert "livekit_dispatched-1.8.11.1-py3-none-any.whl" in read_list(world.index)
+    for project in (AGENTS, COMPANION):
+        html = (world.index / "simple" / project / "index.html").read_text("utf-8")
+        found = [
+            ProjectPage.from_json_data(world.page(project)),
+            ProjectPage.from_html(project, html),
+        ]
+        # a page without a status is one of an active project
+        assert [(page.status, page.status_reason) for page in found] == [(None, None)] * 2
+        assert any(p.version and p.version.startswith("1.8.11") for p in found[0].packages)
+    # what is not ours stays, and what was yanked as well
+    assert world.page(PLUGIN)["project-status"]["reason"] == "another reason"
+    yanked = {f["filename"]: f["yanked"] for f in world.page(AGENTS)["files"] if f["yanked"]}
+    assert yanked == dict.fromkeys(PATCHED, retired_by(FIXED))
+
+
+def test_a_mark_names_the_release_that_ended_a_series() -> None:
+    reasons = {retired_by("1.8.10"): "1.8.10", "fixed upstream in livekit-agents 1.8.10": None}
+    reasons |= {"": None, "1.8.10": None, retired_by("x"): None}
+    for reason, release in reasons.items():
+        found = Mark("status", AGENTS, "deprecated", reason, "").retired_to
+        assert (found and str(found)) == release
+
+
+@pytest.mark.parametrize("words", [["--as-of", "2026-02-01"], ["--offline"]])
+def test_only_today_s_newest_release_ends_a_series(
+    world: World, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    world.remember(world.judged())
+    before = snapshot(world.index)
+    with pytest.raises(SystemExit) as ended:
+        world.retire("--yes", *words)
+    assert ended.value.code == 2
+    assert "--yes asks what is newest today" in capsys.readouterr().err
+    assert snapshot(world.index) == before
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"release": "1.8.10"}', "\udcff"])
+def test_a_damaged_verdict_is_said(
+    world: World, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    world.remember(world.judged())
+    assert world.retire("--yes") == 0
+    path = world.index / "verdicts" / f"{FIXED}.json"
+    whole = path.read_bytes()
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    before = snapshot(world.index)
+    assert world.retire("--undo") == 19
+    assert f"{path} is damaged: it is no verdict" in capsys.readouterr().err
+    with pytest.raises(IndexConflict, match="is damaged"):
+        yank(world.index, "1.8.9", "a reason")
+    assert snapshot(world.index) == before
+    path.write_bytes(whole)
+    assert world.retire("--undo") == 0
 
 
 def test_no_index_is_made(world: World, tmp_path: Path) -> None:
@@ -393,13 +509,44 @@ def test_a_fixed_release_that_the_series_does_not_fit_is_not_carried(
         assert release_verb.main([*words, *world.places, "--json"]) == NotProved.exit_code
         said = capsys.readouterr()
         assert json.loads(said.out)[0]["verdict"] == "fixed"
-        assert "nox -s retire" in said.err
+        assert f"nox -s release -- {FIXED} --tier full" in said.err
     assert asked == ["quick"]
     assert snapshot(world.index) == before
     assert snapshot(world.workspace.patches / "guard") == patches
     assert not (tmp_path / "refresh").exists()
     assert status.main(["--offline", "--patches", str(world.workspace.patches), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["newest"]["loses"] is False
+    assert json.loads(capsys.readouterr().out)["newest"]["loses"] is None
     # that was not the tier full
     assert world.retire("--yes") == NotFixed.exit_code
     assert isinstance(world.fetched().release, Release)
+
+
+@pytest.mark.parametrize(
+    ("known", "tier", "asked", "loses"),
+    [
+        ({}, "full", ["quick", "full"], False),
+        ({}, "quick", ["quick"], False),
+        ({"quick": False}, "full", ["full"], False),
+        ({"quick": True}, "full", [], True),
+        ({"quick": False, "full": True}, "quick", [], True),
+        ({"quick": True, "full": False}, "quick", [], False),
+        ({"full": False}, "full", [], False),
+    ],
+)
+def test_the_larger_tier_that_is_remembered_decides(
+    world: World, known: dict[str, bool], tier: str, asked: list[str], loses: bool
+) -> None:
+    outcomes = Outcomes.open(world.workspace.outcomes)
+    fetched, seen = world.fetched(), list[str]()
+    for one, loss in known.items():
+        remember(outcomes, fetched.release, world.judged(tier=one, loses=loss), one)
+
+    def judge(_: object, tier: str) -> Verdict:
+        seen.append(tier)
+        return world.judged(tier=tier)
+
+    verdict = alone(fetched, outcomes, judge, tier)
+    assert (seen, bool(verdict.official.lost)) == (asked, loses)
+    # and nobody is asked again
+    again = alone(fetched, outcomes, judge, tier)
+    assert (seen, again) == (asked, verdict)

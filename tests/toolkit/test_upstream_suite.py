@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -408,7 +410,7 @@ def test_a_file_that_is_lost_on_the_patched_wheels_only_has_regressed() -> None:
     assert found.regressed == {
         "tests/test_a.py": "only on the patched wheels: cannot be collected: NameError"
     }
-    assert judge("1", SOURCE, "", (lost, lost), []).status == "passed"
+    assert judge("1", SOURCE, "", (lost, lost), []).regressed == {}
 
 
 def test_a_result_is_read_as_it_was_written() -> None:
@@ -443,7 +445,9 @@ def test_a_result_of_another_shape_is_refused(change: dict[str, Any]) -> None:
 
 # -- runs that do not come to their end -----------------------------------------------------------
 
-GOOD, BAD = (Side({"t": Ended(outcome, "")}) for outcome in ("passed", "failed"))
+FINE = {"a": Ended("passed")}
+GOOD, BAD = (Side(FINE | {"t": Ended(outcome, "")}) for outcome in ("passed", "failed"))
+LOST = Side({"t": Ended("skipped", "no key"), "u": Ended("failed", "no key")}, {"f": "gone"})
 CUT = Side({"t": Ended("absent", "it did not end")}, trouble="the run was ended after 9 s")
 
 
@@ -451,6 +455,9 @@ CUT = Side({"t": Ended("absent", "it did not end")}, trouble="the run was ended 
     ("sides", "status", "named"),
     [
         ([CUT], "not run", []),
+        # where nothing passes, nothing can get worse
+        ([LOST], "not run", []),
+        ([Side(left_out={"f": "gone"})], "not run", []),
         ([GOOD, CUT], "regressed", ["(all tests)"]),
         ([GOOD, BAD, CUT, CUT], "regressed", ["t"]),
         ([GOOD, BAD, GOOD, CUT], "regressed", ["t"]),
@@ -488,3 +495,99 @@ def test_a_run_that_takes_too_long_is_ended(
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
     side = run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits(run=9))
     assert side.trouble == "the run was ended after 9 s, with 0 of 0 tests"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        (
+            {"test_session": "import no_such_plugin\n"},
+            "cannot be collected: ModuleNotFoundError: No module named 'no_such_plugin'",
+        ),
+        (
+            {"test_session": "def test_one(): assert 0, 'no key'\n"},
+            "AssertionError: no key",
+        ),
+    ],
+)
+def test_a_suite_in_which_nothing_passes_did_not_run(
+    place: Place, capsys: pytest.CaptureFixture[str], files: dict[str, str], why: str
+) -> None:
+    bare = {"test_tool_gone": "", "conftest": "", **files}
+    repository = place.repository(f"none{len(why)}", **bare)
+    assert place.run("--repo", repository, "--require-upstream") == 24
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["passed"]) == ("not run", 0)
+    assert told["why"] == f"no test passes on the official wheels: {why}"
+
+
+@pytest.mark.parametrize(
+    ("code", "ends", "trouble"),
+    [(2, ["a"], "no whole run"), (2, ["a", "b"], ""), (1, ["a"], ""), (3, ["a", "b"], "no whole")],
+)
+def test_a_run_that_was_broken_off_is_no_run(code: int, ends: list[str], trouble: str) -> None:
+    ended = {"when": "call", "outcome": "passed", "why": "", "tried": []}
+    said = [{"collected": ["a", "b"]}, *({"test": test, **ended} for test in ends)]
+    side = read([json.dumps(line) for line in [*said, {"exitstatus": code}]], hide="/x")
+    assert side.tests.keys() == {"a", "b"}
+    assert side.trouble.startswith(trouble)
+    assert bool(side.trouble) == bool(trouble)
+
+
+def test_offline_asks_no_repository(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what the verb needs is in the cache by now
+    place.run("--repo", place.folder / "missing")
+    capsys.readouterr()
+    monkeypatch.setattr(upstream, "tags_of", None)
+    assert place.run("--repo", "https://example.invalid/agents", "--offline") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["why"]) == ("not run", "it is elsewhere, and --offline was given")
+
+
+# -- no network ------------------------------------------------------------------------------------
+
+NATIVE = """
+import json, socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname()).close()
+print(json.dumps([name for _, name in socket.if_nameindex()]))
+"""
+
+
+def test_what_no_hook_sees_has_a_loopback_and_no_more() -> None:
+    prefix = upstream_suite.apart()
+    if not prefix:
+        pytest.skip("this machine gives no network namespaces")
+    # -I: without the hook, as native code would be
+    done = subprocess.run(
+        [*prefix, sys.executable, "-I", "-c", NATIVE], check=True, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == ["lo"]
+
+
+@pytest.mark.parametrize("gives", [True, False])
+def test_the_tests_run_apart_where_they_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives: bool
+) -> None:
+    jobs: list[run.Job] = []
+
+    def together(started: list[run.Job], **_: object) -> tuple[run.Ended]:
+        jobs.extend(started)
+        return (run.Ended(1, ""),)
+
+    program = tmp_path / "bin" / "unshare"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexit {int(not gives)}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(upstream_suite, "run_together", together)
+    monkeypatch.setattr(upstream_suite, "apart", upstream_suite.apart.__wrapped__)
+    for name in ("files", "scratch"):
+        (tmp_path / name).mkdir()
+    place = Environment(tmp_path, tmp_path / "python", "3.11.7")
+    run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
+    words = [str(word) for word in jobs[0].command]
+    assert (words[0] == str(program)) == gives
+    assert words[words.index("-m") - 1] == str(place.python)

@@ -12,8 +12,8 @@ import pytest
 from making import engine_patch, write_series
 from publishing import Prove, kept_in
 
-from toolkit import summary, upstream_proof
-from toolkit.errors import UpstreamNotRun
+from toolkit import summary, upstream, upstream_proof
+from toolkit.errors import Unreachable, UpstreamNotRun
 from toolkit.strict import Malformed
 from toolkit.upstream_proof import Asker, Question, add_options
 from toolkit.upstream_result import Source, Upstream
@@ -169,11 +169,19 @@ def test_required_is_an_error_if_they_did_not_run(
 
 
 def test_offline_asks_no_server(
-    workspace: Workspace, asking: list[tuple[Question, str]], tmp_path: Path
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="a = 1")}})
+    asked: list[str] = []
+
+    def tags_of(repository: str) -> tuple[()]:
+        asked.append(repository)
+        raise Unreachable("nobody answered", next_step="wait")
+
+    monkeypatch.setattr(upstream, "tags_of", tags_of)
     assert Asker("https://upstream.invalid", False, workspace, True)([], [], **ABOUT).why == (
         "it is elsewhere, and --offline was given"
     )
-    assert asking == []
-    Asker(str(tmp_path), False, workspace, True)([], [], **ABOUT)
-    assert len(asking) == 1
+    assert asked == []
+    said = Asker(str(tmp_path), False, workspace, True)([], [], **ABOUT).why
+    assert (said, asked) == ("nobody answered", [str(tmp_path)])

@@ -101,7 +101,68 @@ def test_merged_where_no_release_has_a_tag(look: Watch) -> None:
         look.recorded.answers.pop(COMPARE.format(version), None)
     change = look.one(MERGED)
     assert (change.since, change.assumed) == ("1.4.7", True)
-    assert "probably since 1.4.7" in str(change)
+    assert str(change).endswith(", since 1.4.7 at the earliest")
+
+
+@pytest.mark.parametrize(
+    ("silent", "since"),
+    [
+        # 1.4.7 does not have it; 1.5.0rc1 has no tag
+        (["1.5.0", "1.5.1"], "1.5.0rc1 at the earliest"),
+        (["1.4.7"], "1.4.7 at the earliest"),
+        (["1.5.1"], "1.5.0"),
+    ],
+)
+def test_a_release_that_is_ruled_out_is_not_named(
+    look: Watch, silent: list[str], since: str
+) -> None:
+    for version in silent:
+        path = COMPARE.format(version)
+        look.recorded.answers[path] = {"status": 403, "headers": {}, "body": {}}
+    assert str(look.one(MERGED)) == f"merged on 2026-03-18, since {since}"
+
+
+def test_only_so_many_releases_are_asked(look: Watch) -> None:
+    days = [datetime(2026, 4, day, tzinfo=UTC) for day in range(1, 11)]
+    releases = {Version(f"1.6.{number}"): day for number, day in enumerate(days)}
+    without = look.recorded.answers[COMPARE.format("1.4.7")]
+    for version in releases:
+        look.recorded.answers[COMPARE.format(version)] = without
+    (change,) = watch([MERGED], look.client(), releases)
+    assert (change.since, change.assumed) == ("1.6.8", True)
+
+
+TIMELINE = "/repos/livekit/agents/issues/5021/timeline?per_page=100"
+
+
+def test_what_names_a_closed_change_may_be_on_a_later_page(look: Watch) -> None:
+    events = look.recorded.answers[TIMELINE]["body"]
+    page = {"status": 200, "headers": {}}
+    filler = [{"event": "commented"}] * 100
+    look.recorded.answers[TIMELINE] = {**page, "body": filler}
+    look.recorded.answers[f"{TIMELINE}&page=2"] = {**page, "body": events}
+    change = look.one(CLOSED)
+    assert (change.named_by, change.trouble) == (("#5114 (merged)", "#5300 (open)"), "")
+    for number in range(2, 6):
+        look.recorded.answers[f"{TIMELINE}&page={number}"] = {**page, "body": filler}
+    assert look.one(CLOSED).trouble == "what names it was read up to event 500"
+
+
+def test_a_timeline_that_is_not_told_is_said(look: Watch) -> None:
+    known = look.recorded.answers[TIMELINE]
+    look.recorded.answers[TIMELINE] = {"status": 403, "headers": {}, "body": {}}
+    change = look.one(CLOSED)
+    assert change.named_by == ()
+    assert str(change) == (
+        "closed, and not merged on 2026-03-19 (as of 2026-11-22 12:00 UTC); "
+        "what names it is not known: it answers 403 Forbidden"
+    )
+    look.recorded.answers[TIMELINE] = known
+    assert look.one(CLOSED).trouble == ""
+    look.recorded.answers[TIMELINE] = {"status": 403, "headers": {}, "body": {}}
+    change = look.one(CLOSED)
+    assert change.named_by == ("#5114 (merged)", "#5300 (open)")
+    assert "what names it is not known" in change.trouble
 
 
 def test_a_renamed_repository(look: Watch) -> None:
@@ -168,6 +229,18 @@ def test_rate_limited(look: Watch, status: int, headers: dict[str, str], until: 
     assert look.recorded.asked == []
     look.now = NOW + timedelta(hours=1)
     assert look.one(CLOSED).state == "closed"
+
+
+def test_a_rate_limit_is_of_whoever_asked(look: Watch) -> None:
+    limited = {"status": 429, "headers": {"Retry-After": "600"}, "body": {}}
+    known = look.recorded.answers[OPEN]
+    look.recorded.answers[OPEN] = limited
+    assert "rate limited" in look.one(PULL.format(7001)).trouble
+    look.recorded.answers[OPEN] = known
+    assert look.one(PULL.format(7001), token=SECRET).state == "open"
+    assert "rate limited" in look.one(CLOSED).trouble
+    with replaying() as other:
+        assert look.one(PULL.format(7001), base=other.url).state == "open"
 
 
 def test_forbidden_is_no_rate_limit(look: Watch) -> None:

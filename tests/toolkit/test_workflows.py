@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sysconfig
@@ -89,6 +91,175 @@ def test_the_shell_takes_nothing_that_is_not_quoted(path: Path) -> None:
             assert f"    {key}" in job, job
         if "secrets." in job:
             assert "environment: index" in job
+
+
+def test_no_pipe_hides_a_failure() -> None:
+    """Without a name for the shell, the end of a pipe is all that counts."""
+    piped = 0
+    for path in WORKFLOWS:
+        for step in re.split(r"^(?:      - |  (?=\w))", path.read_text("utf-8"), flags=re.M):
+            if re.search(r"[^:] \| *(tee|sed|tar|tr|$)", step, re.M):
+                assert "        shell: bash # with pipefail\n" in step, step
+                piped += 1
+    assert piped == 4
+
+
+def test_ci_runs_what_the_script_for_it_runs() -> None:
+    local = (REPOSITORY / ".ci" / "run").read_text("utf-8")
+    wanted = re.findall(r"nox (-s .*)", local)
+    called = re.findall(r"run: nox (-s .*)", script_text("ci.yml"))
+    assert wanted == ["-s tests lint", "-s refresh -- --check"]
+    assert sorted(called) == ["-s lint", "-s refresh -- --check", "-s tests"]
+
+
+def test_the_status_is_asked_when_there_is_something_to_tell() -> None:
+    text = script_text("watch.yml")
+    order = [text.index(f"nox -s {word}") for word in ("release -- new", "announce", "status")]
+    assert order == sorted(order)
+
+
+class Steps:
+    """Scripts of the workflows, run with programs that only note how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        (folder / "dist").mkdir()
+        self.said, self.outputs, self.called = folder / "said", folder / "outputs", folder / "log"
+
+    def program(self, name: str, text: str = "") -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f'#!/bin/bash\necho "{name} $*" >> {self.called}\n{text}\n')
+        path.chmod(0o755)
+
+    def run(self, workflow: str, name: str, **variables: str) -> int:
+        """Run a step as GitHub would, whose default shell is `bash -e`; its exit code."""
+        step = re.search(
+            rf"^      - name: {re.escape(name)}\n((?:        .*\n|\n)+)",
+            script_text(workflow),
+            re.M,
+        )
+        assert step
+        body = step[1].partition("        run: |\n")[2]
+        shell = ["bash", "-eo", "pipefail"] if "shell: bash" in step[1] else ["bash", "-e"]
+        env = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "GITHUB_STEP_SUMMARY": str(self.said),
+            "GITHUB_OUTPUT": str(self.outputs),
+            "RUNNER_TEMP": str(self.folder),
+            **variables,
+        }
+        for path in (self.said, self.outputs, self.called):
+            path.write_text("")
+        done = subprocess.run(
+            [*shell, "-c", body], env=env, cwd=self.folder, capture_output=True, text=True
+        )
+        return done.returncode
+
+
+def script_text(workflow: str) -> str:
+    return (REPOSITORY / ".github" / "workflows" / workflow).read_text("utf-8")
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Steps:
+    return Steps(tmp_path)
+
+
+PUBLISH = "Fetch, apply, repack, prove and publish"
+
+
+@pytest.mark.parametrize(
+    ("rows", "refused", "fixed"),
+    [
+        ([{"release": "1.9.0", "verdict": "publish"}], "", False),
+        ([{"release": "1.9.0", "verdict": "fixed", "reason": "loses none"}], "", True),
+        (
+            [
+                {"release": "1.9.0", "verdict": "publish"},
+                {"release": "1.9.1", "verdict": "conflict", "error": "does not fit"},
+                {"release": "1.9.2", "verdict": "left out", "reason": "yanked"},
+            ],
+            "1.9.1",
+            False,
+        ),
+    ],
+)
+def test_what_is_refused_keeps_nothing_else_from_the_index(
+    steps: Steps, rows: list[dict[str, str]], refused: str, fixed: bool
+) -> None:
+    steps.program("nox", f"echo '{json.dumps(rows)}'; exit 1")
+    assert steps.run("publish.yml", PUBLISH, RELEASES="1.9.0  1.9.1", BEFORE="") == 0
+    assert steps.outputs.read_text() == f"refused={refused}\n"
+    said = steps.said.read_text()
+    assert all(f"- {row['release']}: {row['verdict']}." in said for row in rows)
+    assert ("plan-to-retire" in said) == fixed
+    words = "--tier full --require-upstream --index dist/index --json"
+    assert steps.called.read_text() == f"nox -s release -- 1.9.0 1.9.1 {words}\n"
+
+
+@pytest.mark.parametrize("answer", ["", "echo '{'"])
+def test_a_publication_that_says_nothing_fails(steps: Steps, answer: str) -> None:
+    steps.program("nox", f"{answer}\nexit 1")
+    assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE="") != 0
+
+
+def test_a_push_publishes_every_release_that_it_adds(steps: Steps) -> None:
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *who, *words], cwd=steps.folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    catalogue = steps.folder / "patches" / "releases.toml"
+    catalogue.parent.mkdir()
+    git("init", "--quiet")
+    commits: list[str] = []
+    for releases in (["1.8.9"], ["1.8.9", "1.9.0", "2.0.0b2"], ["1.8.9", "1.9.0", "2.0.0b2"]):
+        tables = [f'[release."{r}"]\npartner = "1"\n\n[release."{r}".official]' for r in releases]
+        catalogue.write_text("\n\n".join([*tables, f"# {len(commits)}\n"]))
+        git("add", "--all", "patches")
+        git("commit", "--quiet", "--message", "x")
+        commits.append(git("rev-parse", "HEAD"))
+    steps.program("nox", "echo '[]'")
+    for before, named in (
+        (commits[0], "1.9.0 2.0.0b2 "),
+        (commits[1], ""),
+        ("0" * 40, ""),
+    ):
+        assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE=before) == 0
+        assert f"nox -s release -- {named}--tier full" in steps.called.read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("plan-to-retire", "--prove"), ("retire", "--prove --yes"), ("undo-retire", "--undo")],
+)
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_series_ends_by_hand(steps: Steps, what: str, words: str, code: int) -> None:
+    steps.program("nox", f"echo a plan; exit {code}")
+    assert steps.run("publish.yml", "End the series, or take that back", WHAT=what) == code
+    assert steps.called.read_text() == f"nox -s retire -- --index dist/index {words}\n"
+    assert steps.said.read_text() == "a plan\n"
+    assert what in script_text("publish.yml").partition("options: [")[2].partition("]")[0]
+
+
+@pytest.mark.parametrize("known", ["", "The watch failed", "The watch failed again"])
+def test_a_red_watch_opens_one_issue(steps: Steps, known: str) -> None:
+    steps.program("gh", f'[ "$2" = list ] && echo "{known}" || cp body.md posted 2>&-')
+    needs = {"newest": "success", "matrix": "skipped", "every": "failure", "announce": "cancelled"}
+    document = json.dumps({name: {"result": result} for name, result in needs.items()})
+    opened = "Open an issue, unless there is one"
+    assert steps.run("watch.yml", opened, NEEDS=document, RUN="https://example.org/1") == 0
+    made = "gh issue create --title The watch failed" in steps.called.read_text()
+    assert made == (known != "The watch failed")
+    posted = steps.folder / "posted"
+    if made:
+        assert posted.read_text() == (
+            "- every: failure\n- announce: cancelled\n\nhttps://example.org/1\n"
+        )
 
 
 def test_each_script_is_sound_bash() -> None:
