@@ -17,7 +17,7 @@ from packaging.version import Version
 from . import environment, explorer, suite
 from .environment import Environment, Environments
 from .errors import EnvironmentUnresolvable, InvalidWheel
-from .exploration import Explored
+from .exploration import TIERS, Explored
 from .files import sha256, sha256_of, write_whole, writing
 from .judging import compare, lossless, troubles
 from .progress import Watch, unwatched
@@ -144,7 +144,8 @@ def prove(
     probe = None
     if (found := explored.exploration) and lossless(compare(*(r.report for r in runs)), found):
         with watch("does the suite notice a planted fault?", ()):
-            probe = explorer.probe(race_suite, pair[0], tier=tier, timeout=patience)
+            # the smallest tier is part of each, and has to notice it already
+            probe = explorer.probe(race_suite, pair[0], tier=TIERS[0], timeout=patience)
     verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
     drawn, text = explorer.telling(race_suite, pair, sides, timeout=patience)
     if verdict.verdict in ("publish", "fixed"):
