@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from making import (
@@ -19,25 +18,14 @@ from making import (
     source,
     write_series,
 )
-from publishing import proof_of
+from standing_in import judged
 
 import refresh as verb
 import update
 from toolkit.fetched import fetch_release
 from toolkit.repacking import apply_series
 from toolkit.series import Series
-from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
-
-
-def judged(word: str) -> Any:
-    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
-
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proof = proof_of(list(patched), inputs["release"])
-        return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
-
-    return prove
 
 
 class House:

@@ -35,6 +35,7 @@ from making import (
 from packaging.tags import sys_tags
 from packaging.version import Version
 from publishing import proof_of, snapshot
+from standing_in import judged
 
 import fetch
 import release as verb
@@ -62,16 +63,6 @@ def here(
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
     monkeypatch.setattr(verb, "prove", judged("publish"))
     return workspace
-
-
-def judged(word: str) -> Any:
-    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
-
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proof = proof_of(list(patched), inputs["release"])
-        return proof if word == "publish" else Verdict(**{**vars(proof), "verdict": word})
-
-    return prove
 
 
 def grown(official: Any, patched: Any, **inputs: Any) -> Verdict:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from making import ENGINE_PATH, Index, engine_patch, source
 from publishing import snapshot
-from refreshing_world import House, judged, opened
+from refreshing_world import House, opened
+from standing_in import judged
 
 import apply as applying
 import refresh as verb

@@ -6,7 +6,6 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from making import (
@@ -22,7 +21,7 @@ from making import (
     write_series,
 )
 from packaging.version import Version
-from publishing import proof_of
+from standing_in import judged
 
 import refresh
 import release as verb
@@ -32,20 +31,9 @@ from toolkit.catalogue import Catalogue, dump
 from toolkit.outcome import Outcomes
 from toolkit.report import hashes_below
 from toolkit.series import Series
-from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
-
-
-def judged(word: str) -> Any:
-    """A stand-in for the proof, which has tests of its own, that comes to one verdict."""
-
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proof = proof_of(list(patched), inputs["release"])
-        return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
-
-    return prove
 
 
 class House:

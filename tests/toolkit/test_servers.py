@@ -26,6 +26,7 @@ pytestmark = pytest.mark.pypi
 
 # Each with what it needs, in an environment of its own; pinned as in constraints.txt.
 SERVERS = {"devpi": "devpi-server==6.20.3", "pypiserver": "pypiserver==2.4.2"}
+USER = "root"  # devpi makes it
 PASSWORD = "s3cret-word"  # noqa: S105
 SAY = (
     "from importlib.metadata import version as v;"
@@ -35,7 +36,7 @@ SAY = (
 
 @pytest.fixture(scope="module", params=sorted(SERVERS))
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Where a real server takes uploads of the user ``root``."""
+    """Where a real server takes uploads of USER."""
     folder = tmp_path_factory.mktemp(request.param)
     subprocess.run([uv(), "venv", "--quiet", str(folder / "env")], check=True)
     python = folder / "env" / "bin" / "python"
@@ -56,11 +57,12 @@ def devpi(folder: Path) -> Iterator[str]:
     words = ["--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
     with started([str(programs / "devpi-server"), *words], port, folder / "log"):
         url = f"http://127.0.0.1:{port}"
-        login = call("POST", f"{url}/+login", {"user": "root", "password": PASSWORD}, "")
-        token = f"root:{login['result']['password']}"
+        login = call("POST", f"{url}/+login", {"user": USER, "password": PASSWORD}, "")
+        token = f"{USER}:{login['result']['password']}"
         stage = {"type": "stage", "bases": [], "volatile": False}
-        call("PUT", f"{url}/root/fixed", stage, token)
-        yield f"{url}/root/fixed/"
+        index = f"{url}/{USER}/fixed"
+        call("PUT", index, stage, token)
+        yield f"{index}/"
 
 
 @contextmanager
@@ -120,7 +122,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("toolkit.uploading.PAUSES", ())
     for name in [name for name in os.environ if name.startswith(("UV_PUBLISH", "TWINE_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("TWINE_USERNAME", "root")
+    monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", PASSWORD)
     for release in ("1.0.0", "1.0.1"):
         (done,) = publish_all([parcel_of(tmp_path / "wheels", release)], tmp_path / "index")
