@@ -3,6 +3,9 @@
 Old releases do not import with today's dependencies, so uv resolves an environment as if
 nothing newer than the release had been uploaded (``--exclude-newer``). Environments are cached
 by what went into them; a half-built one is never seen under its final name.
+
+uv links their files to its own cache, so that hundreds of them share their room, and whoever edits
+an installed file anywhere edits it everywhere: :func:`check` sees it before anything is proved.
 """
 
 from __future__ import annotations
@@ -121,8 +124,8 @@ class Environments:
         try:
             _uv("venv", "--relocatable", "--python", interpreter.executable, partial)
             _uv(
-                *("pip", "install", "--python", _python(partial), "--link-mode", "copy"),
-                *("--exclude-newer", cutoff, *BINARY_ONLY, *requirements),
+                *("pip", "install", "--python", _python(partial), "--exclude-newer", cutoff),
+                *(*BINARY_ONLY, *requirements),
                 cwd=partial,
             )
             partial.replace(final)
@@ -180,32 +183,36 @@ def isolated(**extra: str) -> Mapping[str, str | None]:
 
 
 def check(environment: Environment, projects: Iterable[str]) -> None:
-    """Compare what is installed of ``projects`` with their RECORD, which no installer does.
+    """Compare what is installed with its RECORD, which no installer does.
 
-    Raises HashMismatch with every file that is missing, altered or listed nowhere.
+    ``projects`` have to be among it. Raises HashMismatch with every file that is missing, altered
+    or listed nowhere.
     """
-    wanted = {canonicalize_name(project) for project in projects}
+    missing = {canonicalize_name(project) for project in projects}
     site = environment.site_packages
     listed: set[str] = set()
     folders: set[Path] = set()
     problems: list[str] = []
+    spoilt: list[str] = []
     for distribution in distributions(path=[str(site)]):
         record = _record(distribution)
         listed |= record.keys()
-        name = _project(distribution)
-        if name in wanted:
-            wanted.discard(name)
-            folders |= {(site / file).parent for file in record if "/" in file}
-            problems += _differences(record, site)
-    problems += [f"{name} is not installed" for name in sorted(wanted)]
+        folders |= {(site / file).parent for file in record if "/" in file}
+        missing.discard(name := _project(distribution))
+        if found := [*_differences(record, site)]:
+            problems += found
+            spoilt.append(name)
+    problems += [f"{name} is not installed" for name in sorted(missing)]
     for folder in sorted(folders):
         if folder.is_dir() and ".." not in folder.parts and folder.name != "__pycache__":
             present = [p.relative_to(site).as_posix() for p in folder.iterdir() if p.is_file()]
             problems += [f"{file} is in no RECORD" for file in sorted({*present} - listed)]
     if problems:
+        again = " ".join(["uv cache clean", *filter(None, spoilt)])
         raise HashMismatch(
             f"{environment.path} is not what its wheels say: " + "; ".join(problems),
-            next_step="delete that folder, so that it is made again",
+            next_step=f"delete that folder{f' and run `{again}`' * bool(spoilt)}, "
+            "so that it is made again",
         )
 
 

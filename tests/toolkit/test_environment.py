@@ -70,7 +70,7 @@ def test_other_inputs_make_another_environment(
     [
         (lambda site: (site / "livekit/agents/__init__.py").unlink(), "__init__.py is missing"),
         (
-            lambda site: (site / "livekit/agents/__init__.py").write_text("LOSES = 0"),
+            lambda site: alter(site / "livekit/agents/__init__.py"),
             "livekit/agents/__init__.py was altered",
         ),
         (
@@ -89,6 +89,23 @@ def test_check_sees_what_no_installer_sees(
     spoil(made.site_packages)
     with pytest.raises(HashMismatch, match=said):
         check(made, NAMES)
+
+
+def alter(path: Path) -> None:
+    """Not in place: uv may have linked the file to its cache."""
+    path.unlink()
+    path.write_text("LOSES = 0")
+
+
+def test_check_sees_a_dependency_that_somebody_edited(made: Environment) -> None:
+    site = made.site_packages
+    alter(next(site.glob("livekit/plugins/openai/**/*.py")))
+    with pytest.raises(HashMismatch, match=r"plugins/openai/.* was altered") as raised:
+        check(made, ["livekit-agents"])
+    assert raised.value.next_step == (
+        "delete that folder and run `uv cache clean livekit-plugins-openai`, "
+        "so that it is made again"
+    )
 
 
 def test_check_names_every_problem_and_lets_caches_pass(made: Environment) -> None:
