@@ -141,7 +141,10 @@ def _write(target: Path, data: bytes) -> None:
 
 
 def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace) -> None:
-    """Run one schedule on both sides and show both pictures, one after the other."""
+    """Run one schedule on both sides and show both pictures, one after the other.
+
+    Raises NotProved if the patched wheels break what they must not, or more than the official ones.
+    """
     pair = proving.prepare(
         wheels.official,
         wheels.patched,
@@ -180,9 +183,16 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
         _write(options.out, f"{json.dumps(document, indent=2)}\n".encode())
     if options.json:
         print(json.dumps(document))
-        return
-    for side, shown in sides.items():
-        print(f"{side} wheels of {wheels.release}\n\n{shown.text}")
+    else:
+        for side, shown in sides.items():
+            print(f"{side} wheels of {wheels.release}\n\n{shown.text}")
+    official, patched = (sides[side] for side in ("official", "patched"))
+    worse = [n for n in patched.violations if patched.flag or n not in official.violations]
+    if worse:
+        raise NotProved(
+            f"{options.replay} breaks {', '.join(worse)} on the patched wheels",
+            next_step="look in the picture for what they do there; no proof lets such wheels pass",
+        )
 
 
 def outlives(target: Path, verdict: Verdict) -> bool:

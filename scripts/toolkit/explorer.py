@@ -43,10 +43,14 @@ class Sides:
 
 @dataclass(frozen=True)
 class Replay:
-    """One schedule, run again: what it broke, the picture as text and as SVG, or the trouble."""
+    """One schedule, run again: what it broke, the picture as text and as SVG, or the trouble.
+
+    ``flag`` says whether an invariant of the flag is among what it broke.
+    """
 
     violations: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
+    flag: bool = False
     text: str = ""
     svg: str = ""
     trouble: str = ""
@@ -232,7 +236,7 @@ def _replayed(stem: Path, ended: Ended, schedule: str) -> Replay:
     except (Malformed, OSError) as error:
         return Replay(text=ended.output, trouble=f"replaying: {error}")
     broken, recorded = (tuple(map(str, result[name])) for name in ("violations", "recorded"))
-    return Replay(broken, recorded, ended.output, drawn)
+    return Replay(broken, recorded, ended.exit_code == 1, ended.output, drawn)
 
 
 def _unlike(official: Report, patched: Report, tier: str) -> str:

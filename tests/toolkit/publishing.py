@@ -104,6 +104,7 @@ if options.replay:
     write(options.json, {"replays": {options.replay: {"violations": broken, "recorded": []}}})
     draw(options.replay)
     print("the picture of", options.replay)
+    sys.exit(any(KINDS[name] == "flag" for name in broken))
 else:
     test()
     found = {n: [s for s in BROKEN if n in BROKEN[s]] for n in KINDS}

@@ -155,6 +155,13 @@ def test_a_series_that_does_not_fit_is_remembered(
     assert json.loads(capsys.readouterr().out)["releases"][0]["verdict"] == "conflict"
 
 
+# the patched wheels break what the official ones do not, or what nobody may break
+WORSE_EXPLORERS = [
+    ('"call:B": ["refused"]} if', '"call:B": []} if'),
+    ('"refused": "differential"', '"refused": "flag"'),
+]
+
+
 def test_a_replay_shows_both_sides(
     released: dict[str, Any],
     proved: Prove,
@@ -190,6 +197,13 @@ def test_a_replay_shows_both_sides(
         "replay.official.svg": "<svg>call:A 1.8.9</svg>",
         "replay.patched.svg": "<svg>call:A 1.8.9+dispatched.3</svg>",
     }
+    for was, now in WORSE_EXPLORERS:
+        assert was in EXPLORER
+        make_suite(tmp_path / "suite", explorer=EXPLORER.replace(was, now))
+        assert prove.main([*words, "call:B"]) == 18
+        said = capsys.readouterr()
+        assert "the picture of call:B" in said.out
+        assert "call:B breaks refused on the patched wheels" in said.err
     make_suite(tmp_path / "suite", explorer="import sys; sys.exit('no scenario of that name')")
     assert prove.main([*words, "call:?"]) == 18
     assert "no scenario of that name" in capsys.readouterr().err
