@@ -96,10 +96,15 @@ class Run:
         refresher = Refresher.of(self.options, self.workspace, self.catalogue, self.judge)
         self.carried, refused = carry_to(refresher, conflicts, self.options.refresh)
         if self.carried:
-            # a new variant is for the later releases too
-            first, self.series = min(self.carried), refresher.series
-            later = [n for n, d in ended.items() if d.release and d.release.version >= first]
-            ended.update(self.work(later))
+            # a new variant may be for later releases too
+            before, self.series = self.series, refresher.series
+
+            def anew(version: Version) -> bool:
+                return before.digest(version) != self.series.digest(version)
+
+            ended.update(
+                self.work([n for n, d in ended.items() if d.release and anew(d.release.version)])
+            )
         for name, done in list(ended.items()):
             error = refused.get(done.release.version) if done.release else None
             if error and done.release:
@@ -187,7 +192,7 @@ class Run:
             if known and self.holds(known):
                 return Done(Outcome(label, known), release)
             return self.made(release, label, key, known)
-        return Done(Outcome(label, known, error=refusal(label, known, self.options.tier)))
+        return Done(Outcome(label, known, error=refusal(label, known, self.options.tier)), release)
 
     def made(self, release: Release, label: str, key: str, known: Judged | None) -> Done:
         with self.saying(f"{label}: apply and repack"):
@@ -205,7 +210,7 @@ class Run:
                 known, proof = self.proved(repacked, key)
         outcome = Outcome(label, known)
         if known.claim.verdict != "publish":
-            return Done(replace(outcome, error=refusal(label, known, self.options.tier)))
+            return Done(replace(outcome, error=refusal(label, known, self.options.tier)), release)
         wheels = [*repacked.wheels, *repacked.passthrough]
         parcel = parcel_of(
             wheels,

@@ -40,7 +40,9 @@ class Outcome:
             return "conflict"
         if self.left_out:
             return "left out"
-        return self.judged.claim.verdict if self.judged else "error"
+        word = self.judged.claim.verdict if self.judged else "error"
+        # one that was proved, and that the index refuses, is not published
+        return "error" if self.error and word == "publish" else word
 
     @property
     def note(self) -> str:

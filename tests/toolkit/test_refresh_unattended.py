@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import (
@@ -25,12 +26,15 @@ from standing_in import judged
 
 import refresh
 import release as verb
-import status
 import update
 from toolkit.catalogue import Catalogue, dump
+from toolkit.index import opened
+from toolkit.ledger import Mark
+from toolkit.matrix import Lookup
 from toolkit.outcome import Outcomes
 from toolkit.report import hashes_below
 from toolkit.series import Series
+from toolkit.verdict import Verdict
 from toolkit.workspace import CACHE_VARIABLE, Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
@@ -125,6 +129,41 @@ def test_two_new_ones_at_once(house: House, capsys: pytest.CaptureFixture[str]) 
     )
 
 
+def test_what_was_refused_is_proved_again_only_with_another_series(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1.8.10 gets a variant of its own, in the form in which git exports it; 1.8.7 keeps its."""
+    house.release("1.8.7", FEBRUARY)
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    house.release("1.8.10", FEBRUARY)
+    proved = []
+
+    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
+        proved.append(inputs["release"])
+        word = "publish" if inputs["release"] == "1.8.9" else "inconclusive"
+        return judged(word)(official, patched, **inputs)
+
+    monkeypatch.setattr(verb, "prove", prove)
+    assert house.run("1.8.7", "1.8.9", "1.8.10", "--json") == 22
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["verdict"] for row in rows] == ["inconclusive", "publish", "inconclusive"]
+    assert (proved.count("1.8.7"), proved.count("1.8.10")) == (1, 2)
+
+
+def test_what_the_index_refuses_is_not_said_to_be_published(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert house.run("1.8.8") == 0
+    with opened(house.out) as ledger:
+        ledger.add(Mark("status", AGENTS, "quarantined", "a reason", "2026-02-01T00:00:00Z"))
+    house.release("1.8.9", FEBRUARY, line8="another = 8")
+    capsys.readouterr()
+    assert house.run("1.8.9", "--json") == 19
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["verdict"], row["exit_code"], row["new"]) == ("error", 19, [])
+    assert Catalogue.read(house.workspace.catalogue).row(Version("1.8.9")) is None
+
+
 def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     house.release("1.8.9", FEBRUARY, line10="other = 10")
     before = house.patches
@@ -140,7 +179,7 @@ def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]
     assert house.run("1.8.8", "1.8.9") == 22
     assert "1.8.9: PatchConflict" in capsys.readouterr().err
     series = Series.load(house.workspace.patches)
-    lookup = status.Lookup(series, Outcomes.open(house.workspace.outcomes), house.out)
+    lookup = Lookup(series, Outcomes.open(house.workspace.outcomes), house.out)
     line = lookup.line(Catalogue.read(house.workspace.catalogue)[Version("1.8.9")])
     assert line.verdict == "conflict"
     assert "patch guard, variant 1.0.patch" in line.reason
