@@ -7,9 +7,9 @@ Example:
 
 New variants and rows in patches/ make a pull request. A release that cannot be carried, or whose
 proof says anything but `publish`, makes an issue, with the conflict report if there is one; if it
-is the only one, what changes in patches/ waits with it. The folder gets `kind` (which of these, in
-words), and a title and a text for each, as in `issue.title` and `issue.md`, which GitHub's own `gh`
-posts; nothing is sent from here.
+is the only one, what changes in patches/ waits with it, unless that one is fixed. The folder gets
+`kind` (which of these, in words), and a title and a text for each, as in `issue.title` and
+`issue.md`, which GitHub's own `gh` posts; nothing is sent from here.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def announce(rows: Sequence[dict[str, Any]], change: str, refresh: Path) -> list
         text = "\n\n".join(_why(row, refresh) for row in odd)
         made.append(Announcement(ISSUE, f"{MAIN} {named}", text))
     good = [row for row in rows if _word(row) == "publish"]
-    if change.strip() and (good or not odd):
+    settled = good or all(_word(row) == "fixed" for row in odd)
+    if change.strip() and settled:
         made.append(_pull_request(rows, good, change))
     return made
 
@@ -111,6 +112,7 @@ def _why(row: dict[str, Any], refresh: Path) -> str:
     report = refresh / release / "report.md"
     if report.is_file():
         text += f"\n\n{report.read_text('utf-8').strip()}"
+        text += f"\n\n`nox -s release -- {release}` puts these files on your machine."
     return text
 
 

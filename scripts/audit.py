@@ -49,7 +49,7 @@ Item = TypeVar("Item")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Audit every target; return the exit code."""
-    arguments = parser(__doc__, releases=False)
+    arguments = parser(__doc__, without=("yanked", "offline"))
     add = arguments.add_argument
     add("target", nargs="+", metavar="TARGET", help="a wheel, a folder, an index, an environment")
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")

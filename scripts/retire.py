@@ -62,7 +62,7 @@ def lines_of(done: Retirement, *, would: bool) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, without=("yanked",))
     add = arguments.add_argument
     add(
         "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"

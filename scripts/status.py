@@ -5,6 +5,8 @@ published, from patches/releases.toml. What became of the changes that patches/s
 comes from GitHub (with the token in GITHUB_TOKEN or GH_TOKEN, if there is one), and whether the
 newest release contains patches already, from its wheels. --matrix prints the releases that were
 published, and the Python versions that they support, for a CI matrix (GitHub's `fromJSON`) instead.
+--since COMMIT keeps to the releases of which releases.toml records other wheels of ours than at a
+commit of this repository.
 """
 
 from __future__ import annotations
@@ -12,149 +14,29 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, Entry
-from toolkit.errors import PatchConflict, UnknownRelease, printable, run_verb
-from toolkit.exploration import TIERS
+from toolkit.catalogue import Catalogue, Entry, Row
+from toolkit.errors import CommandFailed, UnknownRelease, printable, run_verb
 from toolkit.github import GitHub
-from toolkit.outcome import FIXED, Judged, Outcomes
+from toolkit.matrix import Line, Lookup
+from toolkit.outcome import Outcomes
 from toolkit.pythons import jobs, pythons_of
 from toolkit.release import MAIN
-from toolkit.retiring import FULL
+from toolkit.repository import Repository
 from toolkit.selection import ALL, HELP, select
 from toolkit.series import Series
 from toolkit.verbs import parser, workspace_of
-from toolkit.verdict import Verdict
 from toolkit.watching import Change, Newest, links_of, newest_of, watch
+from toolkit.workspace import Workspace
 
 # GitHub runs no more jobs for one matrix.
 MOST_JOBS = 256
-
-
-@dataclass(frozen=True)
-class Line:
-    """What is known of a release. ``variants`` maps ideas to the releases that began them.
-
-    ``loses``: whether the official one loses calls (None: not decided). ``verdict`` is "unknown"
-    if there is none, and ``current`` says that it rests on today's patches and tests.
-    """
-
-    release: str
-    uploaded: str
-    partner: str
-    yanked: str | None
-    gone: bool
-    pythons: tuple[str, ...]
-    variants: Mapping[str, str]
-    loses: bool | None
-    official: str
-    patched: str
-    verdict: str
-    current: bool
-    reason: str
-    revision: int | None
-    wheels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """Where verdicts are looked for."""
-
-    series: Series
-    outcomes: Outcomes
-    index: Path
-
-    def line(self, entry: Entry) -> Line:
-        """The matrix's line for a release of the catalogue."""
-        verdict, variants, judged, alone = "unknown", {}, None, None
-        pythons: tuple[str, ...] = ()
-        reason = f"not proved on this machine: nox -s release -- {entry.version}"
-        try:
-            pythons = pythons_of(entry.release)
-            alone = self.alone(entry)
-            variants = {p.name: str(since) for p, since in self.series.chosen(entry.version)}
-            judged = self.judged(entry, alone)
-        except PatchConflict as error:
-            verdict, reason = "conflict", error.problem
-        except UnknownRelease as error:
-            reason = error.problem
-        current = judged is not None or verdict == "conflict"
-        judged = judged or self.published(entry)
-        said = judged or alone
-        loses = said.loses if said else None
-        if judged and verdict == "unknown":
-            verdict, reason = judged.claim.verdict, judged.claim.reason
-        elif entry.row and verdict == "unknown":
-            # recorded after a verdict that is not at hand
-            verdict, reason, loses = "publish", "", True
-        if verdict == FIXED and loses is None:
-            reason = f"the tier {FULL} decides: nox -s release -- {entry.version} --tier {FULL}"
-        return Line(
-            release=str(entry.version),
-            uploaded=f"{max(a.upload_time for a in entry.official):%Y-%m-%d}",
-            partner=entry.partner,
-            yanked=entry.yanked,
-            gone=entry.gone,
-            pythons=pythons,
-            variants=variants,
-            loses=loses,
-            official=str(said.official) if said else "",
-            patched=str(judged.patched) if judged else "",
-            verdict=verdict,
-            current=current,
-            reason=reason,
-            revision=entry.row.revision if entry.row else None,
-            wheels=dict(entry.row.wheels) if entry.row else {},
-        )
-
-    def alone(self, entry: Entry) -> Judged | None:
-        """What the official wheels alone do under today's tests; the tier full decides."""
-        for tier in reversed(TIERS):
-            found = self.outcomes.read(self.outcomes.key(entry.release, "", tier))
-            if isinstance(found, Judged):
-                return found
-        return None
-
-    def judged(self, entry: Entry, alone: Judged | None) -> Judged | None:
-        """What this machine knows of the release under today's patches and tests.
-
-        The tier full decides before quick, official wheels that may need no series before patched
-        ones, and what will stay before what was inconclusive. Raises PatchConflict.
-        """
-        series = self.series.digest(entry.version)
-        passing, conflict = None, None
-        for tier in reversed(TIERS):
-            if alone and (alone.claim.verdict, alone.tier) == (FIXED, tier):
-                return alone
-            found = self.outcomes.last(self.outcomes.key(entry.release, series, tier))
-            if isinstance(found, PatchConflict):
-                conflict = found
-            elif found and found.fits(entry.row):
-                outweighed = alone and alone.loses and found.claim.verdict == FIXED
-                if found.lasts and not outweighed:
-                    return found
-                passing = passing or (None if found.lasts else found)
-        if conflict:
-            raise conflict
-        return passing
-
-    def published(self, entry: Entry) -> Judged | None:
-        """The verdict in the index, by which the recorded wheels were published."""
-        if entry.row is None:
-            return None
-        name = f"{entry.version}+{self.series.name}.{entry.row.revision}.json"
-        try:
-            verdict = Verdict.parse((self.index / "verdicts" / name).read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        found = Judged.of(verdict)
-        return found if found.fits(entry.row) else None
 
 
 def show(lines: Sequence[Line]) -> None:
@@ -202,13 +84,14 @@ def tell(changes: Sequence[Change], found: Newest | None) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
-    arguments = parser(__doc__, releases=False)
+    arguments = parser(__doc__, without=("pypi", "yanked", "offline"))
     add = arguments.add_argument
-    add("release", nargs="*", metavar="RELEASE", help=f"{HELP.partition(' (default')[0]}")
+    add("release", nargs="*", metavar="RELEASE", help=f"{HELP.partition('; yanked')[0]}")
     add(
         "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
     )
     add("--python", help="whose verdicts (default: the running one's)")
+    add("--since", metavar="COMMIT", help="only what was recorded since then")
     add("--matrix", action="store_true", help="print a CI matrix instead")
     add("--jobs", type=int, default=MOST_JOBS, metavar="N", help="most jobs in it (%(default)s)")
     add(
@@ -224,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         left_out = [one.version for one in chosen.left_out]
         entries = [_entry(catalogue, name) for name in (*chosen.names, *left_out)]
         entries.sort(key=lambda entry: entry.version)
+        if options.since:
+            before = recorded_at(options.since, workspace)
+            entries = [e for e in entries if e.row and e.row != before.get(e.version)]
         if options.matrix:
             taken = entries if options.release else [e for e in entries if e.yanked is None]
             supported = {str(e.version): pythons_of(e.release) for e in _carried(taken)}
@@ -253,6 +139,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell(changes, found)
 
     return run_verb(body)
+
+
+def recorded_at(commit: str, workspace: Workspace) -> dict[Version, Row]:
+    """The rows of releases.toml as of a commit of the repository around it; none if it was not."""
+    path = workspace.catalogue
+    try:
+        data = Repository(path.parents[1]).text(commit, f"{path.parent.name}/{path.name}")
+    except CommandFailed as error:
+        raise CommandFailed(
+            f"{path.parents[1]} has no commit {commit}: {error.problem}",
+            next_step="name one that `git log` shows",
+        ) from error
+    return Catalogue.parse(data or b"", path).rows()
 
 
 def uploads(catalogue: Mapping[Version, Entry]) -> dict[Version, datetime]:

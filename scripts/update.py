@@ -18,7 +18,7 @@ from toolkit.verbs import parser, workspace_of
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
-    arguments = parser(__doc__, releases=False)
+    arguments = parser(__doc__, without=("yanked", "offline"))
     options = arguments.parse_args(argv)
 
     def body() -> None:

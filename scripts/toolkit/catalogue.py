@@ -95,14 +95,20 @@ class Catalogue(Mapping[Version, Entry]):
     def read(cls, path: Path) -> Catalogue:
         """What ``path`` says; empty if there is no file. Raises InvalidSeries if it is damaged."""
         try:
-            head, *tables = _TABLE.split(path.read_text("utf-8"))
+            return cls.parse(path.read_bytes(), path)
+        except FileNotFoundError:
+            return cls(path, {})
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> Catalogue:
+        """What ``data`` says, which stood in ``path``. Raises InvalidSeries if it is damaged."""
+        try:
+            head, *tables = _TABLE.split(data.decode("utf-8").replace("\r\n", "\n"))
             if tomllib.loads(head):
                 raise Malformed(f"{path.name} has unknown keys")
             found = {Version(_NAME.match(table)[1]): table for table in tables}  # type: ignore[index]
             if len(found) < len(tables):
                 raise Malformed(f"{path.name} names a release twice")
-        except FileNotFoundError:
-            return cls(path, {})
         except (ValueError, RecursionError, OverflowError) as error:
             raise _damaged(path, error) from error
         return cls(path, dict(sorted(found.items())))

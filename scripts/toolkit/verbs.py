@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from packaging.version import Version
 
@@ -25,33 +25,36 @@ Result = TypeVar("Result")
 Name = TypeVar("Name")
 
 
-def parser(description: str | None, *, releases: bool = True) -> argparse.ArgumentParser:
-    """A parser with the options of every verb that asks PyPI; ``releases``: of those it names."""
-    new = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    new.add_argument("--pypi", metavar="URL", help="another simple index than PyPI's (a mirror)")
-    new.add_argument(
-        "--as-of",
-        metavar="DATE",
-        type=_moment,
-        help="later releases do not exist yet: a day (with all of it), or a time as in RFC 3339",
-    )
-    new.add_argument("--json", action="store_true", help="print JSON")
-    new.add_argument(
-        "--patches", metavar="DIR", type=Path, help="another series than the repository's own"
-    )
-    if releases:
-        new.add_argument("--yanked", action="store_true", help="take releases that were yanked")
-        new.add_argument("--offline", action="store_true", help="ask no index: take what is known")
-    return new
-
-
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text):
         moment += timedelta(days=1, microseconds=-1)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "pypi": {"metavar": "URL", "help": "another simple index than PyPI's (a mirror)"},
+    "as-of": {
+        "metavar": "DATE",
+        "type": _moment,
+        "help": "later releases do not exist yet: a day (with all of it), or a time as in RFC 3339",
+    },
+    "json": {"action": "store_true", "help": "print JSON"},
+    "patches": {"metavar": "DIR", "type": Path, "help": "another series than the repository's own"},
+    "yanked": {"action": "store_true", "help": "take releases that were yanked"},
+    "offline": {"action": "store_true", "help": "ask no index: take what is known"},
+}
+
+
+def parser(description: str | None, *, without: Collection[str] = ()) -> argparse.ArgumentParser:
+    """A parser with the options of a verb that asks PyPI, but for those it has no use for."""
+    new = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, settings in _OPTIONS.items():
+        if name not in without:
+            new.add_argument(f"--{name}", **settings)
+    return new
 
 
 def workspace_of(options: argparse.Namespace) -> Workspace:

@@ -17,6 +17,7 @@ import audit
 import release as release_verb
 import retire as verb
 import status
+import update
 from toolkit import proving
 from toolkit.environment import uv
 from toolkit.errors import IndexConflict, NotFixed, NotProved
@@ -475,6 +476,32 @@ def test_a_damaged_verdict_is_said(
     assert snapshot(world.index) == before
     path.write_bytes(whole)
     assert world.retire("--undo") == 0
+
+
+def test_another_machine_learns_it_from_the_index(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert update.main(world.places) == 0
+    words = ["--offline", "--patches", str(world.workspace.patches), "--json", FIXED]
+
+    def said(index: Path) -> tuple[str, bool | None]:
+        capsys.readouterr()
+        assert status.main([*words, "--index", str(index)]) == 0
+        (line,) = json.loads(capsys.readouterr().out)["releases"]
+        return line["verdict"], line["loses"]
+
+    world.remember(world.judged())
+    assert world.retire("--yes") == 0
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "another cache"))
+    assert said(world.index) == ("fixed", False)
+    assert said(tmp_path / "none") == ("unknown", None)
+    # a verdict on other wheels says nothing of these
+    path = world.index / "verdicts" / f"{FIXED}.json"
+    path.write_text(path.read_text().replace(world.fetched().release.artefacts[0].sha256, "0" * 64))
+    assert said(world.index) == ("unknown", None)
 
 
 def test_no_index_is_made(world: World, tmp_path: Path) -> None:

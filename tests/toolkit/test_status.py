@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import git
 import pytest
 from making import (
     AGENTS,
@@ -194,7 +195,7 @@ def test_the_tier_full_decides(
     assert (line["verdict"], line["loses"]) == (verdict, loses)
     assert line["reason"].startswith(why)
     assert bool(line["official"]) is True
-    assert verb.main([*world.places, "--offline"]) == 0
+    assert verb.main(["--patches", str(workspace.patches), "--offline"]) == 0
     assert {None: "is not proved", True: "still loses", False: "loses no"}[loses] in (
         capsys.readouterr().out.splitlines()[-1]
     )
@@ -306,6 +307,42 @@ def test_what_upstream_took(
         "1.8.10, the newest, is not proved to lose calls, nor to keep them; "
         "upstream has taken 2 of the 3 patches for it: guard, wider"
     )
+
+
+def test_what_was_recorded_since_a_commit(
+    here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with git.Repo.init(here.patches.parent) as repository:
+
+        def commit() -> str:
+            repository.git.add("--all", here.patches.name)
+            repository.git.execute(
+                ["git", "-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", "x"]
+            )
+            return repository.head.commit.hexsha
+
+        (here.patches.parent / "other").touch()
+        repository.git.add("other")
+        known = here.catalogue.read_bytes()
+        here.catalogue.unlink()
+        nothing = commit()
+        here.catalogue.write_bytes(known)
+        first = commit()
+        # the table of the second is there already, as a release that waits for a human has one
+        row = Row(1, "a series", {"a.whl": "0"})
+        record(here.catalogue, {Version("1.8.8"): row}, {})
+        second = commit()
+        record(here.catalogue, {Version("1.8.8"): replace(row, revision=2)}, {})
+
+    def since(commit: str) -> list[str]:
+        return [*lines(here, tmp_path / "index", capsys, "--offline", "--since", commit)]
+
+    assert since(nothing) == ["1.8.8", "1.8.9"]
+    assert since(first) == since(second) == ["1.8.8"]
+    commit()
+    assert since("HEAD") == []
+    assert verb.main(["--patches", str(here.patches), "--since", "0" * 40]) == 21
+    assert f"has no commit {'0' * 40}" in capsys.readouterr().err
 
 
 def test_an_unknown_release(here: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

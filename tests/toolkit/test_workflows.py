@@ -10,6 +10,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import git
 import pytest
 
 from toolkit.workspace import REPOSITORY
@@ -118,11 +119,14 @@ def test_the_status_is_asked_when_there_is_something_to_tell() -> None:
     assert order == sorted(order)
 
 
+SHA = "5" * 40
+
+
 class Steps:
     """Scripts of the workflows, run with programs that only note how they were called."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.checkout = folder
         (folder / "bin").mkdir()
         (folder / "dist").mkdir()
         self.said, self.outputs, self.called = folder / "said", folder / "outputs", folder / "log"
@@ -146,13 +150,14 @@ class Steps:
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "GITHUB_STEP_SUMMARY": str(self.said),
             "GITHUB_OUTPUT": str(self.outputs),
+            "GITHUB_SHA": SHA,
             "RUNNER_TEMP": str(self.folder),
             **variables,
         }
         for path in (self.said, self.outputs, self.called):
             path.write_text("")
         done = subprocess.run(
-            [*shell, "-c", body], env=env, cwd=self.folder, capture_output=True, text=True
+            [*shell, "-c", body], env=env, cwd=self.checkout, capture_output=True, text=True
         )
         return done.returncode
 
@@ -174,6 +179,7 @@ PUBLISH = "Fetch, apply, repack, prove and publish"
     [
         ([{"release": "1.9.0", "verdict": "publish"}], "", False),
         ([{"release": "1.9.0", "verdict": "fixed", "reason": "loses none"}], "", True),
+        ([{"release": "1.9.0", "verdict": "error", "error": "other bytes"}], "1.9.0", False),
         (
             [
                 {"release": "1.9.0", "verdict": "publish"},
@@ -190,7 +196,8 @@ def test_what_is_refused_keeps_nothing_else_from_the_index(
 ) -> None:
     steps.program("nox", f"echo '{json.dumps(rows)}'; exit 1")
     assert steps.run("publish.yml", PUBLISH, RELEASES="1.9.0  1.9.1", BEFORE="") == 0
-    assert steps.outputs.read_text() == f"refused={refused}\n"
+    done = "" if refused else f"published={SHA}\n"
+    assert steps.outputs.read_text() == f"refused={refused}\n{done}"
     said = steps.said.read_text()
     assert all(f"- {row['release']}: {row['verdict']}." in said for row in rows)
     assert ("plan-to-retire" in said) == fixed
@@ -204,33 +211,70 @@ def test_a_publication_that_says_nothing_fails(steps: Steps, answer: str) -> Non
     assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE="") != 0
 
 
-def test_a_push_publishes_every_release_that_it_adds(steps: Steps) -> None:
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+@pytest.mark.parametrize(
+    ("since", "named", "words"),
+    [
+        (["1.9.0", "2.0.0b2"], "", "1.9.0 2.0.0b2 --yanked --tier full"),
+        ([], "", "--yanked --tier full"),
+        ([f"1.9.{n}" for n in range(9)], "", "1.9.8 --yanked --tier quick"),
+        (["1.9.0"], "1.8.9 1.8.8", "1.8.9 1.8.8 --tier full"),
+    ],
+)
+def test_what_main_records_and_the_index_lacks(
+    steps: Steps, since: list[str], named: str, words: str
+) -> None:
+    """Since the commit of the last run in which nothing was refused."""
+    document = json.dumps({"releases": [{"release": release} for release in since]})
+    steps.program("nox", f"[[ $2 = status ]] && echo '{document}' || echo '[]'")
+    steps.program("git", "[ $2 = -e ] && [ $3 = known ]")
+    assert steps.run("publish.yml", PUBLISH, RELEASES=named, BEFORE="known") == 0
+    asked = [line for line in steps.called.read_text().splitlines() if line.startswith("nox")]
+    assert f"{words} --require-upstream" in asked[-1]
+    assert ("nox -s status -- --since known --offline --json" in asked) == (not named)
+    # what was named says nothing of the rest
+    assert ("published=" in steps.outputs.read_text()) == (not named)
+    # a history that was written anew
+    assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE="unknown") == 0
+    assert "nox -s release -- --tier full" in steps.called.read_text()
+    assert "published=" in steps.outputs.read_text()
 
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *who, *words], cwd=steps.folder, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
 
-    catalogue = steps.folder / "patches" / "releases.toml"
-    catalogue.parent.mkdir()
-    git("init", "--quiet")
-    commits: list[str] = []
-    for releases in (["1.8.9"], ["1.8.9", "1.9.0", "2.0.0b2"], ["1.8.9", "1.9.0", "2.0.0b2"]):
-        tables = [f'[release."{r}"]\npartner = "1"\n\n[release."{r}".official]' for r in releases]
-        catalogue.write_text("\n\n".join([*tables, f"# {len(commits)}\n"]))
-        git("add", "--all", "patches")
-        git("commit", "--quiet", "--message", "x")
-        commits.append(git("rev-parse", "HEAD"))
-    steps.program("nox", "echo '[]'")
-    for before, named in (
-        (commits[0], "1.9.0 2.0.0b2 "),
-        (commits[1], ""),
-        ("0" * 40, ""),
-    ):
-        assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE=before) == 0
-        assert f"nox -s release -- {named}--tier full" in steps.called.read_text()
+def test_the_index_remembers_which_commit_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through runs that change nothing, and one that leaves the commit as it is."""
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "a@b")
+    origin = tmp_path / "origin"
+    with git.Repo.init(origin, initial_branch="main") as repository:
+        repository.git.commit("--quiet", "--allow-empty", "--message=x")
+
+    def job(name: str) -> Steps:
+        """Each works in a clone of its own."""
+        folder = tmp_path / name
+        folder.mkdir()
+        found = Steps(folder)
+        found.program("gh")
+        found.checkout = folder / "checkout"
+        git.Repo.clone_from(str(origin), str(found.checkout)).close()
+        return found
+
+    def known(name: str) -> str:
+        steps = job(name)
+        wanted = "What was published so far, and as of which commit"
+        assert steps.run("publish.yml", wanted) == 0
+        return steps.outputs.read_text()
+
+    assert known("before") == ""
+    for number, commit in enumerate((SHA, SHA, "6" * 40)):
+        steps = job(f"keep{number}")
+        (steps.folder / "index").mkdir()
+        (steps.folder / "index" / "index.jsonl").write_text("{}\n")
+        assert steps.run("publish.yml", "Commit it to its branch", PUBLISHED=commit) == 0
+        assert known(f"known{number}") == f"published={commit}\n"
+        kept = tmp_path / f"known{number}" / "checkout" / "dist" / "index" / "index.jsonl"
+        assert kept.read_text() == "{}\n"
 
 
 @pytest.mark.parametrize(
