@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,8 +27,7 @@ from toolkit.proving import SUBCLASSES
 from toolkit.repacking import repack_release
 from toolkit.report import telling
 from toolkit.series import Series
-from toolkit.upstream import REPOSITORY
-from toolkit.upstream_proof import REPOSITORY_VARIABLE, Question
+from toolkit.upstream_proof import Question, add_repository
 from toolkit.upstream_result import Upstream
 from toolkit.upstream_suite import Limits
 from toolkit.verbs import each, fetched, parser, workspace_of
@@ -64,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = arguments.add_argument
     limits = Limits()
     add("release", nargs="*", metavar="RELEASE", help="such as 1.7.0 (default: the newest)")
-    usual = os.environ.get(REPOSITORY_VARIABLE, REPOSITORY)
-    add("--repo", metavar="URL-or-PATH", default=usual, help="default: %(default)s")
+    add_repository(arguments, "--repo")
     add("--all", action="store_true", help="every test file, not only the plugin's")
     add("--require-upstream", action="store_true", help="fail if the tests cannot run")
     add("--python", help="the Python to run the tests on (default: the running one)")

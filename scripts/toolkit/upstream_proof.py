@@ -93,16 +93,38 @@ class Asker:
         return result
 
 
+def _repository(text: str) -> str:
+    # nor is it repeated in the message
+    scheme, _, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and (":" in user or scheme.startswith("http")):
+        raise argparse.ArgumentTypeError(
+            "an address with credentials in it, which logs and verdicts would show: "
+            "leave them to git's credential helper"
+        )
+    return text
+
+
+def add_repository(parser: argparse.ArgumentParser, name: str, words: str = "") -> None:
+    """The option ``name``: where upstream's repository is; ``words`` describe it further.
+
+    What the variable says is checked as if it were given, and is not shown in the help.
+    """
+    parser.add_argument(
+        name,
+        metavar="URL-or-PATH",
+        type=_repository,
+        default=os.environ.get(REPOSITORY_VARIABLE, upstream.REPOSITORY),
+        help=f"{words}default: ${REPOSITORY_VARIABLE}, or {upstream.REPOSITORY}",
+    )
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of verbs that prove."""
-    add = parser.add_argument
-    add(
-        "--upstream",
-        metavar="URL-or-PATH",
-        default=os.environ.get(REPOSITORY_VARIABLE, upstream.REPOSITORY),
-        help="upstream's repository, whose tests run too, or `no` (default: %(default)s)",
+    add_repository(parser, "--upstream", "upstream's repository, whose tests run too, or `no`; ")
+    parser.add_argument(
+        "--require-upstream", action="store_true", help="fail if upstream's tests cannot run"
     )
-    add("--require-upstream", action="store_true", help="fail if upstream's tests cannot run")
 
 
 @dataclass(frozen=True)
@@ -154,14 +176,17 @@ def answer(
         result = _ran(question, found, source, workspace, limits, tell)
     except (Unreachable, EnvironmentUnresolvable, CommandFailed, Malformed) as error:
         why = getattr(error, "problem", str(error))
-        # a result names no path of this machine
-        return Upstream.not_run(
-            release, why if "://" in repository else why.replace(repository, "the clone")
-        )
+        return Upstream.not_run(release, _without_path(why, repository))
     if result.status == "passed":
         with writing(kept.parent):
             write_whole(kept, result.to_json().encode())
     return result
+
+
+def _without_path(why: str, repository: str) -> str:
+    """A reason that names no path of this machine."""
+    path = repository.removeprefix("file://")
+    return why if "://" in path else why.replace(repository, "the clone").replace(path, "the clone")
 
 
 def _ran(

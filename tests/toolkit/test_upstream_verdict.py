@@ -158,6 +158,31 @@ def test_the_command_line_names_the_repository(
     assert usual.repository.startswith("https://")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:s3cret@127.0.0.1:9/agents", "https://s3cret@host/", "ssh://a:s3cret@b/c"],
+)
+def test_an_address_with_credentials_is_refused_and_not_repeated(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(upstream_proof.REPOSITORY_VARIABLE, address)
+    for words in (["--upstream", address], [], ["--help"]):
+        with pytest.raises(SystemExit):
+            options(*words)
+    said = capsys.readouterr()
+    assert "leave them to git's credential helper" in said.err
+    assert "s3cret" not in said.out + said.err
+    assert options("--upstream", "ssh://git@host/agents").upstream == "ssh://git@host/agents"
+
+
+def test_a_reason_names_no_path(workspace: Workspace, tmp_path: Path) -> None:
+    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="a = 1")}})
+    for repository in (str(tmp_path / "none"), (tmp_path / "none").as_uri()):
+        said = Asker(repository, False, workspace)([], [], **ABOUT).why
+        assert "the clone cannot be reached" in said
+        assert str(tmp_path) not in said
+
+
 def test_required_is_an_error_if_they_did_not_run(
     workspace: Workspace, asking: list[tuple[Question, str]]
 ) -> None:
