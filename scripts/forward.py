@@ -73,13 +73,14 @@ def proof_of(
 
 
 def refuse_others(out: Path) -> None:
-    """Raise NotWritable if a folder holds anything but an earlier result."""
+    """Raise NotWritable if a folder holds anything but an earlier result, which goes."""
     with writing(out.parent):
         there = [path.name for path in out.iterdir()] if out.exists() else []
     others = [name for name in there if name not in (SCRIPT, REPORT) and not _OURS.fullmatch(name)]
-    if others:
+    if there and (others or not {SCRIPT, REPORT}.issubset(there)):
         raise NotWritable(
-            f"{out} holds something else: {min(others)}", next_step="name a folder to be made"
+            f"{out} holds something else: {min(others or there)}",
+            next_step="name a folder to be made",
         )
 
 

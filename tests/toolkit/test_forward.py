@@ -302,6 +302,12 @@ def test_the_verb(here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
     assert verb.main(words) == 20
     assert "holds something else: mine.txt" in capsys.readouterr().err
     assert (out / "mine.txt").read_text() == "x"
+    # somebody's own mails are no earlier result
+    other = out.with_name("other")
+    other.mkdir()
+    (other / "0001-My-own-work.patch").write_text("x")
+    assert verb.main([*words[: words.index("--out")], "--out", str(other)]) == 20
+    assert (other / "0001-My-own-work.patch").read_text() == "x"
 
 
 def test_the_report_says_which_schedule_is_drawn(here: Workspace) -> None:
