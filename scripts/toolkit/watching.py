@@ -25,7 +25,7 @@ from .workspace import Workspace
 # closed change are read for what names it
 ASKED, PAGES = 8, 5
 _PER_PAGE = 100
-_LINK = re.compile(r"https?://[^/]+/([^/]+)/([^/]+)/(?:pull|issues)/(\d+)/?")
+_LINK = re.compile(r"https?://[^/]+/([^/]+)/([^/]+)/pull/(\d+)/?")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.A)
 _CONTAINS = ("ahead", "identical")
 

@@ -176,7 +176,8 @@ def test_a_renamed_repository(look: Watch) -> None:
 def test_a_repository_that_is_gone(look: Watch) -> None:
     change = look.one("https://github.com/no/where/pull/1")
     assert (change.state, str(change)) == ("missing", "GitHub has no such thing")
-    assert str(look.one("https://example.org/1")) == "is no pull request on GitHub"
+    for link in ("https://example.org/1", "https://github.com/livekit/agents/issues/4960"):
+        assert str(look.one(link)) == "is no pull request on GitHub"
     assert look.recorded.asked == []
 
 
