@@ -35,7 +35,7 @@ from toolkit.upstream_proof import add_options
 from toolkit.verbs import parser, workspace_of
 from toolkit.workspace import Workspace
 
-# Environments take some hundred MB each: those of more releases at once are not kept.
+# Each environment takes some 40 MB besides what uv shares: those of more releases are not kept.
 KEPT_ENVIRONMENTS = 4
 _NEWS = "all of which PyPI has wheels that patches/releases.toml did not know"
 

@@ -201,9 +201,9 @@ def test_a_replay_shows_both_sides(
         assert was in EXPLORER
         make_suite(tmp_path / "suite", explorer=EXPLORER.replace(was, now))
         assert prove.main([*words, "call:B"]) == 18
-        said = capsys.readouterr()
-        assert "the picture of call:B" in said.out
-        assert "call:B breaks refused on the patched wheels" in said.err
+        shown = capsys.readouterr()
+        assert "the picture of call:B" in shown.out
+        assert "call:B breaks refused on the patched wheels" in shown.err
     make_suite(tmp_path / "suite", explorer="import sys; sys.exit('no scenario of that name')")
     assert prove.main([*words, "call:?"]) == 18
     assert "no scenario of that name" in capsys.readouterr().err
