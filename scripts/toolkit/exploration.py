@@ -18,8 +18,6 @@ FORMAT = 2
 TIERS = ("quick", "full")
 FLAG, DIFFERENTIAL = "flag", "differential"
 LOSS = "deleted-in-flight"
-# a call that was complete and whose tool never ran, as lost as a deleted one
-NOT_STARTED = "not-started"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .exploration import FLAG, LOSS, NOT_STARTED, Exploration
+from .exploration import FLAG, LOSS, Exploration
 from .probe import Probe
 from .strict import Malformed, members
 from .suite import OUTCOMES, Report, Run
@@ -134,11 +134,7 @@ def _unfixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe
     """Why the series is needed all the same, or why nothing shows that it is not; or nothing."""
     if failing := _those(ran, lambda c: c.official != "passed"):
         return f"{_count(failing)} fail on them"
-    if broken := {
-        name: found
-        for name, found in exploration.official.violations.items()
-        if found.kind == FLAG or name == NOT_STARTED
-    }:
+    if broken := exploration.official.of_kind(FLAG):
         return f"break {', '.join(sorted(broken))} ({min(b.shortest for b in broken.values())})"
     if probe is None:
         return "nothing shows that the suite has teeth here"

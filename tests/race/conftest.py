@@ -153,6 +153,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         "distributions": distributions(),
         "tests": {name: {"outcome": "error", **result} for name, result in results.items()},
         "exitstatus": int(exitstatus),
-        "collected": len(results),
+        # pytest counts what it left out no more
+        "collected": session.testscollected
+        + sum(result.get("outcome") == "deselected" for result in results.values()),
     }
     Path(path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

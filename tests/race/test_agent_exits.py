@@ -89,6 +89,19 @@ def test_interrupted(start_agent: Start, moment: str, item_done: bool) -> None:
     _deletable(driver, CALL)
 
 
+@pytest.mark.parametrize("moment", ["announced", "writing", "written", "item done"])
+def test_interrupted_and_the_server_says_no_more(start_agent: Start, moment: str) -> None:
+    """Not even that the response is over: the agent is done with it all the same."""
+    driver = start_agent()
+    driver.hear(Say(), CALL, moment=moment)
+    driver.world.server.give_up()
+    driver.interrupt()
+    driver.world.rest()
+    driver.tools.open()
+    driver.world.rest()
+    _deletable(driver, CALL)
+
+
 @pytest.mark.parametrize("item_done", [True, False], ids=["item-done", "no-item-done"])
 @pytest.mark.parametrize("moment", ["announced", "writing", "written", "item done", "end"])
 def test_interrupted_before_its_turn(start_agent: Start, moment: str, item_done: bool) -> None:

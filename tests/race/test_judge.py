@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ def _life(*marks: Any) -> list[tuple[str, Any]]:
 
 
 def _handed(arguments: str = CALL.arguments) -> tuple[str, Any]:
-    return "handed", replace(CALL, arguments=arguments)
+    return "handed", (CALL.call_id, arguments)
 
 
 GONE = ("sent", {"type": "conversation.item.delete", "item_id": CALL.id})
@@ -69,6 +68,31 @@ def test_a_call_that_is_never_handed_over() -> None:
     judgement.read(_life(DONE))
     judgement.counts()
     assert judgement.violations == {"not-started"}
+
+
+def test_a_call_is_handed_over_once_and_complete() -> None:
+    """Before its arguments were written it is not, whatever becomes of it then."""
+    judgement = Judgement(tiers.find("session/openai/call/close"))
+    *announced, written = _life()
+    judgement.read([*announced, _handed(""), written, _handed(), STARTED, DONE])
+    judgement.counts()
+    assert judgement.violations == {"arguments", "twice"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "state"),
+    [
+        (("heard", {"type": "input_audio_buffer.speech_started"}), "over"),
+        (("exit", None), "over"),
+        (None, "limbo"),
+    ],
+)
+def test_an_agent_is_done_with_what_it_only_heard_of(marks: Any, state: str) -> None:
+    """Whether or not the server ever ends the response."""
+    judgement = Judgement(tiers.find("agent/openai/call/given-up"))
+    judgement.read([*_life()[:-1], *([marks] if marks else [])])
+    judgement.come_to_rest()
+    assert judgement.state[CALL.id] == state
 
 
 @pytest.mark.parametrize(

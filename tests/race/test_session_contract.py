@@ -7,7 +7,7 @@ import json
 import pytest
 from kit import invariants
 from kit.contexts import answered_call, history, ids, message
-from kit.features import FLAVOURS, call_has_age, messages_can_be_edited
+from kit.features import FLAVOURS, call_has_age, call_has_extra, messages_can_be_edited
 from kit.script import Call, Say
 from kit.session import SessionDriver
 from livekit.agents import llm
@@ -24,9 +24,8 @@ def test_the_agent_gets_complete_arguments_once(driver: SessionDriver, items: tu
     """The server announces a call with empty arguments; the agent must not see those."""
     driver.hear(*items)
     expected = [(i.call_id, i.name, i.arguments) for i in items if isinstance(i, Call)]
-    handed = [(call.call_id, call.name, call.arguments) for call in driver.calls]
-    if handed != expected:
-        invariants.violated(driver.world, f"the agent was handed {handed}, not {expected}")
+    if driver.handed != expected:
+        invariants.violated(driver.world, f"the agent was handed {driver.handed}, not {expected}")
 
 
 @pytest.mark.race(check="arguments")
@@ -60,7 +59,7 @@ def test_a_generation_is_handed_out_and_closed(driver: SessionDriver) -> None:
 @pytest.mark.parametrize("flag", [True, False])
 def test_the_flag_stays_off_the_wire(driver: SessionDriver, flag: bool) -> None:
     call, output = answered_call()
-    if hasattr(call, "extra"):
+    if call_has_extra():
         call.extra["dispatched"] = flag
     driver.set_history([*history(), call, output])
     driver.hear(CALL)

@@ -269,10 +269,6 @@ DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
         },
         "1 tests (the first: c) fail on them",
     ),
-    "a tool that never starts": (
-        {"found": explored(official=findings({"not-started": 2}))},
-        "break not-started (call/not-started:AB)",
-    ),
     "another flag": (
         {"found": explored(official=findings({"flag-twice": 1, "refused": 5}))},
         "break flag-twice (call/flag-twice:AB)",

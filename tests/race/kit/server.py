@@ -180,17 +180,6 @@ class Server(Conversation):
         fields = {"item_id": item_id, "audio_start_ms": 0}
         self._emit({"type": "input_audio_buffer.speech_started", **fields})
 
-    def user_said(self, transcript: str, item_id: str = "user_speech") -> None:
-        """The server's own turn detection commits what the user said, and transcribes it."""
-        stopped = {"item_id": item_id, "audio_end_ms": 0}
-        self._emit({"type": "input_audio_buffer.speech_stopped", **stopped})
-        content = [{"type": "input_audio", "transcript": None}]
-        item = {"id": item_id, "object": "realtime.item", "status": "completed"}
-        self._insert(item | {"type": "message", "role": "user", "content": content}, None)
-        kind = "conversation.item.input_audio_transcription.completed"
-        fields = {"item_id": item_id, "content_index": 0, "transcript": transcript}
-        self._emit({"type": kind, "logprobs": None, "usage": None, **fields})
-
     # -- out --------------------------------------------------------------------------------
 
     def rename(self, event_type: str) -> str | None:

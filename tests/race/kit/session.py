@@ -10,7 +10,7 @@ from typing import Any
 from livekit.agents import llm
 
 from .contexts import ids
-from .features import Flavour
+from .features import Flavour, call_has_extra
 from .script import Call, Item, Response
 from .world import World
 
@@ -41,7 +41,8 @@ async def book(seat: int) -> str:
 class SessionDriver:
     """A model, its session, and what came out of it.
 
-    ``calls`` are the function calls handed to the agent, in order; ``texts`` the messages.
+    ``calls`` are the function calls handed to the agent, in order, and ``handed`` their ids, names
+    and arguments at that moment; ``texts`` are the messages.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class SessionDriver:
         )
         self.model = flavour.model(self.world.http, audio=audio)
         self.calls: list[llm.FunctionCall] = []
+        self.handed: list[tuple[str, str, str]] = []
         self.texts: list[str] = []
         self.open_generations = 0
         self._readers: list[asyncio.Future[None]] = []
@@ -86,7 +88,9 @@ class SessionDriver:
         async def functions() -> None:
             async for call in generation.function_stream:
                 self.calls.append(call)
-                self.world.chronicle.append(("handed", call))
+                # as it is now: the session goes on holding the very object
+                self.handed.append((call.call_id, call.name, call.arguments))
+                self.world.chronicle.append(("handed", (call.call_id, call.arguments)))
             self.world.chronicle.append(("ended", number))
 
         async def messages() -> None:
@@ -101,7 +105,7 @@ class SessionDriver:
         for call in calls:
             self.world.story.tell("agent", f"starts the tool of {call.call_id}")
             self.world.chronicle.append(("started", call.call_id))
-            if hasattr(call, "extra"):
+            if call_has_extra():
                 call.extra["dispatched"] = True
 
     # -- operations -------------------------------------------------------------------------

@@ -24,7 +24,7 @@ LONG = Response((Say("A long story.", id="msg_long"),))
 
 def _scenario(name: str, shape: str, *ops: Op, **more: Any) -> Scenario:
     settings: dict[str, Any] = {"unsent": ARGUMENTS_IN_PIECES, **more}
-    settings.setdefault("responses", (SHAPES.get(shape),))
+    settings.setdefault("responses", (SHAPES[shape],))
     return Scenario(f"{shape}/{name}", "agent", "openai", ops=ops, **settings)
 
 
@@ -106,4 +106,7 @@ def at_every_tick() -> Iterator[Scenario]:
     for scenario in agent_scenarios():
         shape, name = scenario.name.split("/")
         if name in wanted and shape != "message-call":
-            yield replace(scenario, name=f"ticks/{scenario.name}", ticks=True)
+            at_ticks = replace(scenario, name=f"ticks/{scenario.name}", ticks=True)
+            yield at_ticks
+            if at_ticks.name == "ticks/call/interrupt-early":
+                yield replace(at_ticks, flavour="beta")

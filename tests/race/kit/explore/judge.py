@@ -55,6 +55,7 @@ class Judgement:
     _under_way: dict[int, frozenset[str]] = field(default_factory=dict)
     _outputs: dict[str, str] = field(default_factory=dict)
     _cut_off: set[str] = field(default_factory=set)
+    _let_go: set[str] = field(default_factory=set)
     _left_out: set[str] = field(default_factory=set)
 
     def read(self, chronicle: Iterable[tuple[str, Any]]) -> None:
@@ -70,7 +71,7 @@ class Judgement:
             elif kind == "ended":
                 self._end_generation(self._generations[what])
             elif kind == "handed":
-                self._handed(by_call_id.get(what.call_id), what.arguments)
+                self._handed(by_call_id.get(what[0]), what[1])
             elif kind == "started" and what in by_call_id:
                 self._started(by_call_id[what])
             elif kind == "dispatched" and what in by_call_id:
@@ -153,6 +154,8 @@ class Judgement:
                 self.state[item_id] = state_after
                 if state_after == "limbo":
                     self._cut_off.add(item_id)
+                elif self.scenario.level == "agent":
+                    self._let_go.add(item_id)
         self._response_open = False
 
     def _reconnected(self) -> None:
@@ -209,10 +212,10 @@ class Judgement:
     def _handed(self, item_id: str | None, arguments: str) -> None:
         if item_id is None:
             return
-        if item_id in self.completed:
-            if arguments != self.scenario.generated()[item_id].arguments:
-                self.violations.add("arguments")
-            self.starts.append(item_id)
+        complete = self.scenario.generated()[item_id].arguments
+        if item_id not in self._written or (item_id in self.completed and arguments != complete):
+            self.violations.add("arguments")
+        self.starts.append(item_id)
         if self.state.get(item_id) == "pending":
             self.state[item_id] = "complete"
 
@@ -264,14 +267,15 @@ class Judgement:
         return self._left_out & self._cut_off
 
     def come_to_rest(self) -> None:
-        """A response that never ended leaves its last call where no invariant speaks of it; where
-        another took its place, an agent waits for ever, and is done with no call handed over since.
+        """A response that never ended leaves its last call where no invariant speaks of it, unless
+        the agent was done with it; where another took its place, an agent waits for ever, and is
+        done with no call handed over since.
         """
         for item_id, state in self.state.items():
             unended = self._response_of[item_id] not in self._ended
             if state in ("running", "answered"):
                 self.state[item_id] = "answered"
-            elif item_id in self.starts:
+            elif item_id in self.starts or item_id in self._let_go:
                 continue
             elif item_id in self.completed:
                 unended = False

@@ -42,7 +42,6 @@ NO_CALLS = update("exclude_function_call", without_calls)
 MOVED = update("the last item moved to the head", lambda items: [*items[-1:], *items[:-1]])
 TRIMMED = update("trimmed to the last two", lambda items: items[-2:])
 NOTE = update("a note at the tail", lambda items: [*items, message("note")])
-RENAMED = update("a note at the head", lambda items: [message("note"), *items])
 LOADED = update(
     "saved and loaded",
     lambda items: list(llm.ChatContext.from_dict(llm.ChatContext(items).to_dict()).items),

@@ -30,7 +30,7 @@ def with_own_call() -> list[Any]:
 
 def _scenario(name: str, shape: str, *ops: Op, **more: Any) -> Scenario:
     settings: dict[str, Any] = {"history": history, "unsent": ARGUMENTS_IN_PIECES, **more}
-    settings.setdefault("responses", (SHAPES.get(shape),))
+    settings.setdefault("responses", (SHAPES[shape],))
     return Scenario(f"{shape}/{name}", "session", "openai", ops=ops, **settings)
 
 

@@ -110,9 +110,6 @@ class Stage(ABC):
         """Whether the last operation that was started has ended."""
         return not self.tasks or self.tasks[-1][1].done()
 
-    def has_ended(self, number: int) -> bool:
-        return len(self.tasks) > number and self.tasks[number][1].done()
-
     # -- at rest -----------------------------------------------------------------------------
 
     def violate(self, name: str) -> None:
