@@ -19,6 +19,7 @@ import platform
 import shutil
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ from .run import run
 
 FORMAT = 1
 _STEERING = ("PYTHON", "PYTEST_", "VIRTUAL_ENV", "LIVEKIT_", "OPENAI_", "AZURE_OPENAI_")
+_finding = threading.Lock()
 _UNREACHED = ("Failed to fetch", "error sending request", "dns error", "timed out")
 
 
@@ -167,7 +169,9 @@ def uv() -> str:
     from uv import find_uv_bin
 
     try:
-        return str(find_uv_bin())
+        # it asks sysconfig, whose first answers to several threads at once have holes
+        with _finding:
+            return str(find_uv_bin())
     except FileNotFoundError as error:
         raise CommandFailed(
             "uv is not installed", next_step="pip install uv, then run again"

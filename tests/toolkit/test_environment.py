@@ -16,6 +16,7 @@ from toolkit import environment
 from toolkit.environment import Environment, Environments, check, find_interpreter
 from toolkit.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
 from toolkit.run import run
+from toolkit.workspace import REPOSITORY
 
 NAMES = ("livekit-agents", "livekit_plugins.openai")
 
@@ -230,3 +231,22 @@ def test_dependencies_are_those_of_the_upload(tmp_path: Path) -> None:
     found = made.distributions()
     assert found["iniconfig"] == "2.0.0"
     assert found["pytest"] == "8.2.1"
+
+
+def test_uv_is_found_by_many_threads_at_once() -> None:
+    """In a fresh process, as sysconfig has not been asked for anything there yet."""
+    script = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from toolkit.environment import uv\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(len({*pool.map(lambda _: uv(), range(8))}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts")},
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
