@@ -36,6 +36,8 @@ from .run import run
 
 FORMAT = 1
 _STEERING = ("PYTHON", "PYTEST_", "VIRTUAL_ENV", "LIVEKIT_", "OPENAI_", "AZURE_OPENAI_")
+# what uv itself puts beside the packages of a virtual environment
+_OF_UV = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _finding = threading.Lock()
 _UNREACHED = ("Failed to fetch", "error sending request", "dns error", "timed out")
 
@@ -114,7 +116,8 @@ class Environments:
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f"{key}.lock"):
-                if not final.is_dir():
+                # whose interpreter may be gone since
+                if not _python(final).exists():
                     self._build(final, interpreter, [*_requirements(wheels), *extra], cutoff)
         return Environment(final, _python(final), interpreter.version)
 
@@ -122,7 +125,8 @@ class Environments:
         self, final: Path, interpreter: Interpreter, requirements: Sequence[str], cutoff: str
     ) -> None:
         partial = final.with_name(f"{final.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
+        for old in (partial, final):
+            shutil.rmtree(old, ignore_errors=True)
         try:
             _uv("venv", "--relocatable", "--python", interpreter.executable, partial)
             _uv(
@@ -195,22 +199,19 @@ def check(environment: Environment, projects: Iterable[str]) -> None:
     missing = {canonicalize_name(project) for project in projects}
     site = environment.site_packages
     listed: set[str] = set()
-    folders: set[Path] = set()
     problems: list[str] = []
     spoilt: list[str] = []
     for distribution in distributions(path=[str(site)]):
         record = _record(distribution)
         listed |= record.keys()
-        folders |= {(site / file).parent for file in record if "/" in file}
         missing.discard(name := _project(distribution))
         if found := [*_differences(record, site)]:
             problems += found
             spoilt.append(name)
     problems += [f"{name} is not installed" for name in sorted(missing)]
-    for folder in sorted(folders):
-        if folder.is_dir() and ".." not in folder.parts and folder.name != "__pycache__":
-            present = [p.relative_to(site).as_posix() for p in folder.iterdir() if p.is_file()]
-            problems += [f"{file} is in no RECORD" for file in sorted({*present} - listed)]
+    present = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    ours = {file for file in present if "__pycache__/" not in file}
+    problems += [f"{file} is in no RECORD" for file in sorted(ours - listed - _OF_UV)]
     if problems:
         again = " ".join(["uv cache clean", *filter(None, spoilt)])
         raise HashMismatch(

@@ -7,6 +7,7 @@ any other check they may break only on schedules on which the official wheels br
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,7 +183,8 @@ class Report:
 
     @classmethod
     def parse(cls, text: str) -> Report:
-        """Read what ``explore.py --json`` wrote. Raises Malformed unless it is of format 1."""
+        """Read what ``explore.py --json`` wrote. Raises Malformed unless it is of this format, and
+        counts what it lists."""
         keys = {"tier": str, "seed": int, "python": str, "distributions": dict, "levels": dict}
         keys |= {"violations": dict, "recorded": dict, "digest": str, "schedules": dict}
         found = document_of(text, {**keys, "spaces": dict}, {"whole": dict})
@@ -196,13 +198,18 @@ class Report:
             whole = {"schedules": int, "seconds": float, "unlike": list}
             ran = members(found["whole"], "whole", whole, {})
             findings |= {"whole": ran["schedules"], "unlike": ran["unlike"]}
+        counted = parse_findings(findings, "the report")
+        schedules = schedules_of(found["schedules"], "schedules")
+        listed = Counter(name for names in schedules.values() for name in names)
+        if listed != {name: broken.count for name, broken in counted.violations.items()}:
+            raise Malformed("the report counts other violations than it lists")
         return cls(
             tier=found["tier"],
             seed=found["seed"],
             python=found["python"],
             distributions=mapping_of(found["distributions"], str, "distributions"),
-            findings=parse_findings(findings, "the report"),
-            schedules=schedules_of(found["schedules"], "schedules"),
+            findings=counted,
+            schedules=schedules,
         )
 
     def to_compare(self) -> list[str]:

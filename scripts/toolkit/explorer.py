@@ -90,9 +90,7 @@ def explore(
         jobs = [replace(official, after=1, says=said[0]), replace(patched, says=said[1])]
         with watch(f"tests and schedules, tier {tier}", said):
             ended = run_together(jobs, timeout=timeout)
-        runs = [
-            run_of(path, end, timeout, more=True) for path, end in zip(tests, ended, strict=True)
-        ]
+        runs = [run_of(path, end, timeout) for path, end in zip(tests, ended, strict=True)]
         svg = drawn[0].read_bytes() if drawn[0].is_file() else b""
         return Sides((runs[0], runs[1]), _explored(files, compared[0], ended, tier), svg)
 
@@ -104,7 +102,7 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
         folder.mkdir()
         words: list[str | Path] = ["--plant", "--tier", tier, "--tests", tests, "--json", file]
         (ended,) = run_together([_job(suite, official, words, folder)], timeout=timeout)
-        run = run_of(tests, ended, timeout, more=True)
+        run = run_of(tests, ended, timeout)
         try:
             found = _report(file, ended, "with a planted fault")
         except _Trouble as trouble:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import Environment, isolated
 from .files import sha256
-from .run import Ended, Job, run_together
+from .run import Ended
 from .strict import Malformed, mapping_of, members
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
@@ -91,38 +90,6 @@ def digest(suite: Path) -> str:
     return sha256(json.dumps(listing).encode())
 
 
-def run_suite(
-    suite: Path, environments: Sequence[Environment], *, timeout: float
-) -> tuple[Run, ...]:
-    """Run ``suite`` in each of ``environments``, side by side, for at most ``timeout`` seconds.
-
-    Each run has an empty folder of its own to work in, and a fixed hash seed.
-    """
-    with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
-        reports = [Path(scratch, f"{number}.json") for number in range(len(environments))]
-        jobs = []
-        for number, environment in enumerate(environments):
-            folder = Path(scratch, str(number))
-            folder.mkdir()
-            jobs.append(
-                Job(
-                    [
-                        *(environment.python, "-m", "pytest", suite.resolve()),
-                        *("-c", suite.resolve() / "pytest.ini", "-p", "no:cacheprovider"),
-                        # the report has the messages; tracebacks can break pytest on 3.11
-                        "--tb=no",
-                        f"--race-report={reports[number]}",
-                    ],
-                    cwd=folder,
-                    env=surroundings(environment),
-                )
-            )
-        return tuple(
-            run_of(report, ended, timeout)
-            for report, ended in zip(reports, run_together(jobs, timeout=timeout), strict=True)
-        )
-
-
 def surroundings(environment: Environment) -> Mapping[str, str | None]:
     """The changes to this process's variables under which the suite runs in ``environment``."""
     return isolated(
@@ -132,10 +99,10 @@ def surroundings(environment: Environment) -> Mapping[str, str | None]:
     )
 
 
-def run_of(path: Path, ended: Ended, timeout: float, *, more: bool = False) -> Run:
+def run_of(path: Path, ended: Ended, timeout: float) -> Run:
     """The run that wrote its report at ``path`` and ended so, or did not within ``timeout``.
 
-    ``more``: after the suite it did other things, which its exit code speaks of.
+    Of its exit code that says nothing: after the suite the run does other things.
     """
     output = ended.output
     if not path.is_file():
@@ -147,9 +114,6 @@ def run_of(path: Path, ended: Ended, timeout: float, *, more: bool = False) -> R
         report = Report.parse(path.read_text(encoding="utf-8"))
     except (Malformed, UnicodeDecodeError) as error:
         return Run(None, str(error), output)
-    if not more and report.exitstatus != ended.exit_code:
-        said = f"the report says exit code {report.exitstatus}, not {ended.exit_code}"
-        return Run(None, said, output)
     return Run(report, "", output)
 
 

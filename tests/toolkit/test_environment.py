@@ -78,6 +78,14 @@ def test_other_inputs_make_another_environment(
             lambda site: (site / "livekit/agents/sneaked.py").touch(),
             "livekit/agents/sneaked.py is in no RECORD",
         ),
+        (lambda site: (site / "sitecustomize.py").touch(), "sitecustomize.py is in no RECORD"),
+        (
+            lambda site: (
+                (site / "livekit/agents/voice").mkdir()
+                or (site / "livekit/agents/voice/sneaked.py").touch()
+            ),
+            "livekit/agents/voice/sneaked.py is in no RECORD",
+        ),
         (
             lambda site: (site / "livekit_plugins_openai-1.8.9.dist-info/METADATA").unlink(),
             "is not installed",
@@ -131,6 +139,18 @@ def test_a_half_built_environment_is_made_again(
     check(again, NAMES)
     assert not partial.exists()
     assert not (again.path / "bin" / "junk").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_again(
+    made: Environment, tmp_path: Path, pair: list[Path]
+) -> None:
+    (made.path / "bin" / "junk").touch()
+    made.python.unlink()
+    made.python.symlink_to(tmp_path / "gone")
+    again = Environments(tmp_path / "envs").prepare(pair, uploaded=UPLOADED, extra=())
+    assert again == made
+    assert made.python.exists()
+    assert not (made.path / "bin" / "junk").exists()
 
 
 def test_nothing_half_built_stays_after_ctrl_c(

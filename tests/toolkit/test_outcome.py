@@ -80,6 +80,24 @@ def test_what_may_change_is_for_the_eye_only(tmp_path: Path, judged: tuple[Judge
 
 
 @pytest.mark.parametrize(
+    ("verdict", "upstream", "lasts"),
+    [
+        ("publish", "passed", True),
+        ("regressed", "", True),
+        ("regressed", "not run", True),
+        ("regressed", "regressed", False),
+        ("inconclusive", "", False),
+    ],
+)
+def test_what_would_be_the_same_the_next_time(
+    judged: tuple[Judged, Proof], verdict: str, upstream: str, lasts: bool
+) -> None:
+    """Our suite is deterministic; upstream's tests may be flaky, and are run again."""
+    claim = replace(judged[0].claim, verdict=verdict)
+    assert replace(judged[0], claim=claim, upstream=upstream).lasts is lasts
+
+
+@pytest.mark.parametrize(
     ("verdict", "tier", "official", "loses"),
     [
         ("publish", "quick", Loss(1, 2), True),

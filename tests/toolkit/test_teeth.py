@@ -3,15 +3,19 @@ more than the steps of the pull request this project began with."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from making import AGENTS, PLUGIN, TREES, diff, mail, write_series
+from standing_in import run_race
 
 from toolkit.environment import Environment, Environments
 from toolkit.fetched import Fetched, fetch_release
 from toolkit.proving import RACE_SUITE, prepare
 from toolkit.repacking import repack_release
 from toolkit.series import Series
-from toolkit.suite import Report, run_suite
+from toolkit.suite import Report
 from toolkit.workspace import Workspace
 
 pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("teeth")]
@@ -87,9 +91,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def report(environment: Environment) -> Report:
-    (run,) = run_suite(RACE_SUITE, [environment], timeout=600)
-    assert run.report is not None, run.output
-    return run.report
+    with tempfile.TemporaryDirectory() as folder:
+        return run_race(RACE_SUITE, environment, Path(folder, "race"))
 
 
 def ended(found: Report, outcome: str) -> set[str]:
