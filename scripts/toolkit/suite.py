@@ -1,4 +1,4 @@
-"""Run the race suite inside environments and read what it reports."""
+"""What the race suite reports from inside an environment, and what it runs under there."""
 
 from __future__ import annotations
 

@@ -39,4 +39,6 @@ def run_race(suite: Path, environment: Environment, folder: Path) -> Report:
     command: list[str | Path] = [environment.python, "-m", "pytest", suite, "--tb=no", *words]
     done = run(command, cwd=folder, env=surroundings(environment), timeout=600, check=False)
     assert report.is_file(), done.stdout + done.stderr
-    return Report.parse(report.read_text("utf-8"))
+    found = Report.parse(report.read_text("utf-8"))
+    assert found.exitstatus == done.returncode, done.stdout + done.stderr
+    return found

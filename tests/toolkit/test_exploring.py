@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 from publishing import EXPLORER, LOST, UPLOADED, Prove, kept_in, make_runner, make_suite
 
 from toolkit import explorer, proving
+from toolkit.exploration import LOSS
 from toolkit.explorer import CANONICAL
 
 
@@ -138,3 +140,10 @@ def test_an_explorer_that_hangs_is_ended(
     assert [run.trouble for run in found.tests] == ["the suite did not end within 0.01 s"] * 2
     (shown,) = explorer.replay(hanging, pair[:1], "call:A", timeout=0.01)
     assert (shown.svg, shown.trouble) == ("", "replaying the explorer did not end in time")
+
+
+def test_what_no_wheel_may_do_on_any_schedule() -> None:
+    """A tool that never starts is as lost a call as a deleted one, for `publish` and for `fixed`."""
+    names = runpy.run_path(str(proving.RACE_SUITE / "kit" / "explore" / "checks.py"))
+    assert {LOSS, "not-started", "twice", "arguments", "undeletable"} <= {*names["FLAG"]}
+    assert not {*names["FLAG"]} & {*names["DIFFERENTIAL"]}
