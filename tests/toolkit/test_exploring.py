@@ -143,7 +143,7 @@ def test_an_explorer_that_hangs_is_ended(
 
 
 def test_what_no_wheel_may_do_on_any_schedule() -> None:
-    """A tool that never starts is as lost a call as a deleted one, for `publish` and for `fixed`."""
+    """A tool that never starts is as lost a call as a deleted one."""
     names = runpy.run_path(str(proving.RACE_SUITE / "kit" / "explore" / "checks.py"))
     assert {LOSS, "not-started", "twice", "arguments", "undeletable"} <= {*names["FLAG"]}
     assert not {*names["FLAG"]} & {*names["DIFFERENTIAL"]}
