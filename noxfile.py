@@ -5,9 +5,16 @@ Everything after ``--`` goes to the script of the same step; ``-- --help`` expla
 
 from __future__ import annotations
 
+import os
+import runpy
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
+
+# Ends with one line where this Python is too old, for nox itself and then for each session.
+READY = "scripts/toolkit/__init__.py"
+runpy.run_path(READY)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -15,124 +22,128 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+TESTING = {"PYTHONPATH": os.pathsep.join(["scripts", "tests/toolkit"])}
 
 
 def install(session: nox.Session, group: str) -> None:
     """Install a dependency group of pyproject.toml, pinned."""
+    session.run("python", READY, log=False, stderr=None)
     requirements = nox.project.dependency_groups(PYPROJECT, group)
-    session.install("--constraint", "constraints.txt", *requirements)
+    # with --verbose too, when nox would let the installer write to stdout
+    session.install("--constraint", "constraints.txt", *requirements, silent=True)
+
+
+def script(
+    session: nox.Session,
+    path: str,
+    *words: str,
+    group: str = "toolkit",
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a script, its stdout unmixed: nox would send stderr there, and a document is on it."""
+    install(session, group)
+    session.run("python", path, *words, *session.posargs, env=env, stderr=None)
+
+
+def verb(session: nox.Session, name: str, *words: str, group: str = "toolkit") -> None:
+    """Run the script of a step of the flow."""
+    script(session, f"scripts/{name}.py", *words, group=group)
 
 
 @nox.session
 def release(session: nox.Session) -> None:
     """From a PyPI release to a private index: release -- [RELEASE ...] [--index DIR]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/release.py", *session.posargs)
+    verb(session, "release")
 
 
 @nox.session
 def update(session: nox.Session) -> None:
     """What is on PyPI, into patches/releases.toml: update -- [--as-of DATE]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/update.py", *session.posargs)
+    verb(session, "update")
 
 
 @nox.session
 def refresh(session: nox.Session) -> None:
     """Carry the series to a release that it does not fit: refresh -- [RELEASE] [--continue DIR]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/refresh.py", *session.posargs)
+    verb(session, "refresh")
 
 
 @nox.session
 def rehearse(session: nox.Session) -> None:
     """As if each release were the newest: is the next one carried without a hand? -- --help."""
-    install(session, "toolkit")
-    session.run("python", "benchmarks/rehearsal.py", *session.posargs)
+    script(session, "benchmarks/rehearsal.py")
 
 
 @nox.session
 def status(session: nox.Session) -> None:
     """The support matrix: status -- [RELEASE ...] [--json]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/status.py", *session.posargs)
+    verb(session, "status")
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
     """The same releases as a CI matrix, fanned out over Python versions, as JSON."""
-    install(session, "toolkit")
-    session.run("python", "scripts/status.py", "--matrix", *session.posargs)
+    verb(session, "status", "--matrix")
 
 
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Only the patched wheels: wheels -- [RELEASE ...] [--out DIR]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/repack.py", *session.posargs)
+    verb(session, "repack")
 
 
 @nox.session
 def prove(session: nox.Session) -> None:
     """Only the proof: prove -- [RELEASE ...] [--tier quick|full] [--replay SCHEDULE]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/prove.py", *session.posargs)
+    verb(session, "prove")
 
 
 @nox.session
 def upstream(session: nox.Session) -> None:
     """Upstream's own tests on both sides: upstream -- [RELEASE ...] [--repo URL-or-PATH]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/upstream.py", *session.posargs)
+    verb(session, "upstream")
 
 
 @nox.session
 def publish(session: nox.Session) -> None:
     """Only the index: publish -- --index DIR [WHEEL ...] [--yank RELEASE] [--to URL]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/publish.py", *session.posargs)
+    verb(session, "publish")
 
 
 @nox.session
 def retire(session: nox.Session) -> None:
     """End the series by behaviour: retire -- [--index DIR] [--prove] [--yes | --undo]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/retire.py", *session.posargs)
+    verb(session, "retire")
 
 
 @nox.session
 def serve(session: nox.Session) -> None:
     """One index URL, ours in front and PyPI behind: serve -- [--index DIR] [--port N]."""
-    install(session, "serve")
-    session.run("python", "scripts/serve.py", *session.posargs)
+    verb(session, "serve", group="serve")
 
 
 @nox.session
 def forward(session: nox.Session) -> None:
     """The series and a bug report for upstream: forward -- [RELEASE] [--author NAME <ADDRESS>]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/forward.py", *session.posargs)
+    verb(session, "forward")
 
 
 @nox.session
 def announce(session: nox.Session) -> None:
     """What the daily watch says to the maintainers: announce -- --help."""
-    install(session, "toolkit")
-    session.run("python", "scripts/announce.py", *session.posargs)
+    verb(session, "announce")
 
 
 @nox.session
 def mutate(session: nox.Session) -> None:
     """Can the race suite fail? Drop each hunk of the series: mutate -- [RELEASE ...]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/mutate.py", *session.posargs)
+    verb(session, "mutate")
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
     """Is it exactly official plus series? audit -- WHEEL|INDEX|URL|ENVIRONMENT ... [--json]."""
-    install(session, "toolkit")
-    session.run("python", "scripts/audit.py", *session.posargs)
+    verb(session, "audit")
 
 
 @nox.session
@@ -145,17 +156,13 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def torture(session: nox.Session) -> None:
     """Publishers killed at random moments, and a crowd of them: torture -- [--kills N]."""
-    install(session, "toolkit")
-    env = {"PYTHONPATH": "scripts"}
-    session.run("python", "tests/toolkit/torturing.py", *session.posargs, env=env)
+    script(session, "tests/toolkit/torturing.py", env=TESTING)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME]."""
-    install(session, "test")
-    path = {"PYTHONPATH": "scripts"}
-    session.run("python", "tests/toolkit/fuzzing.py", *session.posargs, env=path)
+    script(session, "tests/toolkit/fuzzing.py", group="test", env=TESTING)
 
 
 @nox.session
@@ -173,19 +180,16 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Apply and repack, side by side with what one would do otherwise: benchmarks -- --help."""
-    install(session, "toolkit")
-    session.run("python", "benchmarks/repack.py", *session.posargs)
+    script(session, "benchmarks/repack.py")
 
 
 @nox.session
 def all_releases(session: nox.Session) -> None:
     """The same for every release at once, and with nothing to do: all_releases -- --help."""
-    install(session, "toolkit")
-    session.run("python", "benchmarks/all_releases.py", *session.posargs)
+    script(session, "benchmarks/all_releases.py")
 
 
 @nox.session
 def indexing(session: nox.Session) -> None:
     """An index of 2,000 wheels, side by side with dumb-pypi: indexing -- --help."""
-    install(session, "toolkit")
-    session.run("python", "benchmarks/index.py", *session.posargs)
+    script(session, "benchmarks/index.py")

@@ -14,12 +14,17 @@ is the only one, what changes in patches/ waits with it, unless that one is fixe
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from toolkit.errors import (

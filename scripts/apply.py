@@ -5,10 +5,15 @@ The tree holds the official files that the series touches, at upstream's monorep
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
+import json
+from collections.abc import Sequence
 
 from toolkit.errors import run_verb
 from toolkit.repacking import apply_series

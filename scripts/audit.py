@@ -16,9 +16,14 @@ and the exit code is 25 if there is one of the last three.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 from collections.abc import Callable, Sequence
 from importlib.metadata import Distribution
-from pathlib import Path
 from typing import TypeVar
 
 from packaging.version import Version

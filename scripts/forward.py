@@ -11,13 +11,18 @@ it on the patched ones. Nothing is sent.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import json
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from email.utils import parseaddr
-from pathlib import Path
 
 from toolkit import bugreport, proving
 from toolkit.bugreport import REPORT, SCRIPT

@@ -16,11 +16,16 @@ Examples:
 
 from __future__ import annotations
 
-import json
 import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
+import json
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 

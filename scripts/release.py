@@ -13,11 +13,16 @@ run, their environments are made for the proof and thrown away after it.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from toolkit.catalogue import Catalogue
 from toolkit.errors import SomeReleasesFailed, run_verb

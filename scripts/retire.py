@@ -17,13 +17,18 @@ Examples:
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 from toolkit.errors import run_verb
 from toolkit.exploration import TIERS

@@ -11,12 +11,17 @@ beside this one. It serves until Ctrl-C; what is published meanwhile shows at on
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import argparse
 import json
 import socket
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvicorn
 

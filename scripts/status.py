@@ -11,13 +11,18 @@ commit of this repository.
 
 from __future__ import annotations
 
-import json
 import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
-from pathlib import Path
 
 from packaging.version import Version
 

@@ -12,9 +12,15 @@ Upstream's tests are code of upstream's: they run on this machine, as its wheels
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# `python -P` and `-I` leave this folder out; an old Python ends at toolkit, with one line
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import toolkit as toolkit  # isort: split
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
