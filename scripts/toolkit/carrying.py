@@ -167,7 +167,7 @@ class Carrying:
         changes = self._changes(number)
         stays = all(change.places == (change.path,) for change in changes)
         if stays and self._applies(variant):
-            self.repository.am([variant.path])
+            self.repository.am([variant.data])
             return
         if variant.since == self.release:
             raise Stuck(variant, "it is for this very release, and does not apply")

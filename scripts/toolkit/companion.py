@@ -22,6 +22,7 @@ from livekit_dispatched.condition import read_record, record_digest
 
 from .candidate import Generated
 from .errors import InvalidWheel
+from .files import text_of
 from .release import MAIN
 from .wheelfile import record_hash
 from .workspace import REPOSITORY
@@ -125,17 +126,14 @@ def _generate(
             next_step="give every wheel of the release and of its partner, and no other",
         )
     stem = f"{PACKAGE}-{version}"
-    contents = {
-        f"{PACKAGE}/{path.name}": path.read_bytes().replace(b"\r\n", b"\n")
-        for path in sorted(SOURCES.glob("*.py"))
-    }
+    contents = {f"{PACKAGE}/{path.name}": text_of(path) for path in sorted(SOURCES.glob("*.py"))}
     contents[EXPECTED] = _expected(parts, str(release), revision, series)
     contents[f"{stem}.dist-info/METADATA"] = _metadata(version, pins, main[0], fixed=not series)
     contents[f"{stem}.dist-info/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: livekit-dispatched-toolkit\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    license_text = (REPOSITORY / "LICENSE").read_bytes().replace(b"\r\n", b"\n")
+    license_text = text_of(REPOSITORY / "LICENSE")
     contents[f"{stem}.dist-info/licenses/LICENSE"] = license_text
     return Generated(
         companion_name(release, revision), _archive(contents, f"{stem}.dist-info/RECORD")

@@ -22,6 +22,21 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def is_dos(text: bytes) -> bool:
+    """Whether every line of ``text`` ends in CRLF."""
+    return 0 < text.count(b"\n") == text.count(b"\r\n")
+
+
+def unix(text: bytes) -> bytes:
+    """``text`` with LF, if every line ends in CRLF."""
+    return text.replace(b"\r\n", b"\n") if is_dos(text) else text
+
+
+def text_of(path: Path) -> bytes:
+    """Read a text of the checkout as the repository has it: git may have made every LF a CRLF."""
+    return unix(path.read_bytes())
+
+
 def sha256_of(path: Path) -> str:
     """The digest of a file's bytes as 64 lower-case hex digits."""
     with path.open("rb") as file:

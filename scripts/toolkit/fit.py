@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from .errors import PatchConflict
 from .fetched import Fetched
+from .files import unix
 from .folding import fold
-from .repacking import unix
 from .series import Series
 from .variant import Variant
 

@@ -114,7 +114,7 @@ def check_mails(mails: Sequence[Path], files: Mapping[str, bytes], tree: Path, w
     repository = Repository.create(tree)
     repository.commit_all("Official files")
     try:
-        repository.am(mails)
+        repository.am([mail.read_bytes() for mail in mails])
     except Refused as error:
         said = [line for line in error.said.splitlines() if line.startswith("error: ")]
         raise PatchConflict(

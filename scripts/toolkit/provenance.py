@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from .candidate import Generated, Proof
 from .errors import InvalidWheel, PatchConflict
-from .files import sha256, sha256_of
+from .files import sha256, sha256_of, text_of
 from .series import Series
 from .strict import Malformed, mapping_of, members
 from .transplant import FORMAT
@@ -187,4 +187,4 @@ def _applied(series: Series, release: str, digest: str) -> tuple[Applied, ...]:
     except PatchConflict:
         return ()
     chosen = [(patch.name, patch.variants[since]) for patch, since in series.chosen(version)]
-    return tuple(Applied(name, path.name, sha256(path.read_bytes())) for name, path in chosen)
+    return tuple(Applied(name, path.name, sha256(text_of(path))) for name, path in chosen)

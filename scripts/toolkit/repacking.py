@@ -16,7 +16,7 @@ from packaging.version import Version
 from .catalogue import Catalogue, revision_for
 from .errors import InvalidSeries, InvalidWheel, PatchConflict
 from .fetched import Fetched
-from .files import sha256_of, writing
+from .files import is_dos, sha256_of, unix, writing
 from .inspection import check_repacked
 from .release import Release
 from .series import Distribution, Series
@@ -259,19 +259,10 @@ class _Job:
         return path
 
 
-def unix(text: bytes) -> bytes:
-    """``text`` as the patches have it; a wheel that was built on Windows may end lines in CRLF."""
-    return text.replace(b"\r\n", b"\n") if _is_dos(text) else text
-
-
 def _ends_of(wheel: OfficialWheel, member: str, text: bytes) -> bytes:
     """``text`` with the line ends that the wheel has in ``member``, or in its other modules."""
     model = member if member in wheel.members else next(n for n in wheel.members if n[-3:] == ".py")
-    return text.replace(b"\n", b"\r\n") if _is_dos(wheel.read(model)) else text
-
-
-def _is_dos(text: bytes) -> bool:
-    return 0 < text.count(b"\n") == text.count(b"\r\n")
+    return text.replace(b"\n", b"\r\n") if is_dos(wheel.read(model)) else text
 
 
 def _whole(folder: Path) -> dict[str, str] | None:

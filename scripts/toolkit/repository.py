@@ -109,20 +109,22 @@ class Repository:
         self._add()
         self._run("commit", *_ANSWER, "--amend", "--no-edit")
 
-    def am(self, mails: Sequence[Path], meanwhile: Callable[[], object] = lambda: None) -> None:
+    def am(self, mails: Sequence[bytes], meanwhile: Callable[[], object] = lambda: None) -> None:
         """Commit each mail in turn, without fuzz or merging; Refused if one does not apply.
 
         git is another process: while it works, ``meanwhile`` is called.
         """
         words = ("--quiet", "--keep-cr", "--no-3way", "--no-scissors", "--no-gpg-sign")
-        paths = [str(mail.absolute()) for mail in mails]
-        try:
-            am = self._runner.am(*words, "--whitespace=nowarn", *paths, as_process=True)
-            with am.proc:
-                meanwhile()
-                am.wait()
-        except self._failure as error:
-            raise Refused(_said(error)) from error
+        with tempfile.TemporaryFile() as file:
+            file.write(b"\n".join(mails))
+            file.seek(0)
+            try:
+                am = self._runner.am(*words, "--whitespace=nowarn", istream=file, as_process=True)
+                with am.proc:
+                    meanwhile()
+                    am.wait()
+            except self._failure as error:
+                raise Refused(_said(error)) from error
 
     def refused_mail(self) -> int | None:
         """The place, from 0, of the mail that :meth:`am` stopped at."""

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from .errors import InvalidSeries, PatchConflict
+from .files import sha256, text_of
 from .variant import Variant, is_safe, parse_variant
 
 FILE = "series.toml"
@@ -181,7 +182,7 @@ class Series:
             self.name,
             [[d.name, d.tree, d.version_file] for d in self.distributions],
             [
-                [patch.name, hashlib.sha256(patch.variants[since].read_bytes()).hexdigest()]
+                [patch.name, sha256(text_of(patch.variants[since]))]
                 for patch, since in self.chosen(version)
             ],
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import Environment, isolated
-from .files import sha256
+from .files import sha256, text_of
 from .run import Ended
 from .strict import Malformed, mapping_of, members
 
@@ -80,13 +80,16 @@ class Run:
 
 
 def digest(suite: Path) -> str:
-    """The sha256 of the suite's files, names included, caches and hidden files left out."""
+    """The sha256 of the suite's files, names included, caches and hidden files left out.
+
+    The ends of their lines do not count: git or an archive may have changed them.
+    """
     files = sorted(
         path
         for path in suite.rglob("*")
         if path.is_file() and not any(_left_out(part) for part in path.relative_to(suite).parts)
     )
-    listing = [(path.relative_to(suite).as_posix(), sha256(path.read_bytes())) for path in files]
+    listing = [(path.relative_to(suite).as_posix(), sha256(text_of(path))) for path in files]
     return sha256(json.dumps(listing).encode())
 
 

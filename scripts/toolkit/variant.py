@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.version import Version
 
+from .files import text_of
 from .hunks import ENCODING, ERRORS, FileChange
 
 MAX_PATCH = 1 << 20
@@ -58,7 +59,7 @@ def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -
     from unidiff.errors import UnidiffParseError
     from unidiff.patch import PatchSet
 
-    data = path.read_bytes()
+    data = text_of(path)
     where = f"{patch}/{path.name}"
     if len(data) > MAX_PATCH:
         problems.append(f"{where} is longer than {MAX_PATCH} bytes")

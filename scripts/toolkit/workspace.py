@@ -211,7 +211,7 @@ def _commit_all(tree: Path, variants: Sequence[Variant], meanwhile: Callable[[],
     repository.commit_all("Official files")
     if variants:
         try:
-            repository.am([variant.path for variant in variants], meanwhile)
+            repository.am([variant.data for variant in variants], meanwhile)
         except Refused as error:
             raise _refused(repository, variants, error) from error
     return repository.head
