@@ -11,7 +11,7 @@ import jinja2
 from packaging.specifiers import SpecifierSet
 
 from . import explorer
-from .environment import Environment, cutoff_of, isolated
+from .environment import Environment, cutoff_of
 from .errors import NotProved
 from .exploration import LOSS, Exploration
 from .proving import RACE_SUITE, TIMEOUTS
@@ -69,7 +69,7 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
     """
     printed: list[str] = []
     for environment, code, wheels in zip(pair, (LOST, KEPT), ("official", "patched"), strict=True):
-        done = run([environment.python, script], env=isolated(), timeout=_PATIENCE, check=False)
+        done = run([environment.python, script], timeout=_PATIENCE, check=False)
         if done.returncode != code:
             wanted = {LOST: "lost", KEPT: "kept"}[code]
             raise NotProved(

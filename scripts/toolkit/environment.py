@@ -1,7 +1,8 @@
 """Python environments with exactly given wheels, and everything else as of their upload.
 
 Old releases do not import with today's dependencies, so uv resolves an environment as if
-nothing newer than the release had been uploaded (``--exclude-newer``). Environments are cached
+nothing newer than the release had been uploaded (``--exclude-newer``). The result is a list of
+pinned versions; the environment gets just these, and keeps the list. Environments are cached
 by what went into them; a half-built one is never seen under its final name.
 
 uv links their files to its own cache, so that hundreds of them share their room, and whoever edits
@@ -15,39 +16,51 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
-import sysconfig
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
+from . import inherited
 from .errors import CommandFailed, EnvironmentUnresolvable, HashMismatch, Unreachable
 from .files import sha256, sha256_of, writing
 from .run import run
 
-FORMAT = 1
-_STEERING = ("PYTHON", "PYTEST_", "VIRTUAL_ENV", "LIVEKIT_", "OPENAI_", "AZURE_OPENAI_")
+FORMAT = 2
+_RESOLUTION = "resolution.txt"
 # what uv itself puts beside the packages of a virtual environment
 _OF_UV = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _finding = threading.Lock()
 _UNREACHED = ("Failed to fetch", "error sending request", "dns error", "timed out")
+# what of an interpreter decides which wheels fit and which dependencies apply
+_ABOUT = """
+import json, platform, sysconfig
+about = [sysconfig.get_config_var("SOABI"), sysconfig.get_platform(), *platform.libc_ver()]
+print(json.dumps([platform.python_version(), " ".join(map(str, about))]))
+"""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python to build environments on; ``version`` is the full one, such as 3.11.7."""
+    """A Python to build environments on; ``version`` is the full one, such as 3.11.7.
+
+    ``kind`` tells apart those of one version: implementation, build, platform and C library.
+    """
 
     executable: str
     version: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,13 +121,17 @@ class Environments:
             "format": FORMAT,
             "wheels": sorted((wheel.name, sha256_of(wheel)) for wheel in wheels),
             "cutoff": cutoff,
-            "python": [interpreter.version, sysconfig.get_platform()],
+            "python": [interpreter.version, interpreter.kind],
             "extra": sorted(extra),
+            "uv": version("uv"),
         }
-        key = sha256(json.dumps(inputs, sort_keys=True).encode())
-        final = self.root / key
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
+            for sources in inherited.sources():
+                key = sha256(json.dumps({**inputs, **sources}, sort_keys=True).encode())
+                final = self.root / key
+                if _python(final).exists():
+                    break
             with FileLock(self.root / f"{key}.lock"):
                 # whose interpreter may be gone since
                 if not _python(final).exists():
@@ -124,16 +141,19 @@ class Environments:
     def _build(
         self, final: Path, interpreter: Interpreter, requirements: Sequence[str], cutoff: str
     ) -> None:
+        """Resolve ``requirements``, and install exactly what that gave."""
         partial = final.with_name(f"{final.name}.part")
         for old in (partial, final):
             shutil.rmtree(old, ignore_errors=True)
         try:
-            _uv("venv", "--relocatable", "--python", interpreter.executable, partial)
-            _uv(
-                *("pip", "install", "--python", _python(partial), "--exclude-newer", cutoff),
-                *(*BINARY_ONLY, *requirements),
-                cwd=partial,
-            )
+            partial.mkdir()
+            venv = ("venv", "--allow-existing", "--no-project", "--relocatable")
+            _uv(*venv, "--python", interpreter.executable, ".", cwd=partial)
+            (partial / "requirements.in").write_text("\n".join(requirements), "utf-8")
+            options = ("--python", _python(partial), "--exclude-newer", cutoff, *BINARY_ONLY)
+            plain = ("--no-header", "--no-annotate", "--output-file", _RESOLUTION)
+            _uv("pip", "compile", *options, *plain, "requirements.in", cwd=partial)
+            _uv("pip", "sync", *options, "--strict", _RESOLUTION, cwd=partial)
             partial.replace(final)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -145,24 +165,26 @@ def find_interpreter(python: str | None = None) -> Interpreter:
 
     Raises EnvironmentUnresolvable if there is none.
     """
-    if python is None:
-        return Interpreter(sys.executable, platform.python_version())
-    return _ask_uv(python)
+    return _ask(sys.executable) if python is None else _ask_uv(python)
 
 
 @cache
 def _ask_uv(python: str) -> Interpreter:
     try:
-        path, version = (
-            run([uv(), "python", "find", *flags, python]).stdout.strip()
-            for flags in ((), ("--show-version",))
-        )
+        find = ("python", "find", "--no-config", "--no-project", "--no-python-downloads")
+        found = run([uv(), *find, python], env=inherited.for_uv()).stdout.strip()
+        return _ask(found)
     except CommandFailed as error:
         raise EnvironmentUnresolvable(
             f"uv finds no usable Python {python}",
             next_step=f"install one (`uv python install {python}`) or name another",
         ) from error
-    return Interpreter(path, version)
+
+
+@cache
+def _ask(executable: str) -> Interpreter:
+    said = json.loads(run([executable, "-I", "-c", _ABOUT], timeout=60.0).stdout)
+    return Interpreter(executable, *said)
 
 
 def uv() -> str:
@@ -182,19 +204,12 @@ def uv() -> str:
         ) from error
 
 
-def isolated(**extra: str) -> Mapping[str, str | None]:
-    """The changes to this process's variables under which tests say the same for everyone.
-
-    Whatever would steer the interpreter, pytest or the clients under test is removed.
-    """
-    return {**{name: None for name in os.environ if name.startswith(_STEERING)}, **extra}
-
-
 def check(environment: Environment, projects: Iterable[str]) -> None:
-    """Compare what is installed with its RECORD, which no installer does.
+    """Compare what is installed with what was resolved, and each file with its RECORD.
 
-    ``projects`` have to be among it. Raises HashMismatch with every file that is missing, altered
-    or listed nowhere.
+    No installer does that. ``projects`` have to be among it. Raises HashMismatch with every
+    distribution that should not be there or is not, and every file that is missing, altered or
+    listed nowhere.
     """
     missing = {canonicalize_name(project) for project in projects}
     site = environment.site_packages
@@ -209,6 +224,7 @@ def check(environment: Environment, projects: Iterable[str]) -> None:
             problems += found
             spoilt.append(name)
     problems += [f"{name} is not installed" for name in sorted(missing)]
+    problems += _unresolved(environment, missing)
     present = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     ours = {file for file in present if "__pycache__/" not in file}
     problems += [f"{file} is in no RECORD" for file in sorted(ours - listed - _OF_UV)]
@@ -219,6 +235,37 @@ def check(environment: Environment, projects: Iterable[str]) -> None:
             next_step=f"delete that folder{f' and run `{again}`' * bool(spoilt)}, "
             "so that it is made again",
         )
+
+
+def _unresolved(environment: Environment, known: Container[str]) -> list[str]:
+    """Where what is installed is not what was resolved, leaving out the projects ``known``."""
+    try:
+        lines = (environment.path / _RESOLUTION).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return [f"{_RESOLUTION}, the list of what was resolved, cannot be read"]
+    wanted = dict(_pin(Requirement(line)) for line in lines if line.strip())
+    found = environment.distributions()
+    problems = []
+    for name in sorted(wanted.keys() | found.keys()):
+        if name in known:
+            continue
+        if name not in wanted:
+            problems.append(f"{name} {found[name]} was not resolved")
+        elif name not in found:
+            problems.append(f"{name} is not installed")
+        elif wanted[name] not in (None, Version(found[name])):
+            problems.append(f"{name} {found[name]} is installed, and {wanted[name]} was resolved")
+    return problems
+
+
+def _pin(line: Requirement) -> tuple[str, Version | None]:
+    """A project and its version; None where only an address that is no wheel's was resolved."""
+    name = canonicalize_name(line.name)
+    if line.url is None:
+        (specifier,) = line.specifier
+        return name, Version(specifier.version)
+    file = unquote(urlsplit(line.url).path).rpartition("/")[2]
+    return name, parse_wheel_filename(file)[1] if file.endswith(".whl") else None
 
 
 def _project(distribution: Distribution) -> str:
@@ -262,10 +309,9 @@ def _python(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def _uv(*arguments: str | Path, cwd: Path | None = None) -> None:
-    # A cwd outside any project keeps a pyproject.toml from configuring uv.
-    command = [uv(), *arguments]
-    done = run(command, cwd=cwd, env=isolated(), check=False)
+def _uv(*arguments: str | Path, cwd: Path) -> None:
+    command = [uv(), *arguments, "--no-config"]
+    done = run(command, cwd=cwd, env=inherited.for_uv(), check=False)
     if done.returncode == 0:
         return
     reason = done.stderr.strip()

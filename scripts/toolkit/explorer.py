@@ -183,7 +183,7 @@ def _job(
     *,
     colour: bool = False,
 ) -> Job:
-    env = {**surroundings(place), "FORCE_COLOR": "1" if colour else None}
+    env = {**surroundings(place), **({"FORCE_COLOR": "1"} if colour else {})}
     return Job([place.python, suite.resolve() / SCRIPT, *words], folder, env)
 
 

@@ -1,4 +1,8 @@
-"""The only place where a subprocess starts (git apart, which GitPython starts)."""
+"""The only place where a subprocess starts.
+
+A child gets the variables that :mod:`inherited` lists and those that its caller names, no other;
+what it writes has the permissions of umask 022.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from . import inherited
 from .errors import CommandFailed
 
 _children: set[subprocess.Popen[bytes]] = set()
 _starting = threading.Lock()
 _ending = threading.Event()
+# -1 leaves it alone, as Windows has none
+_UMASK = -1 if os.name == "nt" else 0o022
 
 verbose = os.environ.get("LIVEKIT_DISPATCHED_VERBOSE") == "1"
 
@@ -28,14 +35,13 @@ def run(
     command: Sequence[str | Path],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str | None] | None = None,
+    env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` to its end and return what it printed, as text.
 
-    ``env`` is added to this process's environment, where None removes a variable;
-    ``timeout`` is in seconds.
+    ``env`` is added to the variables of every child; ``timeout`` is in seconds.
     On Ctrl-C the child is ended before KeyboardInterrupt goes on.
 
     Raises CommandFailed if the program is missing, takes too long, or, with ``check``,
@@ -46,7 +52,7 @@ def run(
     if verbose:
         print(f"+ {line}", file=sys.stderr, flush=True)
     try:
-        with _started(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
+        with started(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
             printed = child.communicate(None, timeout)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
@@ -74,7 +80,7 @@ class Job:
 
     command: Sequence[str | Path]
     cwd: Path | None = None
-    env: Mapping[str, str | None] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     after: int | None = None
     says: Path | None = None
 
@@ -106,8 +112,8 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
             else:
                 said = stack.enter_context(job.says.open("w+b"))
             stdin = subprocess.DEVNULL if job.after is None else subprocess.PIPE
-            started = _started(words, job.cwd, job.env, said, subprocess.STDOUT, stdin)
-            child = stack.enter_context(started)
+            starting = started(words, job.cwd, job.env, said, subprocess.STDOUT, stdin)
+            child = stack.enter_context(starting)
             children.append((child, said))
         deadline = time.monotonic() + timeout
         codes: dict[int, int | None] = {}
@@ -150,15 +156,18 @@ def interrupted() -> bool:
 
 
 @contextmanager
-def _started(
+def started(
     words: Sequence[str],
     cwd: Path | None,
-    env: Mapping[str, str | None] | None,
+    env: Mapping[str, str] | None,
     stdout: int | IO[bytes],
     stderr: int,
-    stdin: int = subprocess.DEVNULL,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that does not outlive the block."""
+    """A child that does not outlive the block; ``env`` as in :func:`run`.
+
+    Raises CommandFailed if the program is missing.
+    """
     with _starting:
         if _ending.is_set():
             raise KeyboardInterrupt
@@ -166,7 +175,8 @@ def _started(
             child = subprocess.Popen(
                 words,
                 cwd=cwd,
-                env=_environment(env),
+                env={**inherited.plain(), **(env or {})},
+                umask=_UMASK,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
@@ -186,8 +196,3 @@ def _started(
     finally:
         with _starting:
             _children.discard(child)
-
-
-def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
-    merged = {**os.environ, **(changes or {})}
-    return {name: value for name, value in merged.items() if value is not None}

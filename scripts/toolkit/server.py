@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from . import inherited
 from .environment import uv
 from .errors import IndexConflict, Unreachable, UploadRefused
 from .files import sha256
@@ -32,7 +33,6 @@ SHOWN_AT = ("+simple/", "simple/", "../simple/")
 _STATUS = re.compile(r"status code (\d{3})")
 # A conflict too: it may be with what an attempt of ours that seemed to fail has left.
 _PASSING = {"408", "409", "425", "429"}
-_DEAF = {"UV_PUBLISH_URL": None, "UV_PUBLISH_INDEX": None, "UV_PUBLISH_CHECK_URL": None}
 
 
 @dataclass
@@ -146,7 +146,7 @@ class Server:
         done = run(
             [*command, wheel.name],
             cwd=wheel.parent,
-            env={**_DEAF, "UV_HTTP_RETRIES": "0", **self.credentials},
+            env={**inherited.for_uv(), "UV_HTTP_RETRIES": "0", **self.credentials},
             check=False,
         )
         if done.returncode == 0:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .environment import Environment, isolated
+from .environment import Environment
 from .files import sha256, text_of
 from .run import Ended
 from .strict import Malformed, mapping_of, members
@@ -93,13 +93,19 @@ def digest(suite: Path) -> str:
     return sha256(json.dumps(listing).encode())
 
 
-def surroundings(environment: Environment) -> Mapping[str, str | None]:
-    """The changes to this process's variables under which the suite runs in ``environment``."""
-    return isolated(
-        PYTHONHASHSEED="0",
-        PYTHONPYCACHEPREFIX=str(environment.path / "pycache"),
-        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
-    )
+def surroundings(environment: Environment) -> dict[str, str]:
+    """The variables beside every child's under which the suite runs in ``environment``.
+
+    Its home is a folder that is not there.
+    """
+    home = str(environment.path / "home")
+    return {
+        **dict.fromkeys(("HOME", "USERPROFILE"), home),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPYCACHEPREFIX": str(environment.path / "pycache"),
+        "PYTHONUTF8": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
 
 
 def run_of(path: Path, ended: Ended, timeout: float) -> Run:

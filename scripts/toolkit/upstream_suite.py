@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -33,11 +32,15 @@ _IDLE = re.compile(r"mypy|ruff|playwright|types-.*|.*-stubs")
 # pytest's exit codes: 0 and 1 are whole runs, 5 one of no tests; 2 is one that was broken off, or
 # that only had errors of collection
 _RAN, _BROKEN_OFF = (0, 1, 2, 5), 2
+# where pytest looks for its configuration, in its order, and by what it knows it
+_CONFIGURING = {
+    "pytest.ini": "",
+    ".pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
 _RUNNERS = ("pytest", "pytest-timeout", "pytest-xdist")
-# all that a test may see of the variables of whoever runs it: no keys, no proxies
-_SEEN = re.compile(
-    r"PATH|(?:DY)?LD_LIBRARY_PATH|LANG|LANGUAGE|LC_.*|TZ|SYSTEMROOT|COMSPEC|PATHEXT|WINDIR", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ def run_side(
     """
     report, work = scratch / "report.jsonl", scratch / "upstream"
     shutil.copytree(files, work, symlinks=True)
+    configuration = configured(work)
     command = [
-        *(str(environment.python), "-m", "pytest", *chosen, "--rootdir=."),
+        *(str(environment.python), "-m", "pytest", *chosen, "--rootdir=.", "-c", configuration),
         *("-p", "upstream_report", f"--upstream-report={report}", "-p", "no:cacheprovider"),
         *("-n", str(limits.jobs), "--dist=load", f"--timeout={limits.test:g}"),
         *("--continue-on-collection-errors", "--tb=native", "--quiet", "--color=no"),
@@ -154,6 +158,19 @@ def run_side(
     return side
 
 
+def configured(work: Path) -> str:
+    """The file in ``work`` that configures pytest there; an empty one is made if there is none.
+
+    Left to itself, pytest goes on looking in the folders above.
+    """
+    for name, sign in _CONFIGURING.items():
+        file = work / name
+        if file.is_file() and sign in file.read_text("utf-8", "replace"):
+            return name
+    (work / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    return "pytest.ini"
+
+
 @cache
 def apart() -> tuple[str, ...]:
     """What to put before a command so that it runs in a network namespace with a loopback only.
@@ -170,8 +187,8 @@ def apart() -> tuple[str, ...]:
     return prefix if tried.returncode == 0 else ()
 
 
-def surroundings(environment: Environment, scratch: Path) -> dict[str, str | None]:
-    """The changes to this process's variables under which upstream's tests run.
+def surroundings(environment: Environment, scratch: Path) -> dict[str, str]:
+    """The variables beside every child's under which upstream's tests run.
 
     With them go new folders below ``scratch``: a home without credentials, and one for files.
     """
@@ -179,13 +196,13 @@ def surroundings(environment: Environment, scratch: Path) -> dict[str, str | Non
     home.mkdir()
     temporary.mkdir()
     return {
-        **{name: None for name in os.environ if not _SEEN.fullmatch(name)},
         "HOME": str(home),
         "USERPROFILE": str(home),
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         "PYTHONPATH": str(GUEST),
         "PYTHONHASHSEED": "0",
         "PYTHONPYCACHEPREFIX": str(environment.path / "pycache"),
+        "PYTHONUTF8": "1",
     }
 
 
