@@ -9,7 +9,7 @@ from dataclasses import replace
 from email.header import Header
 from pathlib import Path
 
-from .errors import PatchConflict, UnknownRelease
+from .errors import CommandFailed, PatchConflict, UnknownRelease
 from .fetched import Fetched
 from .files import writing
 from .notices import folded
@@ -55,7 +55,7 @@ class Outbox(Repository):
         version = [f"--reroll-count={reroll}"] if reroll > 1 else []
         words = (*_FORMAT, *version, f"--output-directory={out.absolute()}", f"{base}..{tip}")
         return tuple(
-            out / Path(line).name for line in self._run("format_patch", *words).split("\n")
+            out / Path(line).name for line in self._run("format-patch", *words).split("\n")
         )
 
 
@@ -129,22 +129,12 @@ def files_at(repository: Path, ref: str, paths: Sequence[str]) -> dict[str, byte
     A file that is not there is left out. Raises UnknownRelease if there is no such repository or
     commit.
     """
-    import git
-
+    clone = Repository(repository)
     try:
-        with git.Repo(repository) as clone:
-            tree = clone.commit(ref).tree
-            return {p: tree.join(p).data_stream.read() for p in paths if _is_in(tree, p)}
-    except (git.GitError, git.BadName, OSError, ValueError) as error:
+        found = {path: clone.text(ref, path) for path in paths}
+    except CommandFailed as error:
         raise UnknownRelease(
-            f"{repository} has no {ref}: {error}",
+            f"{repository} has no {ref}: {error.problem}",
             next_step="name another commit with --ref, or another clone with --repo",
         ) from error
-
-
-def _is_in(tree: object, path: str) -> bool:
-    try:
-        tree.join(path)  # type: ignore[attr-defined]
-    except KeyError:
-        return False
-    return True
+    return {path: text for path, text in found.items() if text is not None}

@@ -16,6 +16,7 @@ from .environment import find_interpreter
 from .errors import PatchConflict
 from .exploration import LOSS, TIERS, Findings
 from .files import sha256, write_whole, writing
+from .inherited import sources
 from .proving import RACE_SUITE
 from .release import Release
 from .strict import Malformed, mapping_of, members
@@ -133,6 +134,7 @@ class Outcomes:
     def open(cls, root: Path, python: str | None = None) -> Outcomes:
         """The outcomes below ``root`` on this machine, by today's scripts and race suite."""
         code = [digest(Path(__file__).parents[1]), digest(RACE_SUITE)]
+        code += [f"{name}={value}" for name, value in sources()[-1].items()]
         return cls(root, (*code, find_interpreter(python).version, sysconfig.get_platform()))
 
     def key(self, release: Release, series: str, tier: str) -> str:

@@ -8,13 +8,14 @@ import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from . import environment, explorer, suite
+from . import environment, explorer, inherited, suite
 from .environment import Environment, Environments
 from .errors import EnvironmentUnresolvable, InvalidWheel
 from .exploration import TIERS, Explored
@@ -117,8 +118,8 @@ def prove(
             tell(f"upstream's own tests: {test}: {said}")
         return both
 
-    for known in dict.fromkeys(("full", tier)):
-        kept = verdicts / f"{_key(subject, known, [*extra, *optional])}.json"
+    for known, told in product(dict.fromkeys(("full", tier)), inherited.sources()):
+        kept = verdicts / f"{_key(subject, known, [*extra, *optional], told)}.json"
         if (verdict := _known(kept)) is not None:
             drawing = kept.with_suffix(".svg")
             _draw(picture, drawing.read_bytes() if drawing.is_file() else b"")
@@ -235,9 +236,10 @@ def _revision(version: Version) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _key(subject: Subject, tier: str, extra: Sequence[str]) -> str:
+def _key(subject: Subject, tier: str, extra: Sequence[str], sources: Mapping[str, str]) -> str:
     inputs = {
         **vars(subject),
+        **sources,
         "uploaded": subject.uploaded.isoformat(),
         "platform": sysconfig.get_platform(),
         "extra": sorted(extra),

@@ -1,35 +1,18 @@
-"""A git repository of ours: no configuration but its own, and commits that depend on input alone.
-
-The only place that speaks to git, which it does through GitPython.
-"""
+"""A git repository of ours, whose commits depend on input alone."""
 
 from __future__ import annotations
 
-import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
 from .errors import CommandFailed
-
-if TYPE_CHECKING:
-    import git
+from .plain_git import Failed, git, home_of
 
 _WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
-_SETTINGS = {
-    "core.autocrlf": "false",
-    "core.fsync": "none",
-    "core.looseCompression": "0",
-    "core.attributesFile": os.devnull,
-    "core.hooksPath": os.devnull,
-    "core.fsmonitor": "false",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "merge.conflictStyle": "diff3",
-    "rerere.enabled": "false",
-}
 _EXPORT = ("-N", "--zero-commit", "--full-index", "--no-signature", "--no-renames", "--stdout")
 _ANSWER = ("--quiet", "--no-verify", "--allow-empty")
 
@@ -76,28 +59,25 @@ class Repository:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import git
-        except ImportError as error:
-            raise CommandFailed(
-                f"git cannot be used: {str(error).splitlines()[0]}", next_step="install git"
-            ) from error
         self.path = path.absolute()
-        self._runner = git.Git(str(self.path))
-        self._runner.update_environment(**_environment(self.path))
-        self._failure = git.CommandError
+        self._env = {
+            "GIT_DIR": str(home_of(path)),
+            "GIT_WORK_TREE": str(self.path),
+            **{f"GIT_{who}_{key}": _WHO[key] for who in ("AUTHOR", "COMMITTER") for key in _WHO},
+        }
 
     @classmethod
     def create(cls, path: Path) -> Repository:
         """Make an empty one in the folder ``path``."""
         new = cls(path)
+        new._env["GIT_DIR"] = str(new.path / ".git")
         new._run("init", "--quiet", "--template=", "--initial-branch=series")
         return new
 
     @property
     def head(self) -> str:
         """The id of the commit that is checked out."""
-        return self._run("rev_parse", "HEAD")
+        return self._run("rev-parse", "HEAD")
 
     def commit_all(self, message: str) -> None:
         """Commit what stands in the work tree, ignored files too."""
@@ -119,12 +99,9 @@ class Repository:
             file.write(b"\n".join(mails))
             file.seek(0)
             try:
-                am = self._runner.am(*words, "--whitespace=nowarn", istream=file, as_process=True)
-                with am.proc:
-                    meanwhile()
-                    am.wait()
-            except self._failure as error:
-                raise Refused(_said(error)) from error
+                self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
+            except Failed as error:
+                raise Refused(error.said) from error
 
     def refused_mail(self) -> int | None:
         """The place, from 0, of the mail that :meth:`am` stopped at."""
@@ -150,8 +127,8 @@ class Repository:
             file.writelines(stream)
             file.seek(0)
             words = ("--quiet", "--force", "--date-format=rfc2822")
-            self._run("fast_import", *words, istream=file)
-        return self._run("rev_parse", ref)
+            self._run("fast-import", *words, stdin=file)
+        return self._run("rev-parse", ref)
 
     def checkout(self, commit: str) -> None:
         """Let the branch and the work tree be at ``commit``; what stands there is lost."""
@@ -165,11 +142,11 @@ class Repository:
         """
         words = ("--allow-empty", "--keep-redundant-commits", f"-Xdiff-algorithm={algorithm}")
         try:
-            self._runner.cherry_pick(*words, commit)
-        except self._failure as error:
+            self._git("cherry-pick", *words, commit)
+        except Failed as error:
             if not self.unmerged():
                 raise _failed(error) from error
-            raise Refused(_said(error)) from error
+            raise Refused(error.said) from error
 
     def picking(self) -> bool:
         """Whether a :meth:`pick` waits for somebody to solve its conflicts."""
@@ -193,12 +170,12 @@ class Repository:
 
     def mark(self, ref: str) -> None:
         """Let a ref, by its full name, be at the commit that is checked out."""
-        self._run("update_ref", ref, "HEAD")
+        self._run("update-ref", ref, "HEAD")
 
     def commits(self, since: str, until: str) -> list[str]:
         """The ids of the commits of ``until`` that ``since`` (or nothing) has not, oldest first."""
         return self._run(
-            "rev_list", "--reverse", f"{since}..{until}".removeprefix("..")
+            "rev-list", "--reverse", f"{since}..{until}".removeprefix("..")
         ).splitlines()
 
     def diff(self, old: str, new: str) -> str:
@@ -211,12 +188,9 @@ class Repository:
 
     def text(self, commit: str, path: str) -> bytes | None:
         """A file as it is in a commit; None if it is not there."""
-        if not self._run("ls_tree", "--name-only", commit, "--", path):
+        if not self._run("ls-tree", "--name-only", commit, "--", path):
             return None
-        plain = {"stdout_as_string": False, "strip_newline_in_stdout": False}
-        data = self._runner.cat_file("blob", f"{commit}:{path}", **plain)
-        assert isinstance(data, bytes)
-        return data
+        return self._bytes("cat-file", "blob", f"{commit}:{path}")
 
     def moves(self, old: str, new: str) -> list[tuple[str, str, str]]:
         """Status, source and target of each file that differs, renames and copies found.
@@ -236,60 +210,32 @@ class Repository:
 
     def export(self, commit: str) -> bytes:
         """The commit as a mail, byte for byte the same wherever and whenever it is written."""
-        said = self._runner.format_patch(
-            *_EXPORT, "-1", commit, stdout_as_string=False, strip_newline_in_stdout=False
-        )
-        assert isinstance(said, bytes)
-        return said
+        return self._bytes("format-patch", *_EXPORT, "-1", commit)
 
     def _add(self) -> None:
         # editors and merge tools leave copies beside a file
         self._run("add", "--update", ".")
         self._run("add", "--force", "--", "*.py")
 
-    def _run(self, command: str, *words: str, **options: object) -> str:
+    def _git(
+        self,
+        *words: str,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> bytes:
+        return git(*words, env=self._env, cwd=self.path, stdin=stdin, meanwhile=meanwhile)
+
+    def _bytes(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> bytes:
         try:
-            return str(getattr(self._runner, command)(*words, **options))
-        except self._failure as error:
+            return self._git(*words, stdin=stdin)
+        except Failed as error:
             raise _failed(error) from error
 
-
-def _said(error: git.CommandError) -> str:
-    return "\n".join(
-        line.strip().removeprefix("stderr: '").removeprefix("stdout: '").removesuffix("'")
-        for line in f"{error.stderr}".strip().splitlines()
-    )
+    def _run(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> str:
+        return (
+            self._bytes(*words, stdin=stdin).decode("utf-8", "surrogateescape").removesuffix("\n")
+        )
 
 
-def _failed(error: git.CommandError) -> CommandFailed:
-    said = str(error.stderr or error).strip()
-    return CommandFailed(f"git failed: {said}", next_step="check that git works")
-
-
-def _environment(tree: Path) -> dict[str, str]:
-    """Variables that hide the user's configuration, and any GIT_* that points elsewhere."""
-    home = tree / ".git"
-    configuration = {"GIT_CONFIG_COUNT": str(len(_SETTINGS)), "GIT_CONFIG_PARAMETERS": ""}
-    for number, (key, value) in enumerate(_SETTINGS.items()):
-        configuration[f"GIT_CONFIG_KEY_{number}"] = key
-        configuration[f"GIT_CONFIG_VALUE_{number}"] = value
-    return {
-        **configuration,
-        **{f"GIT_{who}_{key}": _WHO[key] for who in ("AUTHOR", "COMMITTER") for key in _WHO},
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_DIR": str(home),
-        "GIT_COMMON_DIR": str(home),
-        "GIT_WORK_TREE": str(tree),
-        "GIT_INDEX_FILE": str(home / "index"),
-        "GIT_OBJECT_DIRECTORY": str(home / "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-        "GIT_DEFAULT_HASH": "sha1",
-        "GIT_NAMESPACE": "",
-        "GIT_PREFIX": "",
-        "GIT_GRAFT_FILE": str(home / "info/grafts"),
-        "GIT_SHALLOW_FILE": str(home / "shallow"),
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_EDITOR": "true",
-    }
+def _failed(error: Failed) -> CommandFailed:
+    return CommandFailed(f"git failed: {error.said}", next_step="check that git works")

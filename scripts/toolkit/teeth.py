@@ -126,13 +126,13 @@ class Teeth:
     def _run(self, place: Environment) -> Bite:
         report = place.path / "report.json"
         report.unlink(missing_ok=True)
-        suite = self.suite.resolve()
         job = Job(
             [
-                *(place.python, "-m", "pytest", suite, "-c", suite / "pytest.ini"),
+                # not by its path, in which pytest takes [ for the begin of a parameter
+                *(place.python, "-m", "pytest", ".", "-c", "pytest.ini"),
                 *("-p", "no:cacheprovider", "-x", "--tb=no", f"--race-report={report}"),
             ],
-            cwd=place.path,
+            cwd=self.suite.resolve(),
             env=surroundings(place),
         )
         (ended,) = run_together([job], timeout=self.timeout)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import shutil
 import threading
 import zipfile
@@ -13,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from packaging.version import InvalidVersion, Version
 
 from .errors import CommandFailed, Unreachable
 from .files import writing
+from .plain_git import Failed, check_version, git, reaching
 from .strict import Malformed, mapping_of
 from .workspace import replacing
 
@@ -29,7 +27,6 @@ PREFIX = "livekit-agents@"
 REACH, PATIENCE = 10.0, 600.0
 _BLOBS = "blobs.json"
 _asking = threading.Lock()
-_QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "GIT_LFS_SKIP_SMUDGE": "1"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,10 @@ def tags_of(repository: str, reach: float = REACH) -> tuple[Tag, ...]:
 
 @cache
 def _asked(repository: str, reach: float) -> tuple[Tag, ...] | Unreachable:
+    check_version()
+    words = ("--tags", f"--upload-pack={_upload_pack(repository)}", "--", _source(repository))
     try:
-        listing = _git("ls-remote", "--tags", "--", repository, f"{PREFIX}*", timeout=reach)
+        listing = _git("ls-remote", *words, f"{PREFIX}*", timeout=reach)
     except CommandFailed as error:
         return Unreachable(
             f"{repository} cannot be reached: {error.problem}",
@@ -145,27 +144,35 @@ def _fetch(tag: Tag, repository: str, draft: Path) -> dict[str, str]:
     files = draft / "files"
     files.mkdir()
     home = files / ".git"
-    places = {"DIR": home, "COMMON_DIR": home, "WORK_TREE": files, "INDEX_FILE": home / "index"}
-    places["OBJECT_DIRECTORY"] = home / "objects"
-    env = {f"GIT_{name}": str(path) for name, path in places.items()}
+    env = {"GIT_DIR": str(home), "GIT_WORK_TREE": str(files)}
 
-    def git(*words: str) -> str:
+    def said(*words: str) -> str:
         return _git(*words, timeout=PATIENCE, cwd=files, env=env)
 
-    source = str(Path(repository).resolve()) if Path(repository).is_dir() else repository
-    git("init", "--quiet", "--template=")
-    git("remote", "add", "--", "origin", source)
+    said("init", "--quiet", "--template=")
+    said("remote", "add", "--", "origin", _source(repository))
     # what is not asked for now comes from there when it is, which is never
-    git("config", "remote.origin.promisor", "true")
-    git("sparse-checkout", "set", "--cone", "tests")
-    git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", f"refs/tags/{tag.name}")
-    git("checkout", "--quiet", "--detach", tag.commit)
-    listing = git("ls-tree", "-r", "-z", tag.commit)
+    said("config", "remote.origin.promisor", "true")
+    said("config", "remote.origin.uploadpack", _upload_pack(repository))
+    said("sparse-checkout", "set", "tests")
+    said("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", f"refs/tags/{tag.name}")
+    said("checkout", "--quiet", "--detach", tag.commit)
+    listing = said("ls-tree", "-r", "-z", tag.commit)
     shutil.rmtree(home)
     # the search for a .env, which may hold keys, goes up from the tests and ends here
     (files / ".env").write_text("", "utf-8")
     rows = (row.partition("\t") for row in listing.split("\0") if row)
     return {path: described.split()[2] for described, _, path in rows}
+
+
+def _source(repository: str) -> str:
+    return str(Path(repository).resolve()) if Path(repository).is_dir() else repository
+
+
+def _upload_pack(repository: str) -> str:
+    # a folder that the user names may be somebody else's, as in a container; no configuration of
+    # the user's is read, where git would want to be told so
+    return f"git {'-c safe.directory=* ' * Path(repository).is_dir()}upload-pack"
 
 
 def differing(found: Checkout, wheel: Path, tree: str) -> tuple[int, int]:
@@ -192,23 +199,16 @@ def _git(
 ) -> str:
     """What git says to a command; raises CommandFailed with its reason."""
     try:
-        import git
-    except ImportError as error:
-        raise CommandFailed(
-            f"git cannot be used: {str(error).splitlines()[0]}", next_step="install git"
-        ) from error
-    # GitPython cannot end a command on Windows
-    limit: dict[str, Any] = {} if os.name == "nt" else {"kill_after_timeout": timeout}
-    try:
-        said = git.Git(cwd or Path.cwd()).execute(
-            ["git", *words], env={**_QUIET, **(env or {})}, **limit
+        # not in the user's folder, which may be a repository with a configuration of its own
+        said = git(
+            *words,
+            cwd=cwd or Path(Path.cwd().anchor),
+            env={**reaching(), **(env or {})},
+            timeout=timeout,
         )
-    except git.GitCommandError as error:
-        reason = re.sub(r"^\s*stderr: '|'$", "", str(error.stderr)).strip()
+    except Failed as error:
         raise CommandFailed(
-            " ".join(reason.split()) or f"git {words[0]} ended with {error.status}",
+            " ".join(error.said.split()) or f"git {words[0]} ended with {error.status}",
             next_step="run git by hand to see what it cannot do",
         ) from error
-    except git.GitCommandNotFound as error:
-        raise CommandFailed("git is not installed", next_step="install git") from error
-    return str(said)
+    return said.decode("utf-8", "surrogateescape").removesuffix("\n")

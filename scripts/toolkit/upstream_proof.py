@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from . import environment, proving, suite, upstream, upstream_result, upstream_suite
+from . import environment, inherited, proving, suite, upstream, upstream_result, upstream_suite
 from .catalogue import Catalogue
 from .environment import Environment
 from .errors import CommandFailed, EnvironmentUnresolvable, Unreachable
@@ -267,6 +267,7 @@ def _selection(question: Question) -> str:
 
 def _key(question: Question, source: Source, limits: Limits) -> str:
     inputs = {
+        **inherited.sources()[-1],
         "formats": [environment.FORMAT, upstream_result.FORMAT],
         "release": str(question.release),
         "uploaded": question.uploaded.isoformat(),

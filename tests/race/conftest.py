@@ -89,6 +89,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = {}
+    if config.option.race_report:
+        # whatever a test writes into its working folder, it writes there
+        report = Path(config.option.race_report).absolute()
+        config.option.race_report = str(report)
+        os.chdir(report.parent)
     if config.option.plant:
         plant()
 

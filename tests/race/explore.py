@@ -110,11 +110,16 @@ def _test(options: argparse.Namespace) -> None:
     import pytest
 
     print("tests", flush=True)
-    words = [HERE, "-c", HERE / "pytest.ini", "-p", "no:cacheprovider", "-p", "no:logging"]
+    # not by its path, in which pytest takes [ for the begin of a parameter
+    words = [".", "-c", "pytest.ini", "-p", "no:cacheprovider", "-p", "no:logging"]
     # the report has the messages; tracebacks can break pytest on 3.11
     words += ["--plant"] if options.plant else []
+    options.tests = options.tests.absolute()
     words += ["-q", "-rE", "--tb=no", f"--race-report={options.tests}", f"--tier={options.tier}"]
-    status = int(pytest.main([str(word) for word in words]))
+    before = Path.cwd()
+    os.chdir(HERE)
+    status = int(pytest.main(words))
+    os.chdir(before)
     if not options.tests.is_file():
         raise ValueError(f"the tests ended with exit code {status} and no report")
     said = json.loads(options.tests.read_text(encoding="utf-8"))["exitstatus"]

@@ -246,8 +246,11 @@ def serving(index: Index) -> Iterator[Index]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if cut else body)
+            if self.command == "GET":
+                self.wfile.write(body[: len(body) // 2] if cut else body)
             self.close_connection = True
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

@@ -23,14 +23,17 @@ LOST = "deleted-in-flight"
 LOSS = "test_flight.py::test_kept[one]"
 
 RUNNER = """
-import runpy, sys
+import os, runpy, sys
 from pathlib import Path
 
 def main(words):
     report = next(word.partition("=")[2] for word in words if word.startswith("--race-report="))
+    suite = Path(words[0], "suite.py").absolute()
     sys.argv = [words[0], report]
+    if words[0] == ".":
+        os.chdir(Path(report).parent)
     try:
-        runpy.run_path(str(Path(words[0], "suite.py")), run_name="__main__")
+        runpy.run_path(str(suite), run_name="__main__")
     except SystemExit as ended:
         return ended.code
 """

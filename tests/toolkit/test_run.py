@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import toolkit.errors
+from toolkit import inherited
 from toolkit.errors import CommandFailed
 from toolkit.run import Ended, Job, run, run_together
 
@@ -17,16 +19,14 @@ SAY = "import os, sys; print(os.environ.get('SAID', 'nothing')); sys.exit(int(sy
 
 
 def test_jobs_end_with_their_own_code_and_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SAID", "inherited")
+    monkeypatch.setenv("SAID", "not inherited")
     jobs = [
         Job([sys.executable, "-c", SAY, "0"]),
         Job([sys.executable, "-c", SAY, "3"], env={"SAID": "own"}),
-        Job([sys.executable, "-c", SAY, "0"], env={"SAID": None}),
     ]
     assert run_together(jobs, timeout=60) == (
-        Ended(0, "inherited\n"),
-        Ended(3, "own\n"),
         Ended(0, "nothing\n"),
+        Ended(3, "own\n"),
     )
 
 
@@ -35,9 +35,29 @@ def test_a_missing_program_ends_what_was_started() -> None:
         run_together([Job([sys.executable, "-c", "input()"]), Job(["no-such-program"])], timeout=60)
 
 
-def test_a_variable_can_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SAID", "inherited")
-    assert run([sys.executable, "-c", SAY, "0"], env={"SAID": None}).stdout == "nothing\n"
+def test_a_child_has_the_variables_that_are_listed_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SAID", "PYTHONPATH", "GIT_DIR", "LANGUAGE", "LC_NUMERIC", "HTTP_PROXY", "PIP_X"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("TMPDIR", "/kept")
+    script = "import json, os; print(json.dumps(dict(os.environ)))"
+    seen = json.loads(run([sys.executable, "-I", "-c", script], env={"MINE": "1"}).stdout)
+    fixed = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", "MINE": "1"}
+    assert seen == {**inherited.plain(), **fixed}
+    assert seen["TMPDIR"] == "/kept"
+    assert not {"SAID", "PYTHONPATH", "GIT_DIR", "LANGUAGE", "HTTP_PROXY"} & seen.keys()
+    assert inherited.network()["HTTP_PROXY"] == "x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_what_a_child_writes_may_be_read(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run([sys.executable, "-c", "open('file', 'w')"], cwd=tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_reader_that_leaves_early_is_no_crash() -> None:

@@ -135,5 +135,5 @@ def test_a_server_that_says_nothing_is_left() -> None:
     # the system accepts the connection, and nobody ever answers
     with socket.create_server(("127.0.0.1", 0)) as server:
         silent = f"git://127.0.0.1:{server.getsockname()[1]}/agents"
-        with pytest.raises(Unreachable, match=r"did not complete in 0\.3 secs"):
+        with pytest.raises(Unreachable, match=r"did not end within 0\.3 s"):
             tags_of(silent, 0.3)

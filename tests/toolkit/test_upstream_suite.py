@@ -149,7 +149,8 @@ class Place:
             "tests/test_vad.py": "def test_other(): pass\n",
             f"{TREES[AGENTS]}/{ENGINE}": source(),
         }
-        self.runners = lend_pytest(folder / "runners")
+        for wheel in lend_pytest(folder / "runners").iterdir():
+            index.add(wheel)
 
     def repository(self, name: str = "repo", tag: str = TAG, **files: str) -> Path:
         changed = {f"tests/{path}.py": text for path, text in files.items()}
@@ -171,8 +172,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for name in ("OPENAI_API_KEY", "LIVEKIT_URL", "LIVEKIT_API_KEY", "SOME_KEY"):
             patch.setenv(name, "secret")
         patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
-        patch.setenv("UV_OFFLINE", "1")
-        patch.setenv("UV_FIND_LINKS", str(made.runners))
+        patch.setenv("UV_DEFAULT_INDEX", index.url)
         yield made
 
 
