@@ -153,7 +153,7 @@ class Environments:
             options = ("--python", _python(partial), "--exclude-newer", cutoff, *BINARY_ONLY)
             plain = ("--no-header", "--no-annotate", "--output-file", _RESOLUTION)
             _uv("pip", "compile", *options, *plain, "requirements.in", cwd=partial)
-            _uv("pip", "sync", *options, "--strict", _RESOLUTION, cwd=partial)
+            _uv("pip", "sync", *options, _RESOLUTION, cwd=partial)
             partial.replace(final)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
