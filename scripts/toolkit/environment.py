@@ -16,6 +16,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -33,7 +34,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from . import inherited
-from .errors import CommandFailed, EnvironmentUnresolvable, HashMismatch, Unreachable
+from .errors import CommandFailed, EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
 from .files import sha256, sha256_of, writing
 from .run import run
 
@@ -43,6 +44,8 @@ _RESOLUTION = "resolution.txt"
 _OF_UV = frozenset({"_virtualenv.py", "_virtualenv.pth"})
 _finding = threading.Lock()
 _UNREACHED = ("Failed to fetch", "error sending request", "dns error", "timed out")
+# what uv says of a folder of its own or of ours: Rust's words, and the numbers of Unix
+_UNWRITABLE = re.compile(r"Failed to initialize cache|\(os error (?:1|13|20|28|30|122)\)")
 # what of an interpreter decides which wheels fit and which dependencies apply
 _ABOUT = """
 import json, platform, sysconfig
@@ -323,6 +326,12 @@ def _uv(*arguments: str | Path, cwd: Path) -> None:
     if done.returncode < 0:
         raise CommandFailed(
             f"uv was ended by signal {-done.returncode}", next_step="run the same command again"
+        )
+    if _UNWRITABLE.search(reason):
+        raise NotWritable(
+            f"uv cannot write to its cache or to {cwd}:\n{reason}",
+            next_step="make room there, or name other folders with UV_CACHE_DIR and "
+            "LIVEKIT_DISPATCHED_CACHE",
         )
     raise EnvironmentUnresolvable(
         "uv cannot make the environment:\n" + "\n".join(reason.splitlines()[:12]),
