@@ -13,7 +13,7 @@ from .errors import CommandFailed, PatchConflict, UnknownRelease
 from .fetched import Fetched
 from .files import writing
 from .notices import folded
-from .repository import Letter, Refused, Repository
+from .repository import PREFIXES, Letter, Refused, Repository
 from .series import Series
 from .variant import Variant
 
@@ -53,7 +53,13 @@ class Outbox(Repository):
     def mails(self, base: str, tip: str, out: Path, reroll: int) -> tuple[Path, ...]:
         """The commits after ``base`` as mails in ``out``, a cover letter before them."""
         version = [f"--reroll-count={reroll}"] if reroll > 1 else []
-        words = (*_FORMAT, *version, f"--output-directory={out.absolute()}", f"{base}..{tip}")
+        words = (
+            *_FORMAT,
+            *PREFIXES,
+            *version,
+            f"--output-directory={out.absolute()}",
+            f"{base}..{tip}",
+        )
         return tuple(
             out / Path(line).name for line in self._run("format-patch", *words).split("\n")
         )

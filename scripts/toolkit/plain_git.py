@@ -75,7 +75,6 @@ _SETTINGS = {
     "format.filenameMaxLength": "64",
     "format.forceInBodyFrom": "false",
     "format.mboxrd": "false",
-    "format.noPrefix": "false",
     "format.notes": "false",
     "format.numbered": "auto",
     "format.suffix": ".patch",

@@ -13,7 +13,17 @@ from .errors import CommandFailed
 from .plain_git import Failed, git, home_of
 
 _WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
-_EXPORT = ("-N", "--zero-commit", "--full-index", "--no-signature", "--no-renames", "--stdout")
+# format.noPrefix, whatever its value, takes them away
+PREFIXES = ("--src-prefix=a/", "--dst-prefix=b/")
+_EXPORT = (
+    *PREFIXES,
+    "-N",
+    "--zero-commit",
+    "--full-index",
+    "--no-signature",
+    "--no-renames",
+    "--stdout",
+)
 _ANSWER = ("--quiet", "--no-verify", "--allow-empty")
 
 

