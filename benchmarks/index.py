@@ -31,6 +31,7 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests" / "toolkit
 
 from publishing import make_pair, proof_of  # noqa: E402
 
+from toolkit import inherited  # noqa: E402
 from toolkit.environment import uv  # noqa: E402
 from toolkit.errors import run_verb  # noqa: E402
 from toolkit.ledger import Ledger, Listed  # noqa: E402
@@ -152,7 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder = Path(name)
             run([uv(), "venv", "--quiet", folder / "env", "--python", sys.executable])
             python = folder / "env" / "bin" / "python"
-            run([uv(), "pip", "install", "--quiet", "--python", python, "dumb-pypi"])
+            install = [uv(), "pip", "install", "--quiet", "--python", python, "dumb-pypi"]
+            run(install, env=inherited.for_uv())
             dumb = python.with_name("dumb-pypi")
             found = [
                 contest(folder / f"{projects}", dumb, options.wheels, projects, options.rounds)

@@ -31,6 +31,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 from packaging.version import Version  # noqa: E402
 from uv import find_uv_bin  # noqa: E402
 
+from toolkit import inherited  # noqa: E402
 from toolkit.errors import UnknownRelease, run_verb  # noqa: E402
 from toolkit.fetched import fetch_release  # noqa: E402
 from toolkit.pypi import ENDPOINT_VARIABLE  # noqa: E402
@@ -103,7 +104,7 @@ def _seconds(
     command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> float:
     start = time.perf_counter()
-    run(command, cwd=cwd, env=env)
+    run(command, cwd=cwd, env={**inherited.for_uv(), **(env or {})})
     return time.perf_counter() - start
 
 
@@ -134,7 +135,8 @@ def measure(
         folder = Path(name)
         python = folder / "env/bin/python"
         run([find_uv_bin(), "venv", "--quiet", folder / "env"])
-        run([find_uv_bin(), "pip", "install", "--quiet", "--python", python, "build"])
+        install = [find_uv_bin(), "pip", "install", "--quiet", "--python", python, "build"]
+        run(install, env=inherited.for_uv())
         contests = [Contest(v, workspace, folder / v, python) for v in versions]
         seconds: dict[str, dict[str, list[float]]] = {}
         for number in range(runs + 1):
