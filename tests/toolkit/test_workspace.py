@@ -176,7 +176,9 @@ def git_diff(tmp_path: Path, old: str, new: str) -> str:
     for name, text in (("old", old), ("new", new)):
         (tmp_path / name).write_bytes(text.encode())
     command = ["git", "diff", "--no-index", str(tmp_path / "old"), str(tmp_path / "new")]
-    hunks = subprocess.run(command, check=False, capture_output=True).stdout.decode()
+    # elsewhere than in the checkout, whose .gitattributes would drop the CR
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    hunks = done.stdout.decode()
     path = ENGINE_PATH
     hunks = hunks[hunks.index("@@") :]
     return f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n{hunks}"
