@@ -7,9 +7,15 @@ The codes are part of the command line's contract and are listed in README.md.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import ClassVar
+
+# What stands before the last @ of an address, though a password holds the slash it should not,
+# and the values of its query, which sign or name whoever asks.
+_USER = re.compile(r"(?<=://)(?:[^\s/?#\"<>]*|[^\s/?#:\"<>]*:[^\s\"<>]*)@")
+_VALUE = re.compile(r"([?&][\w.%-]+=)[^\s&#\"'<>)]+")
 
 
 class ToolkitError(Exception):
@@ -21,9 +27,9 @@ class ToolkitError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, problem: str, *, next_step: str) -> None:
-        super().__init__(problem)
-        self.problem = printable(problem)
-        self.next_step = printable(next_step)
+        self.problem = printable(masked(problem))
+        self.next_step = printable(masked(next_step))
+        super().__init__(self.problem)
 
     def __str__(self) -> str:
         return f"{self.problem}\n  next: {self.next_step}"
@@ -129,6 +135,11 @@ class NotFixed(ToolkitError):
     """The newest stable official release is not proved to lose no call, in the full tier."""
 
     exit_code = 27
+
+
+def masked(text: str) -> str:
+    """``text`` without the users, passwords and tokens of the addresses in it."""
+    return _VALUE.sub(r"\1***", _USER.sub("***@", text))
 
 
 def printable(text: str) -> str:

@@ -122,7 +122,8 @@ def fetch_release(
     """
     if not isinstance(release, Release):
         release = find_release(release, workspace, endpoint=endpoint, offline=offline)
-    if not all(a.url or is_kept(a, workspace) for a in release.artefacts):
+    missing = [a for a in release.artefacts if not is_kept(a, workspace)]
+    if missing and (offline or not all(a.url for a in missing)):
         if offline:
             raise UnknownRelease(
                 f"the wheels of {MAIN} {release.version} are not in the cache",

@@ -6,14 +6,16 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from packaging.version import Version
 
-from .errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, printable
+from .errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, masked, printable
 from .files import writing
 from .release import (
     MAIN,
@@ -25,12 +27,13 @@ from .release import (
     body_of,
     fetch,
     open_session,
+    step_after,
 )
 from .strict import Malformed, load
 from .workspace import Workspace, replacing
 
 if TYPE_CHECKING:
-    from pypi_simple import ProjectPage, PyPISimple
+    from pypi_simple import DistributionPackage, PyPISimple
 
 # The line that counterparts are looked for in: a 0.x plugin speaks to another agents.
 FIRST = Version("1.0")
@@ -38,6 +41,7 @@ ENDPOINT_VARIABLE = "LIVEKIT_DISPATCHED_PYPI"
 # PyPI's longest pages are a tenth of that.
 MAX_PAGE = 64 << 20
 _PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
+ANOTHER = "name an index that does better with --pypi URL, such as PyPI's own"
 
 
 class PyPI:
@@ -57,10 +61,13 @@ class PyPI:
     ) -> None:
         from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 
-        self.endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
+        self.endpoint = _address(
+            endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
+        )
         self.workspace = workspace or Workspace.default()
         self.as_of = as_of
         self._client: PyPISimple = PyPISimple(self.endpoint, session=open_session())
+        self._read: dict[str, dict[str, DistributionPackage]] = {}
         self._pages: dict[str, dict[Version, list[Artefact]]] = {}
 
     def __enter__(self) -> PyPI:
@@ -125,9 +132,8 @@ class PyPI:
 
         Raises UnknownRelease if one is there no more, and HashMismatch if it is another file.
         """
-        known = {
-            a.filename: a for name in (MAIN, PARTNER) for w in self._page(name).values() for a in w
-        }
+        # what the page does not tell of them is known already
+        known = {**self._listed(MAIN), **self._listed(PARTNER)}
         found = []
         for artefact in release.artefacts:
             there = known.get(artefact.filename)
@@ -136,10 +142,11 @@ class PyPI:
                     f"{self.endpoint} has no {artefact.filename} (any more)",
                     next_step="take it from another index with --pypi URL, or another release",
                 )
-            if there.sha256 != artefact.sha256:
+            sha256 = there.digests.get("sha256", artefact.sha256).lower()
+            if sha256 != artefact.sha256:
                 raise HashMismatch(
                     f"{self.endpoint} has another {artefact.filename} than patches/releases.toml: "
-                    f"its sha256 is {there.sha256}, not {artefact.sha256}",
+                    f"its sha256 is {sha256}, not {artefact.sha256}",
                     next_step="do not use this index; files on PyPI never change",
                 )
             found.append(replace(artefact, url=there.url))
@@ -185,29 +192,15 @@ class PyPI:
             if canonicalize_name(requirement.name) == MAIN
         )
 
+    def files(self, project: str) -> dict[str, Artefact]:
+        """What a project's page shows, by file name; raises Unreachable."""
+        return {a.filename: a for wheels in self._page(project).values() for a in wheels}
+
     def _page(self, project: str) -> dict[Version, list[Artefact]]:
         if project in self._pages:
             return self._pages[project]
-        import requests
-
-        address = self._client.get_project_url(project)
-        accept = {"Accept": _PAGE_TYPE}
-        try:
-            with self._client.s.get(
-                address, stream=True, timeout=TIMEOUT, headers=accept
-            ) as answer:
-                if answer.status_code == 404:
-                    raise Unreachable(f"{self.endpoint} has no {project}", next_step=TRY_AGAIN)
-                answer.raise_for_status()
-                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                if kind not in (_PAGE_TYPE, "application/json"):
-                    raise Malformed(f"{address} answers with {kind[:99]!r}, not {_PAGE_TYPE}")
-                body = body_of(answer, MAX_PAGE)
-            artefacts = read_page(project, body, answer.url)
-        except (requests.RequestException, ValueError) as error:
-            raise Unreachable(
-                f"{self.endpoint} gives no usable answer: {str(error)[:2000]}", next_step=TRY_AGAIN
-            ) from error
+        with self._answering():
+            artefacts = _artefacts(project, self._listed(project))
         page: dict[Version, list[Artefact]] = {}
         for artefact in artefacts:
             if self.as_of is None or artefact.upload_time <= self.as_of:
@@ -216,13 +209,93 @@ class PyPI:
             wheels.sort(key=lambda wheel: wheel.filename)
         return self._pages.setdefault(project, page)
 
+    def _listed(self, project: str) -> dict[str, DistributionPackage]:
+        """The wheels on a project's page by file name, whatever else it tells of them."""
+        if project in self._read:
+            return self._read[project]
+        address = self._client.get_project_url(project)
+        accept = {"Accept": _PAGE_TYPE}
+        with (
+            self._answering(),
+            self._client.s.get(address, stream=True, timeout=TIMEOUT, headers=accept) as answer,
+        ):
+            if answer.status_code == 404:
+                raise Unreachable(f"{self.endpoint} has no {project}", next_step=TRY_AGAIN)
+            answer.raise_for_status()
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind not in (_PAGE_TYPE, "application/json"):
+                raise Malformed(
+                    f"{address} answers with {kind[:99]!r}, not {_PAGE_TYPE}: "
+                    "pages in HTML (PEP 503) tell no sizes and no upload times"
+                )
+            listed = _wheels(project, body_of(answer, MAX_PAGE), answer.url)
+            for package in listed.values():
+                package.url = _for_same_server(package.url, self.endpoint)
+        return self._read.setdefault(project, listed)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turn an answer that is of no use into Unreachable, with the reason."""
+        import requests
+
+        try:
+            yield
+        except (requests.RequestException, ValueError) as error:
+            failed = isinstance(error, requests.RequestException)
+            raise Unreachable(
+                f"{self.endpoint} gives no usable answer: {masked(str(error))[:2000]}",
+                next_step=step_after(error) if failed else ANOTHER,
+            ) from error
+
 
 def read_page(project: str, body: bytes, address: str) -> list[Artefact]:
-    """The usable wheels of a PEP 691 page: well named, with hash, size and upload time.
+    """The wheels of a PEP 691 page, each with hash, size and upload time.
 
-    Raises ValueError for what is no such page, and for one that contradicts itself.
+    Raises ValueError for what is no such page, for one that contradicts itself, and for one that
+    lacks any of these for a wheel since FIRST.
     """
-    from packaging.utils import canonicalize_name
+    return _artefacts(project, _wheels(project, body, address))
+
+
+def _address(endpoint: str) -> str:
+    """An index's address, in which a user without a password has an empty one.
+
+    Raises Unreachable, without repeating it, for what is none: there may be a password in it.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise Unreachable(
+            "what is named as the index is not an address that can be asked",
+            next_step="give one that begins with https://; in a password, write / as %2F, @ as %40",
+        )
+    user, at, host = parts.netloc.rpartition("@")
+    # requests sends nothing for a user alone; pip and uv send it
+    return parts._replace(netloc=f"{user}:@{host}").geturl() if at and ":" not in user else endpoint
+
+
+def _for_same_server(url: str, endpoint: str) -> str:
+    """``url`` with the user and password of ``endpoint`` if it is on that very server."""
+    there, index = urlsplit(url), urlsplit(endpoint)
+    user, at, _ = index.netloc.rpartition("@")
+    if not at or "@" in there.netloc or _server(there) != _server(index):
+        return url
+    return there._replace(netloc=f"{user}@{there.netloc}").geturl()
+
+
+def _server(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _wheels(project: str, body: bytes, address: str) -> dict[str, DistributionPackage]:
+    """The well named wheels on a PEP 691 page, by file name; raises ValueError.
+
+    Wheels of local versions are not upstream's: an index may show ours on the same page.
+    """
+    from packaging.utils import canonicalize_name, parse_wheel_filename
     from pypi_simple import ProjectPage
 
     if len(body) > MAX_PAGE:
@@ -238,39 +311,67 @@ def read_page(project: str, body: bytes, address: str) -> list[Artefact]:
         page = ProjectPage.from_json_data(document, address)
     if canonicalize_name(page.project) != project:
         raise Malformed(f"the page is of {page.project!r:.99}, not of {project}")
-    found = {}
-    for artefact in _artefacts(project, page):
-        if artefact.filename in found:
-            raise Malformed(f"the page has two files of the name {artefact.filename}")
-        found[artefact.filename] = artefact
-    return list(found.values())
-
-
-def _artefacts(project: str, page: ProjectPage) -> Iterator[Artefact]:
-    from packaging.utils import parse_wheel_filename
-
+    found: dict[str, DistributionPackage] = {}
     for package in page.packages:
-        sha256, size, uploaded = package.digests.get("sha256"), package.size, package.upload_time
-        if not package.filename.endswith(".whl") or not sha256 or not size or not uploaded:
-            continue
         try:
-            name, version, _, _ = parse_wheel_filename(package.filename)
+            name, parsed, _, _ = parse_wheel_filename(package.filename)
         except ValueError:
             continue
         if name != project:
             raise Malformed(f"the page of {project} has a file of {name}")
-        needs = package.requires_python
-        yield Artefact(
-            distribution=project,
-            version=str(version),
-            filename=package.filename,
-            url=package.url,
-            sha256=sha256.lower(),
-            size=size,
-            upload_time=_utc(uploaded) if uploaded.tzinfo else uploaded,
-            requires_python=None if needs is None else _line(needs),
-            yanked=_line(package.yanked_reason or "") if package.is_yanked else None,
+        if parsed.local is not None:
+            continue
+        # a group of indexes may show the same file once for each
+        twin = found.setdefault(package.filename, package)
+        if replace(twin, url=package.url) != package:
+            raise Malformed(f"the page has two files of the name {package.filename}")
+    if not found:
+        raise Malformed(f"the page lists no wheel of {project}")
+    return found
+
+
+def _artefacts(project: str, listed: Mapping[str, DistributionPackage]) -> list[Artefact]:
+    """The wheels with all that must be known of one; raises Malformed if one lacks it."""
+    from packaging.utils import parse_wheel_filename
+
+    found, lacking = [], dict[str, list[str]]()
+    for filename, package in listed.items():
+        version = parse_wheel_filename(filename)[1]
+        sha256, size, uploaded = package.digests.get("sha256"), package.size, package.upload_time
+        if sha256 and size and uploaded:
+            found.append(_artefact(project, version, package, sha256, size, uploaded))
+        elif version >= FIRST:
+            facts = {"sha256": sha256, "size": size, "upload time (PEP 700)": uploaded}
+            what = " and no ".join(fact for fact, value in facts.items() if not value)
+            lacking.setdefault(what, []).append(filename)
+    for what, names in lacking.items():
+        raise Malformed(
+            f"its page of {project} tells no {what} of {len(names)} of {len(listed)} wheels, such "
+            f"as {names[-1]}; without it no wheel can be checked and no dependency dated"
         )
+    return found
+
+
+def _artefact(
+    project: str,
+    version: Version,
+    package: DistributionPackage,
+    sha256: str,
+    size: int,
+    uploaded: datetime,
+) -> Artefact:
+    needs = package.requires_python
+    return Artefact(
+        distribution=project,
+        version=str(version),
+        filename=package.filename,
+        url=package.url,
+        sha256=sha256.lower(),
+        size=size,
+        upload_time=_utc(uploaded) if uploaded.tzinfo else uploaded,
+        requires_python=None if needs is None else _line(needs),
+        yanked=_line(package.yanked_reason or "") if package.is_yanked else None,
+    )
 
 
 def _line(text: str) -> str:

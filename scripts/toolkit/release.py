@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from packaging.version import Version
 
@@ -29,6 +30,8 @@ TIMEOUT = (10.0, 60.0)
 # No answer is longer, in bytes, nor takes longer, in seconds, whatever the server says.
 LONGEST = 1 << 30
 PATIENCE = 900.0
+# How long a server may have us wait (Retry-After), in seconds, altogether in one session.
+LONGEST_WAIT = 60.0
 TRY_AGAIN = "check the network, or name another index with --pypi URL, and run again"
 
 Progress = Callable[[int], None]
@@ -90,8 +93,11 @@ class Release:
                 )
 
     def to_json(self) -> str:
-        """The release as a JSON document; :meth:`from_json` reads it."""
-        rows = [{**asdict(a), "upload_time": a.upload_time.isoformat()} for a in self.artefacts]
+        """The release as a JSON document without passwords; :meth:`from_json` reads it."""
+        rows = [
+            {**asdict(a), "upload_time": a.upload_time.isoformat(), "url": _public(a.url)}
+            for a in self.artefacts
+        ]
         return json.dumps({"format": 1, "version": str(self.version), "artefacts": rows}, indent=1)
 
     @classmethod
@@ -109,6 +115,12 @@ class Release:
             when = datetime.fromisoformat(fields.pop("upload_time"))
             artefacts.append(Artefact(**fields, upload_time=when))
         return cls(Version(raw["version"]), tuple(artefacts))
+
+
+def _public(url: str) -> str:
+    """An address without user, password and query, which may sign it."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def remembered(version: Version | str, workspace: Workspace) -> Release:
@@ -171,7 +183,7 @@ def _download(artefact: Artefact, progress: Progress | None) -> bytes:
             time.sleep(BACKOFF * (2**attempt - 1))
             try:
                 data = _body(session, artefact, progress)
-            except requests.HTTPError as refused:
+            except (requests.HTTPError, requests.exceptions.RetryError) as refused:
                 error = refused
                 break
             except requests.RequestException as failed:
@@ -181,7 +193,7 @@ def _download(artefact: Artefact, progress: Progress | None) -> bytes:
                 return _checked(data, artefact)
             error = EOFError(f"{len(data)} of {artefact.size} bytes")
     raise Unreachable(
-        f"{artefact.filename} did not arrive whole: {error}", next_step=TRY_AGAIN
+        f"{artefact.filename} did not arrive whole: {error}", next_step=step_after(error)
     ) from error
 
 
@@ -223,22 +235,33 @@ def _checked(data: bytes, artefact: Artefact) -> bytes:
     return data
 
 
+def step_after(error: Exception | None) -> str:
+    """What to do after a request failed: a server may want to know who asks."""
+    answer = getattr(error, "response", None)
+    if answer is not None and answer.status_code in (401, 403):
+        return "check the user and password in the index's address, or in netrc, and run again"
+    return TRY_AGAIN
+
+
 def open_session() -> requests.Session:
-    """A session that tries again, with growing pauses, after a reset or a 5xx answer."""
+    """A session that tries again after a reset, a 429 or a 5xx answer.
+
+    It waits as long as the server asks, LONGEST_WAIT seconds altogether, or else with growing
+    pauses. If that is not enough, its requests raise RetryError.
+    """
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
+
+    from .patience import Patient
 
     session = requests.Session()
     session.max_redirects = 5
-    retry = Retry(
+    retry = Patient(
         total=ATTEMPTS - 1,
         backoff_factor=BACKOFF,
-        status_forcelist=(500, 502, 503, 504),
+        status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods={"GET"},
-        # a server may say how long to wait, not that we wait for hours
-        respect_retry_after_header=False,
-    )
+    ).at_most(LONGEST_WAIT)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     return session

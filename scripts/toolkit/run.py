@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from . import inherited
-from .errors import CommandFailed
+from .errors import CommandFailed, masked
 
 _children: set[subprocess.Popen[bytes]] = set()
 _starting = threading.Lock()
@@ -50,7 +50,7 @@ def run(
     words = [str(word) for word in command]
     line = shlex.join(words)
     if verbose:
-        print(f"+ {line}", file=sys.stderr, flush=True)
+        print(f"+ {masked(line)}", file=sys.stderr, flush=True)
     try:
         with started(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
             printed = child.communicate(None, timeout)
@@ -105,7 +105,7 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
         for job in jobs:
             words = [str(word) for word in job.command]
             if verbose:
-                print(f"+ {shlex.join(words)}", file=sys.stderr, flush=True)
+                print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
             said: IO[bytes]
             if job.says is None:
                 said = stack.enter_context(tempfile.TemporaryFile())

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from . import inherited
 from .environment import uv
-from .errors import IndexConflict, Unreachable, UploadRefused
+from .errors import IndexConflict, Unreachable, UploadRefused, masked
 from .files import sha256
 from .ledger import Listed
 from .release import body_of, open_session
@@ -183,7 +183,7 @@ class Server:
 
     def _silent(self, error: Exception) -> Unreachable:
         return Unreachable(
-            f"{self.simple_url} gives no usable answer: {str(error)[:2000]}",
+            f"{self.simple_url} gives no usable answer: {masked(str(error))[:2000]}",
             next_step="look after the server, then run the same command again",
         )
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from packaging.version import Version
 
 from .catalogue import Catalogue
-from .errors import SomeReleasesFailed, ToolkitError
+from .errors import SomeReleasesFailed, ToolkitError, masked
 from .fetched import Fetched, fetch_release, find_release
 from .release import Progress, Release
 from .run import interrupted
@@ -46,11 +46,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def parser(description: str | None, *, without: Collection[str] = ()) -> argparse.ArgumentParser:
+class Arguments(argparse.ArgumentParser):
+    """A parser that repeats no password when it refuses what it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(masked(message))
+
+
+def parser(description: str | None, *, without: Collection[str] = ()) -> Arguments:
     """A parser with the options of a verb that asks PyPI, but for those it has no use for."""
-    new = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    new = Arguments(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, settings in _OPTIONS.items():
         if name not in without:
             new.add_argument(f"--{name}", **settings)
