@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import (
+    Arguments,
     CommandFailed,
     HashMismatch,
     NotWritable,
@@ -123,9 +124,7 @@ def _why(row: dict[str, Any], refresh: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = arguments.add_argument
     add("outcome", metavar="FILE", type=Path, help="what `release --json` printed")
     add("--change", metavar="FILE", type=Path, required=True, help="the diff of patches/")

@@ -28,7 +28,7 @@ from dataclasses import asdict
 from typing import Any
 
 from toolkit.candidate import Proof
-from toolkit.errors import NotProved, ToolkitError, run_verb
+from toolkit.errors import Arguments, NotProved, ToolkitError, run_verb
 from toolkit.index import Publication, consume_lines, foresee, publish_all, read_list
 from toolkit.ledger import Listed
 from toolkit.series import Series
@@ -145,7 +145,7 @@ def upload(chosen: argparse.Namespace, said: Said, ahead: Sequence[Listed]) -> N
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    new = argparse.ArgumentParser(
+    new = Arguments(
         prog="publish.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = new.add_argument

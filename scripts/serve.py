@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from toolkit.errors import run_verb
+from toolkit.errors import Arguments, run_verb
 from toolkit.front import app_of, endpoint_of, reserved
 from toolkit.series import Series
 from toolkit.shelf import require_index
@@ -34,7 +34,7 @@ from toolkit.workspace import Workspace
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    new = argparse.ArgumentParser(
+    new = Arguments(
         prog="serve.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = new.add_argument

@@ -1,7 +1,9 @@
 """Write what is on PyPI into patches/releases.toml: every release, its official wheels, its plugin.
 
 Running it again changes nothing but what changed on PyPI. A release that PyPI has no more keeps
-its table, marked as gone. Which wheels of ours were published for a release stays as it is.
+its table, marked as gone. Pages that have less than is known, or say otherwise what never changes,
+change nothing: a mirror may lag behind PyPI or hold a part of it. Which wheels of ours were
+published for a release stays as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
+from packaging.version import Version
+
 from toolkit.errors import run_verb
 from toolkit.news import renew
 from toolkit.pypi import PyPI
@@ -25,12 +29,21 @@ from toolkit.verbs import parser, workspace_of
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__, without=("yanked", "offline"))
+    arguments.add_argument(
+        "--gone",
+        metavar="RELEASE",
+        type=Version,
+        action="append",
+        default=[],
+        help="PyPI has removed wheels of this release (of agents or the plugin), as you have seen",
+    )
     options = arguments.parse_args(argv)
 
     def body() -> None:
         workspace = workspace_of(options)
         with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
-            said = {str(version): what for version, what in renew(workspace, pypi).items()}
+            changes = renew(workspace, pypi, options.gone)
+        said = {str(version): what for version, what in changes.items()}
         if options.json:
             print(json.dumps(said, indent=1))
         else:

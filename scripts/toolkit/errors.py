@@ -6,11 +6,12 @@ The codes are part of the command line's contract and are listed in README.md.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 # What stands before the last @ of an address, though a password holds the slash it should not,
 # and the values of its query, which sign or name whoever asks.
@@ -140,6 +141,13 @@ class NotFixed(ToolkitError):
 def masked(text: str) -> str:
     """``text`` without the users, passwords and tokens of the addresses in it."""
     return _VALUE.sub(r"\1***", _USER.sub("***@", text))
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser that repeats no password when it refuses what it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(masked(message))
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from .catalogue import Catalogue, Entry
-from .errors import UnknownRelease
+from .errors import UnknownRelease, Unreachable
 from .files import writing
 from .release import MAIN, Artefact, Progress, Release, fetch_all, is_kept, remembered
 from .wheelfile import SOUNDNESS, OfficialWheel
@@ -96,7 +97,7 @@ def find_release(
             return stack.enter_context(PyPI(endpoint, workspace=workspace, as_of=as_of))
 
         if release is None:
-            release = newest(known, as_of) if offline else pypi().newest()
+            release = newest(known, as_of) if offline else newest_on(pypi(), known)
         entry = _entry(known, release)
         if entry:
             found = _existing(entry, as_of).release
@@ -140,12 +141,34 @@ def newest(catalogue: Mapping[Version, Entry], as_of: datetime | None = None) ->
     """The newest stable release of the catalogue that is not yanked; raises UnknownRelease."""
     for version in sorted(catalogue, reverse=True):
         entry = catalogue[version]
-        good = entry.yanked is None and entry.official and entry.existed(as_of)
-        if good and not version.is_prerelease:
+        here = entry.official and not entry.gone and entry.existed(as_of)
+        if here and entry.yanked is None and not version.is_prerelease:
             return version
     raise UnknownRelease(
         "which release is the newest is not known offline", next_step="name a release"
     )
+
+
+def newest_on(pypi: PyPI, catalogue: Mapping[Version, Entry]) -> Version:
+    """The newest release that PyPI has; tells on standard error if that was yanked which was.
+
+    Raises Unreachable if the catalogue knows a newer one that the page does not show at all.
+    """
+    found = pypi.newest()
+    try:
+        known = newest(catalogue, pypi.as_of)
+    except UnknownRelease:
+        return found
+    if known > found:
+        if not pypi.shows(known):
+            raise Unreachable(
+                f"{pypi.endpoint} shows no {MAIN} newer than {found}, though "
+                f"patches/releases.toml knows {known}: it lags behind PyPI, or holds a part of it",
+                next_step="wait until it has caught up, name another index with --pypi URL, or "
+                "name the release",
+            )
+        print(f"{MAIN} {known} was yanked: the newest is {found} now", file=sys.stderr)
+    return found
 
 
 def _entry(catalogue: Catalogue, release: str | Version) -> Entry | None:

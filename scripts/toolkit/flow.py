@@ -17,6 +17,7 @@ from .catalogue import Catalogue, record
 from .companion import companion_name
 from .dilemma import Undecided
 from .errors import PatchConflict, ToolkitError
+from .fetched import newest_on
 from .fit import fits
 from .index import Publication, consume_lines, holds, publish_all
 from .news import differs, renew
@@ -156,7 +157,7 @@ class Run:
         options = self.options
         if name is None and not options.offline:
             with self.asking() as pypi:
-                name = pypi.newest()
+                name = newest_on(pypi, self.catalogue)
                 if differs(self.catalogue.get(name), pypi):
                     self.renew(pypi)
         release = found(name, options, self.workspace, self.catalogue)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI, Request
@@ -135,7 +136,9 @@ def reserved(series: Series) -> frozenset[str]:
 def app_of(folder: Path, url: str, never: frozenset[str], *, stream: bool = False) -> FastAPI:
     """What serves ``/simple/``. Clients are sent behind for what is there, or with ``stream``
     get it from here; then an index behind that fails is a 502, not a project that is not there.
+    An address with a password is never sent to clients: it implies ``stream``.
     """
+    stream = stream or "@" in urlsplit(url).netloc
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
 from packaging.version import Version
 
-from .errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, masked, printable
+from .addresses import for_same_server, index_address
+from .errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, masked
 from .files import writing
+from .projectpage import FIRST, artefacts_of, wheels_on
 from .release import (
     MAIN,
     PARTNER,
@@ -29,14 +28,12 @@ from .release import (
     open_session,
     step_after,
 )
-from .strict import Malformed, load
+from .strict import Malformed
 from .workspace import Workspace, replacing
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
 
-# The line that counterparts are looked for in: a 0.x plugin speaks to another agents.
-FIRST = Version("1.0")
 ENDPOINT_VARIABLE = "LIVEKIT_DISPATCHED_PYPI"
 # PyPI's longest pages are a tenth of that.
 MAX_PAGE = 64 << 20
@@ -61,7 +58,7 @@ class PyPI:
     ) -> None:
         from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 
-        self.endpoint = _address(
+        self.endpoint = index_address(
             endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
         )
         self.workspace = workspace or Workspace.default()
@@ -192,6 +189,10 @@ class PyPI:
             if canonicalize_name(requirement.name) == MAIN
         )
 
+    def shows(self, version: Version) -> bool:
+        """Whether there is a wheel of an agents release, yanked or not."""
+        return version in self._page(MAIN)
+
     def files(self, project: str) -> dict[str, Artefact]:
         """What a project's page shows, by file name; raises Unreachable."""
         return {a.filename: a for wheels in self._page(project).values() for a in wheels}
@@ -200,7 +201,7 @@ class PyPI:
         if project in self._pages:
             return self._pages[project]
         with self._answering():
-            artefacts = _artefacts(project, self._listed(project))
+            artefacts = artefacts_of(project, self._listed(project))
         page: dict[Version, list[Artefact]] = {}
         for artefact in artefacts:
             if self.as_of is None or artefact.upload_time <= self.as_of:
@@ -228,9 +229,12 @@ class PyPI:
                     f"{address} answers with {kind[:99]!r}, not {_PAGE_TYPE}: "
                     "pages in HTML (PEP 503) tell no sizes and no upload times"
                 )
-            listed = _wheels(project, body_of(answer, MAX_PAGE), answer.url)
+            body = body_of(answer, MAX_PAGE)
+            if len(body) > MAX_PAGE:
+                raise Malformed(f"the page is longer than {MAX_PAGE} bytes")
+            listed = wheels_on(project, body, answer.url)
             for package in listed.values():
-                package.url = _for_same_server(package.url, self.endpoint)
+                package.url = for_same_server(package.url, self.endpoint)
         return self._read.setdefault(project, listed)
 
     @contextmanager
@@ -246,141 +250,3 @@ class PyPI:
                 f"{self.endpoint} gives no usable answer: {masked(str(error))[:2000]}",
                 next_step=step_after(error) if failed else ANOTHER,
             ) from error
-
-
-def read_page(project: str, body: bytes, address: str) -> list[Artefact]:
-    """The wheels of a PEP 691 page, each with hash, size and upload time.
-
-    Raises ValueError for what is no such page, for one that contradicts itself, and for one that
-    lacks any of these for a wheel since FIRST.
-    """
-    return _artefacts(project, _wheels(project, body, address))
-
-
-def _address(endpoint: str) -> str:
-    """An index's address, in which a user without a password has an empty one.
-
-    Raises Unreachable, without repeating it, for what is none: there may be a password in it.
-    """
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise Unreachable(
-            "what is named as the index is not an address that can be asked",
-            next_step="give one that begins with https://; in a password, write / as %2F, @ as %40",
-        )
-    user, at, host = parts.netloc.rpartition("@")
-    # requests sends nothing for a user alone; pip and uv send it
-    return parts._replace(netloc=f"{user}:@{host}").geturl() if at and ":" not in user else endpoint
-
-
-def _for_same_server(url: str, endpoint: str) -> str:
-    """``url`` with the user and password of ``endpoint`` if it is on that very server."""
-    there, index = urlsplit(url), urlsplit(endpoint)
-    user, at, _ = index.netloc.rpartition("@")
-    if not at or "@" in there.netloc or _server(there) != _server(index):
-        return url
-    return there._replace(netloc=f"{user}@{there.netloc}").geturl()
-
-
-def _server(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _wheels(project: str, body: bytes, address: str) -> dict[str, DistributionPackage]:
-    """The well named wheels on a PEP 691 page, by file name; raises ValueError.
-
-    Wheels of local versions are not upstream's: an index may show ours on the same page.
-    """
-    from packaging.utils import canonicalize_name, parse_wheel_filename
-    from pypi_simple import ProjectPage
-
-    if len(body) > MAX_PAGE:
-        raise Malformed(f"the page is longer than {MAX_PAGE} bytes")
-    document = load(body, "the page")
-    meta = document.get("meta") if isinstance(document, dict) else None
-    version = meta.get("api-version") if isinstance(meta, dict) else None
-    if not isinstance(version, str) or not re.fullmatch(r"1\.[0-9]{1,3}", version):
-        raise Malformed(f"the page is of the API's version {version!r:.50}, not 1")
-    with warnings.catch_warnings():
-        # that it may hold more than we understand, which PEP 629 allows
-        warnings.simplefilter("ignore")
-        page = ProjectPage.from_json_data(document, address)
-    if canonicalize_name(page.project) != project:
-        raise Malformed(f"the page is of {page.project!r:.99}, not of {project}")
-    found: dict[str, DistributionPackage] = {}
-    for package in page.packages:
-        try:
-            name, parsed, _, _ = parse_wheel_filename(package.filename)
-        except ValueError:
-            continue
-        if name != project:
-            raise Malformed(f"the page of {project} has a file of {name}")
-        if parsed.local is not None:
-            continue
-        # a group of indexes may show the same file once for each
-        twin = found.setdefault(package.filename, package)
-        if replace(twin, url=package.url) != package:
-            raise Malformed(f"the page has two files of the name {package.filename}")
-    if not found:
-        raise Malformed(f"the page lists no wheel of {project}")
-    return found
-
-
-def _artefacts(project: str, listed: Mapping[str, DistributionPackage]) -> list[Artefact]:
-    """The wheels with all that must be known of one; raises Malformed if one lacks it."""
-    from packaging.utils import parse_wheel_filename
-
-    found, lacking = [], dict[str, list[str]]()
-    for filename, package in listed.items():
-        version = parse_wheel_filename(filename)[1]
-        sha256, size, uploaded = package.digests.get("sha256"), package.size, package.upload_time
-        if sha256 and size and uploaded:
-            found.append(_artefact(project, version, package, sha256, size, uploaded))
-        elif version >= FIRST:
-            facts = {"sha256": sha256, "size": size, "upload time (PEP 700)": uploaded}
-            what = " and no ".join(fact for fact, value in facts.items() if not value)
-            lacking.setdefault(what, []).append(filename)
-    for what, names in lacking.items():
-        raise Malformed(
-            f"its page of {project} tells no {what} of {len(names)} of {len(listed)} wheels, such "
-            f"as {names[-1]}; without it no wheel can be checked and no dependency dated"
-        )
-    return found
-
-
-def _artefact(
-    project: str,
-    version: Version,
-    package: DistributionPackage,
-    sha256: str,
-    size: int,
-    uploaded: datetime,
-) -> Artefact:
-    needs = package.requires_python
-    return Artefact(
-        distribution=project,
-        version=str(version),
-        filename=package.filename,
-        url=package.url,
-        sha256=sha256.lower(),
-        size=size,
-        upload_time=_utc(uploaded) if uploaded.tzinfo else uploaded,
-        requires_python=None if needs is None else _line(needs),
-        yanked=_line(package.yanked_reason or "") if package.is_yanked else None,
-    )
-
-
-def _line(text: str) -> str:
-    """A text that will be printed and recorded: one line, and the beginning if it is endless."""
-    return printable(" ".join(text.split()))[:1000]
-
-
-def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise Malformed(f"{moment.isoformat()} is at the end of time") from error

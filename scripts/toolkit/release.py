@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from packaging.version import Version
 
+from .addresses import public
 from .errors import HashMismatch, UnknownRelease, Unreachable, YankedRelease
 from .files import sha256_of, writing
 from .strict import load, members, value_of
@@ -95,7 +95,7 @@ class Release:
     def to_json(self) -> str:
         """The release as a JSON document without passwords; :meth:`from_json` reads it."""
         rows = [
-            {**asdict(a), "upload_time": a.upload_time.isoformat(), "url": _public(a.url)}
+            {**asdict(a), "upload_time": a.upload_time.isoformat(), "url": public(a.url)}
             for a in self.artefacts
         ]
         return json.dumps({"format": 1, "version": str(self.version), "artefacts": rows}, indent=1)
@@ -115,12 +115,6 @@ class Release:
             when = datetime.fromisoformat(fields.pop("upload_time"))
             artefacts.append(Artefact(**fields, upload_time=when))
         return cls(Version(raw["version"]), tuple(artefacts))
-
-
-def _public(url: str) -> str:
-    """An address without user, password and query, which may sign it."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def remembered(version: Version | str, workspace: Workspace) -> Release:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from packaging.version import Version
 
 from .catalogue import Catalogue
-from .errors import SomeReleasesFailed, ToolkitError, masked
+from .errors import Arguments, SomeReleasesFailed, ToolkitError
 from .fetched import Fetched, fetch_release, find_release
 from .release import Progress, Release
 from .run import interrupted
@@ -44,13 +44,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "yanked": {"action": "store_true", "help": "take releases that were yanked"},
     "offline": {"action": "store_true", "help": "ask no index: take what is known"},
 }
-
-
-class Arguments(argparse.ArgumentParser):
-    """A parser that repeats no password when it refuses what it was given."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(masked(message))
 
 
 def parser(description: str | None, *, without: Collection[str] = ()) -> Arguments:
