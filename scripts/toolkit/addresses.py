@@ -14,13 +14,15 @@ def index_address(endpoint: str) -> str:
     """
     try:
         parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # of http://user:12/34@host/, `user` is the host, and the rest would stand in messages
+        cut = parts.port is not None and "@" in parts.path
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not cut
     except ValueError:
         sound = False
     if not sound:
         raise Unreachable(
             "what is named as the index is not an address that can be asked",
-            next_step="give one that begins with https://; in a password, write / as %2F, @ as %40",
+            next_step="give one that begins with https://; write / in a password as %2F, @ as %40",
         )
     user, at, host = parts.netloc.rpartition("@")
     # requests sends nothing for a user alone; pip and uv send it

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .addresses import for_same_server, index_address
 from .auditing import Subject, read_wheel
 from .errors import AuditFailed, Unreachable
 from .provenance import SUFFIX
-from .release import TIMEOUT, TRY_AGAIN, open_session
+from .release import TIMEOUT, open_session, step_after
 
 if TYPE_CHECKING:
     import requests
@@ -108,13 +109,14 @@ def _reader(root: Path) -> Read:
 
 def _served(url: str, projects: Sequence[str]) -> Found:
     import requests
-    from pypi_simple import NoSuchProjectError, PyPISimple
+    from pypi_simple import NoSuchProjectError, PyPISimple, UnsupportedRepoVersionError
 
+    url = index_address(url)
     subjects: list[Subject] = []
     with open_session() as session:
 
         def read(address: str) -> bytes | None:
-            return _download(session, address)
+            return _download(session, for_same_server(address, url))
 
         client = PyPISimple(url, session=session)
         for project in projects:
@@ -122,9 +124,13 @@ def _served(url: str, projects: Sequence[str]) -> Found:
                 page = client.get_project_page(project, timeout=TIMEOUT)
             except NoSuchProjectError:
                 continue
-            except (requests.RequestException, ValueError) as error:
+            except (
+                requests.RequestException,
+                UnsupportedRepoVersionError,
+                ValueError,
+            ) as error:
                 raise Unreachable(
-                    f"{url} gives no usable answer: {error}", next_step=TRY_AGAIN
+                    f"{url} gives no usable answer: {error}", next_step=step_after(error)
                 ) from error
             subjects += _listed(page, read, ())
     return Found(tuple(subjects))
@@ -144,7 +150,9 @@ def _download(session: requests.Session, address: str) -> bytes | None:
                 if len(body) > _MOST:
                     break
     except requests.RequestException as error:
-        raise Unreachable(f"{address} did not arrive: {error}", next_step=TRY_AGAIN) from error
+        raise Unreachable(
+            f"{address} did not arrive: {error}", next_step=step_after(error)
+        ) from error
     return bytes(body)
 
 

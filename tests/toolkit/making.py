@@ -11,12 +11,13 @@ import json
 import re
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 AGENTS, PLUGIN = "livekit-agents", "livekit-plugins-openai"
 TREES = {AGENTS: "livekit-agents", PLUGIN: f"livekit-plugins/{PLUGIN}"}
@@ -183,7 +184,9 @@ class Index:
     """A JSON index on loopback. ``files`` by name; ``faults`` make a request go wrong.
 
     A fault is a status code, or ``cut`` (close in mid-body), ``once`` (cut the first time only)
-    or other bytes to send.
+    or other bytes to send. ``edit`` changes a page before it is sent. ``credentials``
+    (NAME:PASSWORD) are demanded; ``given`` are the headers that came. ``busy`` are a status and a
+    Retry-After for each of the next answers.
     """
 
     url: str = ""
@@ -192,6 +195,10 @@ class Index:
     yanked: dict[str, str] = field(default_factory=dict)
     faults: dict[str, int | str | bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    edit: Callable[[dict[str, Any]], object] = lambda page: None
+    credentials: str = ""
+    given: list[str] = field(default_factory=list)
+    busy: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, path: Path, when: datetime = datetime(2026, 1, 2, tzinfo=UTC)) -> None:
         """Offer a wheel."""
@@ -215,6 +222,7 @@ class Index:
                     }
                 )
         page = {"meta": {"api-version": "1.1"}, "name": project, "files": rows, "versions": []}
+        self.edit(page)
         return json.dumps(page).encode()
 
     def answer(self, path: str) -> tuple[int, str, bytes, bool]:
@@ -242,7 +250,17 @@ def serving(index: Index) -> Iterator[Index]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body, cut = index.answer(self.path)
+            given = self.headers.get("Authorization", "")
+            index.given.append(given)
+            expected = base64.b64encode(index.credentials.encode()).decode()
+            if index.credentials and given != f"Basic {expected}":
+                status, body = 401, b""
+            wait = ""
+            if index.busy:
+                (status, wait), body = index.busy.pop(0), b""
             self.send_response(status)
+            if wait:
+                self.send_header("Retry-After", wait)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
