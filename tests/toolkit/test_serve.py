@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,6 +162,20 @@ def test_files_come_from_where_they_should(front: str, world: World) -> None:
     status, url, body = ask(third.url)
     assert (status, body[:2]) == (200, b"PK")
     assert url.startswith(front.removesuffix("simple/")) == streaming
+
+
+def test_clients_never_see_the_password_of_the_index_behind(world: World) -> None:
+    public = world.public.replace("://", "://ci-bot:s3cr3tTok@")
+    with served("--index", world.index, "--pypi", public) as (front, child):
+        status, url, body = ask(f"{front}{THIRD}/", JSON)
+        assert (status, url) == (200, f"{front}{THIRD}/")
+        assert b"s3cr3tTok" not in body
+        (wheel, *_) = json.loads(body)["files"]
+        status, url, _ = ask(urllib.parse.urljoin(f"{front}{THIRD}/", wheel["url"]))
+        assert status == 200
+        assert "s3cr3tTok" not in url
+        child.terminate()
+        assert "s3cr3tTok" not in "".join(child.communicate())
 
 
 def test_what_changes_meanwhile_shows_at_once(world: World, tmp_path: Path) -> None:
