@@ -5,6 +5,7 @@ Everything after ``--`` goes to the script of the same step; ``-- --help`` expla
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 from collections.abc import Mapping
@@ -15,6 +16,18 @@ import nox
 # Ends with one line where this Python is too old, for nox itself and then for each session.
 READY = "scripts/toolkit/__init__.py"
 runpy.run_path(READY)
+
+# nox repeats the commands that it runs, and an address in one of them may hold a password.
+masked = runpy.run_path("scripts/toolkit/errors.py")["masked"]
+
+
+def mask(record: logging.LogRecord) -> bool:
+    """Take passwords out of what nox is about to say."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    return True
+
+
+logging.getLogger("nox").addFilter(mask)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"

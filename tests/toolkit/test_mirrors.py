@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from making import (
     PLUGIN,
     Index,
     engine_patch,
+    listening,
     make_wheel,
     serving,
     write_series,
@@ -374,6 +376,31 @@ def test_another_server_gets_no_password(
         monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", with_user(index.url, index.credentials))
         assert call(fetch_verb.main, here, "1.8.9") == 0
         assert other.given == ["", ""]
+
+
+def test_a_page_elsewhere_gets_no_password(
+    here: Workspace, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index may send on to another server, whose relative links are its own."""
+    with serving(Index(files=index.files, uploads=index.uploads)) as other:
+
+        class Moved(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                index.given.append(self.headers.get("Authorization", ""))
+                self.send_response(302)
+                self.send_header("Location", other.url + self.path.removeprefix("/simple/"))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        index.given.clear()
+        with listening(Moved) as moved:
+            url = with_user(f"{moved}/simple/", f"ci-bot:{SECRET}")
+            assert call(fetch_verb.main, here, "1.8.9", "--pypi", url) == 0
+        assert all(index.given)
+        assert other.given == [""] * 4
 
 
 @pytest.mark.parametrize("fault", [500, 403, 401, 429, b"<html>", "cut"])

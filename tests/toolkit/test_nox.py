@@ -40,7 +40,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, made], check=True)
     (site,) = made.glob("[Ll]ib/**/site-packages")
     (site / "ours.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
-    for session in ("matrix", "release"):
+    for session in ("matrix", "release", "update"):
         (folder / session).symlink_to(made, target_is_directory=True)
     return folder
 
@@ -128,3 +128,24 @@ def test_the_installer_is_not_heard_on_stdout(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "include" in json.loads(done.stdout)
     assert "packaging==" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("update",), ("release", "new")])
+def test_a_mirror_without_times_behind_a_password(
+    words: tuple[str, ...], nox: Nox, index: Index, workspace: Workspace, tmp_path: Path
+) -> None:
+    for name in (AGENTS, PLUGIN):
+        index.add(make_wheel(tmp_path / "w", name, "1.8.9"))
+    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
+    flags = ("--patches", workspace.patches, "--pypi")
+    variables = {CACHE_VARIABLE: str(workspace.root), "LIVEKIT_DISPATCHED_VERBOSE": "1"}
+    assert nox("update", *flags, index.url, **variables).returncode == 0
+    before = workspace.catalogue.read_bytes()
+    index.credentials = "ci-bot:s3cr3tTok"
+    index.edit = lambda page: [file.pop("upload-time") for file in page["files"]]
+    done = nox(*words, *flags, index.url.replace("://", "://ci-bot:s3cr3tTok@"), **variables)
+    assert done.returncode != 0
+    assert "tells no upload time (PEP 700) of 1 of 1 wheels" in done.stderr
+    assert "http://***@127.0.0.1:" in done.stderr
+    assert "s3cr3tTok" not in done.stdout + done.stderr
+    assert workspace.catalogue.read_bytes() == before
