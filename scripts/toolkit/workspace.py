@@ -21,6 +21,9 @@ from .variant import Variant
 CACHE_VARIABLE = "LIVEKIT_DISPATCHED_CACHE"
 # Where Linux keeps files in memory; what is made there is for its owner only.
 MEMORY = Path("/dev/shm")  # noqa: S108
+# What must be free there: some hundred files of a tree, and as many again for git, many times over.
+ENOUGH = 64 << 20
+ENOUGH_FILES = 2000
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -138,10 +141,9 @@ class Workspace:
         """A new folder that is gone when the block ends, however it ends.
 
         It is in the cache, or if what goes there is ``small``, in memory where the system has
-        a place for that: git writes some hundred files and folders for a tree.
+        a place for that with room in it: git writes some hundred files and folders for a tree.
         """
-        memory = small and os.access(MEMORY, os.W_OK | os.X_OK)
-        home = MEMORY if memory else self.root / "scratch"
+        home = MEMORY if small and _has_room(MEMORY) else self.root / "scratch"
         folder = home / f"livekit-dispatched-{secrets.token_hex(8)}"
         with writing(home):
             folder.mkdir(parents=True, mode=0o700)
@@ -149,6 +151,18 @@ class Workspace:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether what is ``small`` can be written to ``folder``."""
+    try:
+        free = os.statvfs(folder)
+    except (OSError, AttributeError):  # Windows has no statvfs
+        return False
+    # a file system that counts no files has 0 of them
+    files = free.f_favail if free.f_files else ENOUGH_FILES
+    room = free.f_bavail * free.f_frsize >= ENOUGH and files >= ENOUGH_FILES
+    return room and os.access(folder, os.W_OK | os.X_OK)
 
 
 def apply(
