@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from .errors import PatchConflict
+from .errors import CommandFailed, PatchConflict
 from .export import Step, one_each, steps_of
 from .folding import broken_by, fault_of, fold
 from .hunks import exactly
@@ -167,7 +167,13 @@ class Carrying:
         changes = self._changes(number)
         stays = all(change.places == (change.path,) for change in changes)
         if stays and self._applies(variant):
-            self.repository.am([variant.data])
+            try:
+                self.repository.am([variant.data])
+            except Refused as error:
+                raise CommandFailed(
+                    f"git am failed where it should not: {error.said}",
+                    next_step="check that git and the disk work, and run again",
+                ) from error
             return
         if variant.since == self.release:
             raise Stuck(variant, "it is for this very release, and does not apply")

@@ -7,6 +7,7 @@ The codes are part of the command line's contract and are listed in README.md.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -97,7 +98,7 @@ class IndexConflict(ToolkitError):
 
 
 class NotWritable(ToolkitError):
-    """A folder is read-only, full, or cannot be locked."""
+    """A folder is read-only, full, or cannot be locked; or the machine is short of something."""
 
     exit_code = 20
 
@@ -150,6 +151,57 @@ class Arguments(argparse.ArgumentParser):
         super().error(masked(message))
 
 
+_ROOM = "make room there, then run the same command again"
+_PATH = "name a folder, not a file or a path below one"
+_LIMIT = "end other programs or raise the limit (`ulimit -n`), then run again"
+_STEPS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _PATH),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), _LIMIT),
+    errno.ENOMEM: "end other programs, or take a machine with more memory, then run again",
+    errno.EIO: "look after the disk, then run again",
+}
+# What comes of the machine, whatever it was asked to do: no room, no memory, no right.
+_SHORT = (*(code for code, step in _STEPS.items() if step != _PATH), errno.EROFS)
+_FAULTS = {os.strerror(code): code for code in (*_SHORT, errno.EACCES, errno.EPERM)}
+_FAULT = re.compile(rf"^(?:error|fatal): .*: ({'|'.join(map(re.escape, _FAULTS))})$", re.M)
+_ERRNO = re.compile(rf"\[Errno ({'|'.join(map(str, _SHORT))})\]|\bMemoryError\b")
+
+
+def step_after(code: int | None) -> str:
+    """What to do next after an OSError with that errno."""
+    return _STEPS.get(code or 0, "make the folder writable or name another, then run again")
+
+
+def machine_fault(error: OSError) -> NotWritable:
+    """The error of ours for one that the system raised where nothing was said of a folder."""
+    where = f"{error.filename}: " if error.filename else ""
+    return NotWritable(f"{where}{error.strerror or error}", next_step=step_after(error.errno))
+
+
+def fault_said(said: str) -> int | None:
+    """The errno of a fault of the machine that git, without a locale, ends one of its lines with;
+    None if it speaks of none."""
+    found = _FAULT.search(said)
+    return _FAULTS[found[1]] if found else None
+
+
+def speaks_of_shortage(message: str) -> bool:
+    """Whether the message of a Python exception says that the machine has not enough of something.
+
+    A right that is missing is left out: that may be what is tested.
+    """
+    return _ERRNO.search(message) is not None
+
+
+def ended(exit_code: int) -> str:
+    """How a child ended, in words."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    by = ", as the system does when memory is out" if exit_code == -9 else ""
+    return f"was ended by signal {-exit_code}{by}"
+
+
 def printable(text: str) -> str:
     """``text`` with all that a terminal would obey, or hide, as escapes; line ends stay.
 
@@ -179,6 +231,13 @@ def run_verb(body: Callable[[], int | None]) -> int:
         # whoever read us has stopped, as `| head` does; keep the interpreter's exit quiet
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return 141
+    except OSError as error:
+        fault = machine_fault(error)
+        print(f"error: {fault}", file=sys.stderr)
+        return fault.exit_code
+    except MemoryError:
+        print(f"error: no memory\n  next: {step_after(errno.ENOMEM)}", file=sys.stderr)
+        return NotWritable.exit_code
     except KeyboardInterrupt:
         print(
             "interrupted: nothing half-done was kept; run the same command again", file=sys.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import NotWritable
+from .errors import NotWritable, step_after
 
 TEMPORARY = ".part-"
 # For more files than that, one sync of everything is quicker than one for each.
@@ -107,16 +106,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        steps = {
-            errno.ENOSPC: "make room there, then run the same command again",
-            errno.EDQUOT: "make room there, then run the same command again",
-            errno.ENOTDIR: "name a folder, not a file or a path below one",
-            errno.EEXIST: "name a folder, not a file or a path below one",
-        }
         raise NotWritable(
-            f"cannot write to {folder}: {reason}",
-            next_step=steps.get(
-                error.errno or 0, "make the folder writable or name another, then run again"
-            ),
+            f"cannot write to {folder}: {error.strerror or error}",
+            next_step=step_after(error.errno),
         ) from error

@@ -16,7 +16,7 @@ from .candidate import Parcel, Proof
 from .catalogue import Catalogue, record
 from .companion import companion_name
 from .dilemma import Undecided
-from .errors import PatchConflict, ToolkitError
+from .errors import PatchConflict, ToolkitError, machine_fault
 from .fetched import newest_on
 from .fit import fits
 from .index import Publication, consume_lines, holds, publish_all
@@ -147,6 +147,8 @@ class Run:
             return self.worked(release, label)
         except ToolkitError as error:
             return Done(Outcome(label, error=error), release)
+        except OSError as error:
+            return Done(Outcome(label, error=machine_fault(error)), release)
 
     def found(self, name: Version | str | None) -> Release:
         """A release; if the catalogue does not know it, it is brought up to date.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .errors import CommandFailed
+from .errors import CommandFailed, NotWritable, ended, fault_said, step_after
 from .plain_git import Failed, git, home_of
 
 _WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
@@ -25,6 +27,14 @@ _EXPORT = (
     "--stdout",
 )
 _ANSWER = ("--quiet", "--no-verify", "--allow-empty")
+
+
+# what `git apply` says of a patch, and not of a machine
+_UNFIT = re.compile(
+    r"^error: (.+: (patch does not apply|does not exist in index|already exists in .*)"
+    r"|patch failed: .+|corrupt patch at .+)$|^Patch format detection failed|^error: No valid",
+    re.M,
+)
 
 
 class Refused(Exception):
@@ -65,7 +75,8 @@ OURS = Letter(f"{_WHO['NAME']} <{_WHO['EMAIL']}>", "Sun, 02 Feb 2020 00:00:00 +0
 class Repository:
     """The repository whose work tree is ``path``; it is there already, or :meth:`create` makes it.
 
-    Every method raises CommandFailed if git is missing or fails for a reason of its own.
+    Every method raises CommandFailed if git is missing or fails for a reason of its own, and
+    NotWritable if that is a fault of the machine.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,6 +122,8 @@ class Repository:
             try:
                 self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
             except Failed as error:
+                if _of_the_machine(error) or not _UNFIT.search(error.said):
+                    raise self._failed(error) from error
                 raise Refused(error.said) from error
 
     def refused_mail(self) -> int | None:
@@ -154,8 +167,8 @@ class Repository:
         try:
             self._git("cherry-pick", *words, commit)
         except Failed as error:
-            if not self.unmerged():
-                raise _failed(error) from error
+            if _of_the_machine(error) or not self.unmerged():
+                raise self._failed(error) from error
             raise Refused(error.said) from error
 
     def picking(self) -> bool:
@@ -239,13 +252,22 @@ class Repository:
         try:
             return self._git(*words, stdin=stdin)
         except Failed as error:
-            raise _failed(error) from error
+            raise self._failed(error) from error
 
     def _run(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> str:
         return (
             self._bytes(*words, stdin=stdin).decode("utf-8", "surrogateescape").removesuffix("\n")
         )
 
+    def _failed(self, error: Failed) -> CommandFailed | NotWritable:
+        if (code := fault_said(error.said)) is not None:
+            reason = f"cannot write to {self.path.parent}: {os.strerror(code)}, says git"
+            return NotWritable(reason, next_step=step_after(code))
+        said = error.said
+        if not said or (error.status or 0) < 0:
+            said = f"it {ended(error.status or 0)}: {said}".rstrip(": ")
+        return CommandFailed(f"git failed: {said}", next_step="check that git works, and run again")
 
-def _failed(error: Failed) -> CommandFailed:
-    return CommandFailed(f"git failed: {error.said}", next_step="check that git works")
+
+def _of_the_machine(error: Failed) -> bool:
+    return (error.status or -1) < 0 or fault_said(error.said) is not None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from . import inherited
-from .errors import CommandFailed, masked
+from .errors import CommandFailed, ended, masked, step_after
 
 _children: set[subprocess.Popen[bytes]] = set()
 _starting = threading.Lock()
@@ -64,7 +64,7 @@ def run(
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise CommandFailed(
-            f"`{line}` ended with exit code {done.returncode}:\n{said}",
+            f"`{line}` {ended(done.returncode)}:\n{said}",
             next_step="run that command by hand; what it printed stands above",
         )
     return done
@@ -127,11 +127,11 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
                 codes[number] = None
                 child.kill()
                 child.wait()
-        ended = []
+        reports = []
         for number, (_, said) in enumerate(children):
             said.seek(0)
-            ended.append(Ended(codes[number], said.read().decode("utf-8", "replace")))
-        return tuple(ended)
+            reports.append(Ended(codes[number], said.read().decode("utf-8", "replace")))
+        return tuple(reports)
 
 
 def end_children() -> None:
@@ -184,6 +184,10 @@ def started(
         except FileNotFoundError as error:
             raise CommandFailed(
                 f"{words[0]} is not installed", next_step=f"install {words[0]} and run again"
+            ) from error
+        except OSError as error:
+            raise CommandFailed(
+                f"{words[0]} does not start: {error.strerror}", next_step=step_after(error.errno)
             ) from error
         _children.add(child)
     try:

@@ -198,7 +198,7 @@ def apply(
             if expected and not broken:
                 meanwhile(changed)
 
-        commit = _commit_all(draft, variants, during)
+        commit = _commit_all(draft, variants, during, fits=expected is not None)
         texts = {path: (draft / path).read_bytes() for path in expected or files}
         if texts != expected:
             raise conflict(variants[-1], "git and unidiff read the series differently")
@@ -216,10 +216,13 @@ def _changed(series: Series, files: Mapping[str, bytes], texts: Mapping[str, byt
     return changed
 
 
-def _commit_all(tree: Path, variants: Sequence[Variant], meanwhile: Callable[[], object]) -> str:
+def _commit_all(
+    tree: Path, variants: Sequence[Variant], meanwhile: Callable[[], object], *, fits: bool
+) -> str:
     """Make the base commit and one commit a variant; return the last one's id.
 
     ``meanwhile`` is called while git, which is another process, is at its longest step.
+    ``fits`` says whether the variants apply, as far as we see.
     """
     repository = Repository.create(tree)
     repository.commit_all("Official files")
@@ -227,17 +230,23 @@ def _commit_all(tree: Path, variants: Sequence[Variant], meanwhile: Callable[[],
         try:
             repository.am([variant.data for variant in variants], meanwhile)
         except Refused as error:
-            raise _refused(repository, variants, error) from error
+            raise _refused(repository, variants, error, fits=fits) from error
     return repository.head
 
 
 def _refused(
-    repository: Repository, variants: Sequence[Variant], error: Refused
+    repository: Repository, variants: Sequence[Variant], error: Refused, *, fits: bool
 ) -> PatchConflict | CommandFailed:
-    """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words."""
+    """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words.
+
+    If the series ``fits`` all the same, what git read was not what was written.
+    """
     number = repository.refused_mail()
-    if number is None or number >= len(variants):
-        return CommandFailed(f"git am failed: {error.said}", next_step="check that git works")
+    if fits or number is None or number >= len(variants):
+        return CommandFailed(
+            f"git am failed where it should not: {error.said}",
+            next_step="check that git and the disk work, and run again",
+        )
     variant = variants[number]
     lines = []
     for line in error.said.splitlines():

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 from making import ENGINE_PATH, engine_patch, source, write_series
+from packaging.version import Version
 
 import toolkit.workspace
+from toolkit.carrying import Carrying
+from toolkit.errors import CommandFailed, NotWritable
+from toolkit.series import Series
+from toolkit.workspace import apply
 
 SCRIPTS = Path(toolkit.workspace.__file__).parents[1]
 MEMORY = Path("/dev/shm")  # noqa: S108
@@ -76,3 +81,61 @@ def test_memory_without_room_is_done_without(mount: str, tmp_path: Path) -> None
     with_room = "mount -t tmpfs -o size=100m none /dev/shm"
     (tmp_path / "again").mkdir()
     assert applied(tmp_path / "again", with_room).stdout.strip() == str(MEMORY)
+
+
+# A git whose `am` ends as it is told, after it was told of a mail.
+GIT = """#!/bin/sh
+if [ "$1" != am ]; then exec {git} "$@"; fi
+mkdir -p .git/rebase-apply && echo 1 > .git/rebase-apply/next
+{end}
+"""
+UNABLE = "fatal: unable to write loose object file: "
+ENDS = [
+    (f"echo '{UNABLE}No space left on device' >&2; exit 128", 20, "No space left on device"),
+    (f"echo '{UNABLE}Permission denied' >&2; exit 128", 20, "Permission denied"),
+    (f"echo '{UNABLE}Read-only file system' >&2; exit 128", 20, "Read-only file system"),
+    ("echo 'error: a.py: Disk quota exceeded' >&2; exit 128", 20, "Disk quota exceeded"),
+    ("kill -9 $$", 21, "was ended by signal 9, as the system does when memory is out"),
+    ("exit 3", 21, "ended with exit code 3"),
+    ("echo 'error: patch failed: a.py:1' >&2; exit 128", 21, "where it should not"),
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(("end", "exit_code", "said"), ENDS)
+def test_a_fault_of_the_machine_is_no_conflict(
+    end: str, exit_code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "bin/git"
+    stand_in.parent.mkdir()
+    stand_in.write_text(GIT.format(git=shutil.which("git"), end=end), "utf-8")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+    patches = write_series(tmp_path / "patches", {"a": {"1.0": engine_patch(line9="first = 1")}})
+    series = Series.load(patches)
+    (variant,) = series.variants_for(Version("1.0"))
+    files = {ENGINE_PATH: source().encode()}
+    with pytest.raises((NotWritable, CommandFailed)) as caught:
+        apply(series, [variant], files, tmp_path / "tree")
+    assert (caught.value.exit_code, said in str(caught.value)) == (exit_code, True), caught.value
+    assert "patches/" not in caught.value.next_step
+    assert not (tmp_path / "tree").exists()
+    carrying = Carrying([variant], files, files, tmp_path / "carried", release=Version("1.1"))
+    carrying.begin()
+    with pytest.raises((NotWritable, CommandFailed)) as caught:
+        carrying.go_on()
+    assert said in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_full_disk_under_any_verb_is_one_line() -> None:
+    script = "from toolkit.errors import run_verb\nimport errno\ndef body():\n"
+    script += "    raise OSError(errno.ENOSPC, 'No space left on device', '/there/file')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}raise SystemExit(run_verb(body))"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 20
+    assert done.stderr.startswith("error: /there/file: No space left on device\n  next: make room")
