@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from .errors import CommandFailed, PatchConflict
+from .errors import PatchConflict
 from .export import Step, one_each, steps_of
-from .folding import broken_by, fault_of, fold
+from .folding import broken_by, fault_of, fold, unlike
 from .hunks import exactly
 from .moves import Moves
 from .repository import OURS, Letter, Refused, Repository
@@ -170,10 +170,7 @@ class Carrying:
             try:
                 self.repository.am([variant.data])
             except Refused as error:
-                raise CommandFailed(
-                    f"git am failed where it should not: {error.said}",
-                    next_step="check that git and the disk work, and run again",
-                ) from error
+                raise unlike(variant, error.said) from error
             return
         if variant.since == self.release:
             raise Stuck(variant, "it is for this very release, and does not apply")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
-from .errors import PatchConflict
+from .errors import InvalidSeries, PatchConflict
 from .variant import Variant
 
 
@@ -44,6 +44,17 @@ def conflict(variant: Variant, problem: str) -> PatchConflict:
         f"patch {variant.patch}, variant {variant.path.name}: {problem}",
         next_step=f"add patches/{variant.patch}/<release>.patch for the release that changed this, "
         "or narrow `releases` in patches/series.toml",
+    )
+
+
+def unlike(variant: Variant, said: str) -> InvalidSeries:
+    """The error for a variant that applies as we read it, and not as git does."""
+    lines = [line for line in said.splitlines() if not line.startswith("hint: ")]
+    return InvalidSeries(
+        f"patch {variant.patch}, variant {variant.path.name}: git does not apply what applies: "
+        + "; ".join(lines),
+        next_step="run again; if that says the same, restore the file, or export it anew with "
+        "refresh",
     )
 
 

@@ -14,8 +14,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from .errors import InvalidSeries, PatchConflict
-from .files import sha256, text_of
-from .variant import Variant, is_safe, parse_variant
+from .files import sha256
+from .variant import Variant, is_safe, parse_variant, read_patch
 
 FILE = "series.toml"
 _NAME = re.compile(r"(?!.{101})[a-z0-9]+(-[a-z0-9]+)*")
@@ -182,7 +182,7 @@ class Series:
             self.name,
             [[d.name, d.tree, d.version_file] for d in self.distributions],
             [
-                [patch.name, sha256(text_of(patch.variants[since]))]
+                [patch.name, sha256(read_patch(patch.variants[since]))]
                 for patch, since in self.chosen(version)
             ],
         ]

@@ -6,10 +6,12 @@ import datetime
 import re
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from email.utils import parseaddr
 from pathlib import Path, PurePosixPath
 
 from packaging.version import Version
 
+from .errors import InvalidSeries
 from .files import text_of
 from .hunks import ENCODING, ERRORS, FileChange
 
@@ -59,10 +61,10 @@ def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -
     from unidiff.errors import UnidiffParseError
     from unidiff.patch import PatchSet
 
-    data = text_of(path)
     where = f"{patch}/{path.name}"
-    if len(data) > MAX_PATCH:
-        problems.append(f"{where} is longer than {MAX_PATCH} bytes")
+    data = read_patch(path)
+    if damage := _damage(data):
+        problems.append(f"{where} {damage}")
         return None
     text = data.decode(ENCODING, ERRORS)
     found: list[str] = []
@@ -92,6 +94,32 @@ def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -
     return None if found else Variant(patch, since, path, data, header, changes)
 
 
+def read_patch(path: Path) -> bytes:
+    """The bytes of a patch file; raise InvalidSeries, with the system's reason, without them."""
+    try:
+        return text_of(path)
+    except OSError as error:
+        raise InvalidSeries(
+            f"the series is invalid:\n{path.parent.name}/{path.name} cannot be read: "
+            f"{error.strerror}",
+            next_step=f"restore it with `git checkout -- {path.parent.name}/{path.name}` "
+            "in patches/, or let it be read",
+        ) from error
+
+
+def _damage(data: bytes) -> str:
+    """Why that is no file that somebody wrote as a patch, as far as its bytes tell; or nothing."""
+    if len(data) > MAX_PATCH:
+        return f"is longer than {MAX_PATCH} bytes"
+    if not data.strip():
+        return "is empty"
+    if b"\0" in data:
+        return "is damaged: it has a NUL byte"
+    if not data.endswith(b"\n"):
+        return "is cut off: its last line has no end"
+    return ""
+
+
 def _header(text: str, found: list[str]) -> dict[str, str]:
     mail = HeaderParser().parsestr(text)
     fields = {name: value.strip() for name, value in _FIELD.findall(text)}
@@ -104,6 +132,8 @@ def _header(text: str, found: list[str]) -> dict[str, str]:
     origin = fields.get("Origin", "vendor")
     if origin.split(",")[0].split(":")[0] not in _ORIGINS and "://" not in origin:
         found.append(f"has an Origin that is none of {', '.join(_ORIGINS)} nor a URL: {origin!r}")
+    if not all(parseaddr(str(mail.get("From", "")))):
+        found.append("has no From of a name and an address")
     try:
         datetime.date.fromisoformat(fields.get("Last-Update") or "2020-02-02")
     except ValueError:

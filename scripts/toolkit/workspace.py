@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import CommandFailed, NotWritable, PatchConflict
+from .errors import CommandFailed, InvalidSeries, NotWritable, PatchConflict
 from .files import writing
-from .folding import broken_by, conflict, fold
+from .folding import broken_by, conflict, fold, unlike
 from .repository import Refused, Repository
 from .series import Series
 from .variant import Variant
@@ -180,7 +180,7 @@ def apply(
     git is another process: while it works, ``meanwhile`` is called with what it should end
     with. Do not show what you make of it before this function has returned.
 
-    Raises PatchConflict, NotWritable, or CommandFailed if git is missing.
+    Raises PatchConflict, InvalidSeries, NotWritable, or CommandFailed if git is missing.
     """
     if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
         raise NotWritable(f"{tree} is not an empty folder", next_step="name a folder to be made")
@@ -236,18 +236,17 @@ def _commit_all(
 
 def _refused(
     repository: Repository, variants: Sequence[Variant], error: Refused, *, fits: bool
-) -> PatchConflict | CommandFailed:
+) -> PatchConflict | InvalidSeries | CommandFailed:
     """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words.
 
-    If the series ``fits`` all the same, what git read was not what was written.
+    That is no conflict if the series ``fits`` as we read it.
     """
     number = repository.refused_mail()
-    if fits or number is None or number >= len(variants):
-        return CommandFailed(
-            f"git am failed where it should not: {error.said}",
-            next_step="check that git and the disk work, and run again",
-        )
+    if number is None or number >= len(variants):
+        return CommandFailed(f"git am failed: {error.said}", next_step="check that git works")
     variant = variants[number]
+    if fits:
+        return unlike(variant, error.said)
     lines = []
     for line in error.said.splitlines():
         failed = re.fullmatch(r"error: patch failed: (.+):(\d+)", line)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from packaging.version import Version
 
 import toolkit.workspace
 from toolkit.carrying import Carrying
-from toolkit.errors import CommandFailed, NotWritable
+from toolkit.errors import CommandFailed, InvalidSeries, NotWritable
 from toolkit.series import Series
 from toolkit.workspace import apply
 
@@ -24,6 +26,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108
 # Patches a file in a folder that scratch() chose; says what came of it, and where it was.
 APPLY = f"""
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from packaging.version import Version
 from toolkit.errors import run_verb
@@ -97,7 +100,7 @@ ENDS = [
     ("echo 'error: a.py: Disk quota exceeded' >&2; exit 128", 20, "Disk quota exceeded"),
     ("kill -9 $$", 21, "was ended by signal 9, as the system does when memory is out"),
     ("exit 3", 21, "ended with exit code 3"),
-    ("echo 'error: patch failed: a.py:1' >&2; exit 128", 21, "where it should not"),
+    ("echo 'error: patch failed: a.py:1' >&2; exit 128", 15, "git does not apply what applies"),
 ]
 
 
@@ -115,14 +118,14 @@ def test_a_fault_of_the_machine_is_no_conflict(
     series = Series.load(patches)
     (variant,) = series.variants_for(Version("1.0"))
     files = {ENGINE_PATH: source().encode()}
-    with pytest.raises((NotWritable, CommandFailed)) as caught:
+    with pytest.raises((NotWritable, CommandFailed, InvalidSeries)) as caught:
         apply(series, [variant], files, tmp_path / "tree")
     assert (caught.value.exit_code, said in str(caught.value)) == (exit_code, True), caught.value
     assert "patches/" not in caught.value.next_step
     assert not (tmp_path / "tree").exists()
     carrying = Carrying([variant], files, files, tmp_path / "carried", release=Version("1.1"))
     carrying.begin()
-    with pytest.raises((NotWritable, CommandFailed)) as caught:
+    with pytest.raises((NotWritable, CommandFailed, InvalidSeries)) as caught:
         carrying.go_on()
     assert said in str(caught.value)
 
@@ -139,3 +142,40 @@ def test_a_full_disk_under_any_verb_is_one_line() -> None:
     )
     assert done.returncode == 20
     assert done.stderr.startswith("error: /there/file: No space left on device\n  next: make room")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: b"", "is empty"),
+        (lambda data: b"\n" * 4096, "is empty"),
+        (lambda data: data[:-40] + bytes(40), "has a NUL byte"),
+        (lambda data: bytes(len(data)), "has a NUL byte"),
+        (lambda data: data[: len(data) * 4 // 5], "is cut off"),
+        (lambda data: data[: data.index(b"+first = 1")], "is no unified diff"),
+        (lambda data: data[: data.index(b"diff --git")], "is empty"),
+    ],
+)
+def test_a_damaged_patch_file_says_so(
+    damage: Callable[[bytes], bytes], said: str, tmp_path: Path
+) -> None:
+    patches = write_series(tmp_path, {"a": {"1.0": engine_patch(line9="first = 1")}})
+    file = patches / "a/1.0.patch"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InvalidSeries, match=rf"a/1\.0\.patch .*{said}"):
+        Series.load(patches).variants_for(Version("1.0"))
+
+
+def test_a_patch_file_that_cannot_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = Series.load(write_series(tmp_path, {"a": {"1.0": engine_patch(line9="first = 1")}}))
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    # root may read everything
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (series.digest, series.variants_for):
+        with pytest.raises(InvalidSeries, match=r"a/1\.0\.patch cannot be read: Permission denied"):
+            read(Version("1.0"))
