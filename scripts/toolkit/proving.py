@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from . import environment, explorer, inherited, suite
 from .environment import Environment, Environments
-from .errors import EnvironmentUnresolvable, InvalidWheel
+from .errors import EnvironmentUnresolvable, InvalidWheel, speaks_of_shortage
 from .exploration import TIERS, Explored
 from .files import sha256, sha256_of, write_whole, writing
 from .judging import compare, lossless, troubles
@@ -263,9 +263,14 @@ def _differing(pair: Sequence[Environment], ours: Mapping[str, Version]) -> list
 
 
 def _of(run: Run, expected: Mapping[str, Version]) -> Run:
-    """``run``, unless it was not the expected distributions that it tested."""
+    """``run``, unless it was not the expected distributions that it tested, or the machine was
+    short of something while it did: that says nothing of the wheels."""
     if run.report is None:
         return run
+    for test, outcome in run.report.tests.items():
+        if outcome.outcome in ("failed", "error") and speaks_of_shortage(outcome.message):
+            said = f"the machine is short of something: {test}: {outcome.message}"
+            return replace(run, report=None, trouble=said)
     tested = {canonicalize_name(n): Version(v) for n, v in run.report.distributions.items()}
     for name, version in expected.items():
         if tested.get(canonicalize_name(name)) != version:

@@ -191,6 +191,24 @@ def test_ctrl_c_ends_the_suites_and_keeps_nothing(
     assert not (tmp_path / "verdicts").exists()
 
 
+@pytest.mark.parametrize(
+    "message", ["OSError: [Errno 28] No space left on device", "MemoryError", "x: [Errno 24] Too"]
+)
+def test_a_machine_that_is_short_of_something_proves_nothing(
+    proved: Prove, tmp_path: Path, message: str
+) -> None:
+    """On the patched side alone, where a failure would be a regression."""
+    short = SUITE.replace('"outcome": "passed", "check": "wire"', '"outcome": OUT, "check": "wire"')
+    short = short.replace('"message": "", "seconds": 0.5', '"message": SAID, "seconds": 0.5')
+    short = short.replace("int(LOSES)", "int(LOSES or bool(SAID))")
+    said = f"OUT, SAID = ('passed', '') if LOSES else ('failed', {message!r})\n"
+    short = short.replace("names = ", f"{said}names = ")
+    verdict = proved(race_suite=make_suite(tmp_path / "short", short))
+    assert verdict.verdict == "inconclusive"
+    assert "on the patched wheels the machine is short of something" in verdict.reason
+    assert message in verdict.reason
+
+
 def test_different_dependencies_prove_nothing(
     proved: Prove, tmp_path: Path, patched: list[Path]
 ) -> None:
