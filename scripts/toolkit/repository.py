@@ -29,11 +29,11 @@ _EXPORT = (
 _ANSWER = ("--quiet", "--no-verify", "--allow-empty")
 
 
-# what `git apply` says of a patch, and not of a machine
-_UNFIT = re.compile(
-    r"^error: (.+: (patch does not apply|does not exist in index|already exists in .*)"
-    r"|patch failed: .+|corrupt patch at .+)$|^Patch format detection failed|^error: No valid",
-    re.M,
+# What git says of a patch that it cannot apply, and, for some lines, of a machine.
+_REFUSING = re.compile(r"^error: |^Patch format detection failed", re.M)
+_UNABLE = re.compile(
+    r"^(error|fatal): .*(unable to (write|create|append)|insufficient permission|out of memory)",
+    re.M | re.I,
 )
 
 
@@ -122,7 +122,7 @@ class Repository:
             try:
                 self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
             except Failed as error:
-                if _of_the_machine(error) or not _UNFIT.search(error.said):
+                if _of_the_machine(error) or not _REFUSING.search(error.said):
                     raise self._failed(error) from error
                 raise Refused(error.said) from error
 
@@ -270,4 +270,6 @@ class Repository:
 
 
 def _of_the_machine(error: Failed) -> bool:
-    return (error.status or -1) < 0 or fault_said(error.said) is not None
+    if (error.status or -1) < 0 or fault_said(error.said) is not None:
+        return True
+    return _UNABLE.search(error.said) is not None

@@ -99,6 +99,7 @@ ENDS = [
     (f"echo '{UNABLE}Read-only file system' >&2; exit 128", 20, "Read-only file system"),
     ("echo 'error: a.py: Disk quota exceeded' >&2; exit 128", 20, "Disk quota exceeded"),
     ("kill -9 $$", 21, "was ended by signal 9, as the system does when memory is out"),
+    ("echo 'error: unable to write file a.py' >&2; exit 128", 21, "unable to write file"),
     ("exit 3", 21, "ended with exit code 3"),
     ("echo 'error: patch failed: a.py:1' >&2; exit 128", 15, "git does not apply what applies"),
 ]
