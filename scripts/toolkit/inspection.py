@@ -6,6 +6,7 @@ the patches, and the rules for METADATA, version file and RECORD are stated anew
 
 from __future__ import annotations
 
+import ast
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,13 +115,28 @@ def _expected_texts(
                     next_step="run scripts/apply.py for this release: it says where and why",
                 )
             texts[member] = text.replace(b"\n", b"\r\n") if dos else text
-    lines = texts[version_file].splitlines(keepends=True)
-    new = rb"\g<1>" + str(version).encode() + rb"\g<1>"
-    texts[version_file] = b"".join(
-        re.sub(rb"([\"'])[^\"']*\1", new, line) if line.startswith(b"__version__") else line
-        for line in lines
-    )
+    texts[version_file] = _with_version(texts[version_file], version)
     return texts
+
+
+def _with_version(text: bytes, version: Version) -> bytes:
+    """``text`` with another literal where Python reads what ``__version__`` is."""
+    lines = text.splitlines(keepends=True)
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return text
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if [getattr(target, "id", "") for target in targets] != ["__version__"]:
+            continue
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            line = lines[value.lineno - 1]
+            # within its quotes
+            start, end = value.col_offset + 1, (value.end_col_offset or 0) - 1
+            lines[value.lineno - 1] = line[:start] + str(version).encode() + line[end:]
+    return b"".join(lines)
 
 
 def _same_dates(official: Member, repacked: Member) -> bool:
@@ -153,14 +169,15 @@ def _check_metadata(
     new = wheel.read(f"{wheel.dist_info}/METADATA").splitlines(keepends=True)
     if len(old) != len(new):
         return ["METADATA has lines more or less than the official one"]
-    end = next((at for at, line in enumerate(old) if not line.strip()), len(old))
+    end = next((at for at, line in enumerate(old) if line in (b"\n", b"\r\n")), len(old))
     found = []
     for at, (theirs, ours) in enumerate(zip(old, new, strict=True)):
-        expected = theirs
-        if at < end and theirs.startswith(b"Version:"):
-            expected = theirs.replace(str(official.version).encode(), str(version).encode())
-        elif at < end and theirs.startswith(b"Requires-Dist:"):
-            expected = _pinned(theirs, pins)
+        field, colon, value = theirs.partition(b":")
+        if at < end and field.lower() == b"version":
+            value = value.replace(value.strip(), str(version).encode())
+        elif at < end and field.lower() == b"requires-dist":
+            value = _pinned(value, pins)
+        expected = field + colon + value
         if ours != expected:
             found.append(f"METADATA line {at + 1} is not what it should be: {ours!r}")
     return found
@@ -183,13 +200,12 @@ def _check_requirements(wheel: OfficialWheel, pins: Mapping[str, Version]) -> It
 def _pinned(official: bytes, pins: Mapping[str, Version]) -> bytes:
     """The official requirement, with the pin for all that stands between extras and marker."""
     head, semicolon, marker = official.partition(b";")
-    name, _, _ = head.removeprefix(b"Requires-Dist:").strip().partition(b"[")
-    bare = re.split(rb"[\s(<>=!~]", name, maxsplit=1)[0]
-    pin = pins.get(canonicalize_name(bare.decode()))
+    name = re.split(rb"[\s(<>=!~[]", head.strip(), maxsplit=1)[0]
+    pin = pins.get(canonicalize_name(name.decode()))
     if pin is None:
         return official
-    extras = re.search(rb"\[.*?\]", head)
     # Blanks before the marker, or the line's end where there is none.
     gap = head[len(head.rstrip()) :]
-    pinned = b"Requires-Dist: " + bare + (extras[0] if extras else b"") + f"=={pin}".encode()
-    return pinned + gap + semicolon + marker
+    last = b"]" if b"[" in head else name
+    kept = head[: head.index(last) + len(last)]
+    return kept + f"=={pin}".encode() + gap + semicolon + marker

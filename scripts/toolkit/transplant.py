@@ -23,9 +23,10 @@ from .workspace import replacing
 # Raise it with any change to the bytes that repack writes for the same input.
 FORMAT = 1
 
+_VERSION = re.compile(r"([^:]+:\s*)\S+(\s*)")
 # PEP 508, as far as a partner's requirement goes: a version, no URL. The marker comes after it.
-_REQUIRED = re.compile(r"\s*([A-Za-z0-9._-]+)")
-_REQUIREMENT = re.compile(r"(?P<project>[A-Za-z0-9._-]+(\s*\[[^]]*\])?)[^@]*")
+_REQUIRED = re.compile(r"[^:]+:\s*([A-Za-z0-9._-]+)")
+_REQUIREMENT = re.compile(r"([^:]+:\s*[A-Za-z0-9._-]+(?:\s*\[[^]]*\])?)[^@]*")
 
 # What Python imports instead of, or before, a module of the same name.
 _COMPILED = {".pyc", ".so", ".pyd"}
@@ -138,22 +139,24 @@ def _edit_metadata(
     head, body = (text[: end.start()], text[end.start() :]) if end else (text, b"")
     lines = [line.decode() for line in head.splitlines(keepends=True)]
     for number, line in enumerate(lines):
-        field, _, value = line.rstrip("\r\n").partition(":")
-        ending = line[len(line.rstrip("\r\n")) :]
-        if field.lower() == "version":
-            lines[number] = f"{field}: {version}{ending}"
-        elif field.lower() == "requires-dist":
-            name = _REQUIRED.match(value)
+        field = line.partition(":")[0].lower()
+        folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
+        if field == "version":
+            said = _VERSION.fullmatch(line)
+            if said is None or folded:
+                raise _impossible(official, f"{line.strip()!r} has no version in it")
+            lines[number] = f"{said[1]}{version}{said[2]}"
+        elif field == "requires-dist":
+            name = _REQUIRED.match(line)
             pin = pins.get(canonicalize_name(name[1])) if name else None
             if pin is None:
                 continue
-            required, semicolon, marker = value.strip().partition(";")
-            plain = _REQUIREMENT.fullmatch(required)
-            folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
+            required, semicolon, marker = line.partition(";")
+            gap = required[len(required.rstrip()) :]
+            plain = _REQUIREMENT.fullmatch(required.rstrip())
             if plain is None or folded:
                 raise _impossible(official, f"{line.strip()!r} cannot be pinned")
-            gap = required[len(required.rstrip()) :]
-            lines[number] = f"{field}: {plain['project']}=={pin}{gap}{semicolon}{marker}{ending}"
+            lines[number] = f"{plain[1]}=={pin}{gap}{semicolon}{marker}"
     return "".join(lines).encode() + body
 
 

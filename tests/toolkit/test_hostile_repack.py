@@ -95,7 +95,6 @@ def test_modules_beside_are_left_alone(tmp_path: Path) -> None:
     "lines",
     [
         "Requires-Dist:\n livekit-plugins-openai>=1\n",
-        "requires-dist: LiveKit_Plugins.OpenAI>=1\n",
         "Requires-Dist: livekit-plugins-openai>=1,\n <2\n",
         "Requires-Dist: livekit-plugins-openai @ https://example.org/x.whl\n",
         "Requires-Dist: livekit-plugins-openai" + " " * 200_000 + "@\n",

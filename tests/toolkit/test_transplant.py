@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import (
@@ -335,6 +336,62 @@ def test_gate_lets_the_real_one_pass(gate: Gate) -> None:
     gate.check()
     gate.transplant({n: c for n, c in contents_of(gate.path).items() if not n.endswith("RECORD")})
     gate.check()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("version: 1.8.9", "version: {}"),
+        ("Version:1.8.9  ", "Version:{}  "),
+        ("VERSION:\tv1.08.9.0", "VERSION:\t{}"),
+        ("requires-dist: LiveKit_Plugins.OpenAI>1",
+         "requires-dist: LiveKit_Plugins.OpenAI==1.8.9"),
+        ("REQUIRES-DIST:livekit-plugins-openai [a] (>=1)  ",
+         "REQUIRES-DIST:livekit-plugins-openai [a]==1.8.9  "),
+        ("Requires-Dist:  livekit-plugins-openai>=1 ; extra == 'x'  ",
+         "Requires-Dist:  livekit-plugins-openai==1.8.9 ; extra == 'x'  "),
+        ("__version__ = '1.8.9'  # it's \"the\" 'version'",
+         "__version__ = '{}'  # it's \"the\" 'version'"),
+        ("__version__: 'str' = \"1.8.9\"  # a = \"b\"", "__version__: 'str' = \"{}\"  # a = \"b\""),
+        ("__version__='v1.8.9.0'; name = 'x'", "__version__='{}'; name = 'x'"),
+    ],
+)  # fmt: skip
+def test_gate_and_rewrite_agree_on_loose_words(theirs: str, ours: str, tmp_path: Path) -> None:
+    metadata, module = f"{OLD}/METADATA", VERSION_FILES[AGENTS]
+    made = make_wheel(tmp_path, AGENTS, "1.8.9", requires=[])
+    contents = contents_of(made)
+    del contents[f"{OLD}/RECORD"]
+    name = module if theirs.startswith("__") else metadata
+    plain = b'__version__ = "1.8.9"' if name == module else b"\nVersion: 1.8.9"
+    new = b"\n" * (name == metadata) + theirs.encode()
+    if "requires" in theirs.lower():
+        new = plain + new
+    contents[name] = contents[name].replace(plain, new, 1)
+    made = write_archive(made, contents, f"{OLD}/RECORD")
+    patches = {"a": {"1.0": engine_patch(line9="first = 1")}}
+    series = Series.load(write_series(tmp_path / "patches", patches))
+    gate = Gate(OfficialWheel.open(made), repacked(made, tmp_path / "out"), series)
+    gate.check()
+    now = contents_of(gate.path)[name.replace(OLD, NEW)].decode()
+    assert ours.format(LOCAL) in now.split("\n\n")[0].split("\n")
+
+
+def test_gate_and_rewrite_agree_on_a_candidate(tmp_path: Path) -> None:
+    made = make_wheel(tmp_path, AGENTS, "9.9.9rc1", requires=[])
+    stem = "livekit_agents-9.9.9rc1.dist-info"
+    contents = contents_of(made)
+    del contents[f"{stem}/RECORD"]
+    for name in (f"{stem}/METADATA", VERSION_FILES[AGENTS]):
+        contents[name] = contents[name].replace(b"9.9.9rc1", b"9.9.9-rc1")
+    official = OfficialWheel.open(write_archive(made, contents, f"{stem}/RECORD"))
+    patches = {"a": {"1.0": engine_patch(line9="first = 1")}}
+    series = Series.load(write_series(tmp_path / "patches", patches))
+    rest: dict[str, Any] = {"version": Version("9.9.9rc1+dispatched.1"), "pins": PINS}
+    rest["version_file"] = VERSION_FILES[AGENTS]
+    path = repack(official, {ENGINE: PATCHED}, out_dir=tmp_path / "out", **rest)
+    variants = series.variants_for(Version("9.9.9rc1"))
+    checked = check_repacked(official, path, series=series, variants=variants, **rest)
+    assert b"\nVersion: 9.9.9rc1+dispatched.1\n" in checked.read(f"{checked.dist_info}/METADATA")
 
 
 def edit(name: str, old: bytes, new: bytes) -> Callable[[dict[str, bytes]], None]:
