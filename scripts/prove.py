@@ -34,10 +34,10 @@ from toolkit.exploration import TIERS
 from toolkit.files import write_whole, writing
 from toolkit.outcome import Judged, Outcomes
 from toolkit.progress import watching
-from toolkit.proving import RACE_SUITE, SUBCLASSES, TIMEOUTS, prove
+from toolkit.proving import PATIENCE, RACE_SUITE, SUBCLASSES, prove
 from toolkit.strict import Malformed
 from toolkit.upstream_proof import Asker, add_options
-from toolkit.verbs import each, fetched, parser, workspace_of
+from toolkit.verbs import add_timeout, each, fetched, parser, workspace_of
 from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
 
@@ -165,7 +165,7 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
                 options.suite,
                 pair,
                 options.replay,
-                timeout=options.timeout or TIMEOUTS["quick"],
+                timeout=options.timeout,
                 colour=sys.stdout.isatty() and not options.json,
             ),
             strict=True,
@@ -246,7 +246,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--replay", metavar="SCHEDULE", help="run this one schedule on both sides")
     add("--python", help="the Python to prove on (default: the running one)")
     add("--suite", type=Path, default=RACE_SUITE, help="the race suite (default: this project's)")
-    add("--timeout", type=float, help="seconds for each step of the suite (default: by tier)")
+    add_timeout(arguments, PATIENCE)
     add("--out", type=Path, help="write the verdict there, and the picture beside it as .svg")
     add_options(arguments)
     by_hand = arguments.add_argument_group("wheels named by hand, instead of a release")

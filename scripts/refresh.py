@@ -36,12 +36,12 @@ from toolkit.exploration import TIERS
 from toolkit.export import differing, export, files_of, put
 from toolkit.fetched import Fetched, find_release
 from toolkit.fit import fits
-from toolkit.proving import prove
+from toolkit.proving import PATIENCE, prove
 from toolkit.refreshing import Refreshed, Refresher
 from toolkit.release import MAIN
 from toolkit.releasing import prove_release
 from toolkit.repacking import RepackedRelease
-from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.verbs import add_timeout, fetched, parser, workspace_of
 from toolkit.verdict import Verdict
 
 FOLDER = Path("dist/refresh")
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--tree", metavar="DIR", type=Path, help=f"where a question goes ({FOLDER}/RELEASE)")
     add("--python", help="the Python to prove on (default: the running one)")
     add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
+    add_timeout(arguments, PATIENCE)
     instead = arguments.add_mutually_exclusive_group()
     add = instead.add_argument
     add("--continue", dest="go_on", metavar="DIR", type=Path, help="the tree there is finished")
@@ -83,7 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         def judge(repacked: RepackedRelease) -> Verdict:
             return prove_release(
-                repacked, workspace, prove, tier=options.tier, python=options.python
+                repacked,
+                workspace,
+                prove,
+                tier=options.tier,
+                python=options.python,
+                timeout=options.timeout,
             )
 
         refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)

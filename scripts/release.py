@@ -31,13 +31,13 @@ from toolkit.flow import Run
 from toolkit.index import read_list
 from toolkit.news import additions, renew
 from toolkit.parallel import cores
-from toolkit.proving import prove
+from toolkit.proving import PATIENCE, prove
 from toolkit.pypi import PyPI
 from toolkit.report import Outcome, hashes_below, show, show_changes
 from toolkit.selection import HELP, NEW, Selection, among, select
 from toolkit.series import Series
 from toolkit.upstream_proof import add_options
-from toolkit.verbs import parser, workspace_of
+from toolkit.verbs import add_timeout, parser, workspace_of
 from toolkit.workspace import Workspace
 
 # Each environment takes some 40 MB besides what uv shares: those of more releases are not kept.
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--python", help="the Python to prove on (default: the running one)")
     add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
+    add_timeout(arguments, PATIENCE)
     add_options(arguments)
     options = arguments.parse_args(argv)
     if NEW in options.release and (len(options.release) > 1 or options.offline):

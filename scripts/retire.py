@@ -35,7 +35,7 @@ from toolkit.exploration import TIERS
 from toolkit.fetched import find_release
 from toolkit.outcome import FIXED, Outcomes
 from toolkit.progress import watching
-from toolkit.proving import prove
+from toolkit.proving import PATIENCE, prove
 from toolkit.releasing import prove_release
 from toolkit.repacking import RepackedRelease
 from toolkit.retiring import (
@@ -48,7 +48,7 @@ from toolkit.retiring import (
     undo,
 )
 from toolkit.series import Series
-from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.verbs import add_timeout, fetched, parser, workspace_of
 from toolkit.verdict import Verdict
 
 
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = arguments.add_mutually_exclusive_group()
     what.add_argument("--yes", action="store_true", help="do it")
     what.add_argument("--undo", action="store_true", help="take it back, at once")
+    add_timeout(arguments, PATIENCE)
     add("--prove", action="store_true", help="run the tier full if no verdict is remembered")
     options = arguments.parse_args(argv)
     if options.yes and (options.as_of or options.offline):
@@ -98,7 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         def judge(repacked: RepackedRelease, tier: str) -> Verdict:
             shown = partial(prove, watch=watching)
-            return prove_release(repacked, workspace, shown, tier=tier, python=options.python)
+            return prove_release(
+                repacked,
+                workspace,
+                shown,
+                tier=tier,
+                python=options.python,
+                timeout=options.timeout,
+            )
 
         verdict = (
             alone(official, outcomes, judge)

@@ -36,7 +36,7 @@ from toolkit.series import Series
 from toolkit.upstream_proof import Question, add_repository
 from toolkit.upstream_result import Upstream
 from toolkit.upstream_suite import Limits
-from toolkit.verbs import each, fetched, parser, workspace_of
+from toolkit.verbs import add_timeout, each, fetched, parser, workspace_of
 from toolkit.workspace import Workspace
 
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--require-upstream", action="store_true", help="fail if the tests cannot run")
     add("--python", help="the Python to run the tests on (default: the running one)")
     add("--limit", type=float, default=limits.test, help="seconds a test (default: %(default)g)")
-    add("--timeout", type=float, default=limits.run, help="seconds a run (default: %(default)g)")
+    add_timeout(arguments, limits.run)
     add("--jobs", type=int, default=cores(), help="tests at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 

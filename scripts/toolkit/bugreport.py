@@ -14,7 +14,7 @@ from . import explorer
 from .environment import Environment, cutoff_of
 from .errors import NotProved
 from .exploration import LOSS, Exploration
-from .proving import RACE_SUITE, TIMEOUTS
+from .proving import PATIENCE, RACE_SUITE
 from .release import PARTNER, Release
 from .run import run
 from .series import Series
@@ -82,7 +82,7 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
     if exploration and is_proved:
         schedules.insert(0, exploration.official.violations[LOSS].shortest)
     for schedule in schedules:
-        (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=TIMEOUTS["quick"])
+        (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=PATIENCE)
         if LOSS in shown.violations:
             shortest = is_proved and schedule == schedules[0]
             picture = shown.text.strip()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,16 @@ from .exploration import (
     document_of,
     schedules_of,
 )
+from .files import write_whole, writing
 from .judging import LOSES_CALLS, NOT_RUN
 from .probe import LEVELS, Probe
 from .progress import Watch, unwatched
 from .run import Ended, Job, run_together
 from .strict import Malformed, members
-from .suite import Run, run_of, surroundings
+from .suite import Run, how_far, run_of, surroundings
 
 SCRIPT = "explore.py"
+OFFICIAL, PATCHED = "official", "patched"
 # The loss in its simplest form: an agent started with a history is told of a call, and passes on
 # a fresh copy of its own context.
 CANONICAL = "agent/openai/call/fresh-copy-history:3g3dAh"
@@ -60,6 +64,46 @@ class _Trouble(Exception):
     """A run says nothing that can be used: the reason, and what it printed."""
 
 
+@dataclass(frozen=True)
+class _Side:
+    """What one side works with: where it runs, the files that it writes, and what it prints."""
+
+    name: str
+    folder: Path
+    tests: Path
+    json: Path
+    svg: Path
+    compared: Path
+    txt: Path
+
+    @classmethod
+    def below(cls, scratch: Path, name: str) -> _Side:
+        """The side whose files are in ``scratch``."""
+        kinds = ("folder", "tests", "json", "svg", "compared", "txt")
+        return cls(name, *(scratch / f"{name}.{kind}" for kind in kinds))
+
+    def whole(self) -> Report | None:
+        """The report on its schedules, if it is all there."""
+        with suppress(OSError, ValueError):
+            return Report.parse(self.json.read_text(encoding="utf-8"))
+        return None
+
+    def sound(self, run: Run) -> list[Path]:
+        """What of a side that was ended too early need not be done again: its tests, or all.
+
+        What speaks against patched wheels is done again, as it may have come of the same cause.
+        """
+        may_fail = self.name == OFFICIAL
+        tests, found = run.report, self.whole()
+        if tests is None or tests.collected != len(tests.tests):
+            return []
+        if tests.exitstatus not in ((0, 1) if may_fail else (0,)):
+            return []
+        if found is None or (found.findings.of_kind(FLAG) and not may_fail):
+            return [self.tests]
+        return [self.tests, self.json, *([self.svg] if self.svg.is_file() else [])]
+
+
 def explore(
     suite: Path,
     pair: Sequence[Environment],
@@ -67,32 +111,69 @@ def explore(
     tier: str,
     timeout: float,
     watch: Watch = unwatched,
+    kept: Path | None = None,
 ) -> Sides:
     """Run the tests and explore the schedules of a tier on the official and on the patched wheels
-    of ``pair``, one process a side, for at most ``timeout`` seconds. The official side waits for
-    the patched one's report, and runs what broke a differential check there.
+    of ``pair``, one process a side, until nothing has moved for ``timeout`` seconds. The official
+    side waits for the patched one's report, and runs what broke a differential check there.
+
+    If a side is ended before it is done, what was finished goes into the folder ``kept``, and is
+    not done again the next time; when all is done, the folder is removed.
     """
     with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
-        folders = [Path(scratch, side) for side in ("official", "patched")]
-        for folder in folders:
-            folder.mkdir()
-        tests, files, said, compared, drawn = (
-            [Path(scratch, f"{folder.name}.{kind}") for folder in folders]
-            for kind in ("tests", "json", "txt", "compared", "svg")
-        )
-        words: list[list[str | Path]] = [
-            ["--tier", tier, "--tests", tests[n], "--json", files[n]] for n in (0, 1)
+        official, patched = sides = [
+            _Side.below(Path(scratch), name) for name in (OFFICIAL, PATCHED)
         ]
-        words[0] += ["--against", files[1], "--compared", compared[0]]
-        words[0] += ["--svg", drawn[0], "--prefer", CANONICAL]
-        sides = zip(pair, words, folders, strict=True)
-        official, patched = (_job(suite, *side) for side in sides)
-        jobs = [replace(official, after=1, says=said[0]), replace(patched, says=said[1])]
-        with watch(f"tests and schedules, tier {tier}", said):
-            ended = run_together(jobs, timeout=timeout)
-        runs = [run_of(path, end, timeout) for path, end in zip(tests, ended, strict=True)]
-        svg = drawn[0].read_bytes() if drawn[0].is_file() else b""
-        return Sides((runs[0], runs[1]), _explored(files, compared[0], ended, tier), svg)
+        if kept is not None and kept.is_dir():
+            shutil.copytree(kept, scratch, dirs_exist_ok=True)
+        against: list[str | Path] = ["--against", patched.json, "--compared", official.compared]
+        jobs = []
+        for side, place in zip(sides, pair, strict=True):
+            side.folder.mkdir()
+            words: list[str | Path] = ["--tier", tier, "--json", side.json]
+            words += [] if side.tests.is_file() else ["--tests", side.tests]
+            if side is official:
+                words += [*against, "--svg", side.svg, "--prefer", CANONICAL]
+            jobs.append(replace(_job(suite, place, words, side.folder), says=side.txt))
+        comparing = replace(_job(suite, pair[0], against, official.folder), says=official.txt)
+        with watch(f"tests and schedules, tier {tier}", [side.txt for side in sides]):
+            ended = _ended(sides, jobs, comparing, timeout)
+        runs = [run_of(side.tests, end, timeout) for side, end in zip(sides, ended, strict=False)]
+        if kept is not None:
+            _keep(kept, sides, runs, ended)
+        svg = official.svg.read_bytes() if official.svg.is_file() else b""
+        return Sides((runs[0], runs[1]), _explored(sides, ended, tier), svg)
+
+
+def _ended(
+    sides: Sequence[_Side], jobs: Sequence[Job], comparing: Job, timeout: float
+) -> tuple[Ended, ...]:
+    """How the official side ended, how the patched one, and how the comparison of both.
+
+    A side whose report is there already is not run.
+    """
+    known = [side.whole() for side in sides]
+    ended = [Ended(int(bool(r and r.findings.of_kind(FLAG))), "") for r in known]
+    left = [number for number, report in enumerate(known) if report is None]
+    todo = [
+        replace(jobs[number], after=1 if (number, len(left)) == (0, 2) else None) for number in left
+    ]
+    for number, end in zip(left, run_together(todo, timeout=timeout), strict=True):
+        ended[number] = end
+    compared = ended[0]
+    if known[0] and sides[1].json.is_file():
+        (compared,) = run_together([comparing], timeout=timeout)
+    return (*ended, compared)
+
+
+def _keep(kept: Path, sides: Sequence[_Side], runs: Sequence[Run], ended: Sequence[Ended]) -> None:
+    """Keep what was finished of a proof that was ended too early, and only of such a one."""
+    early = any(end.exit_code is None or end.exit_code < 0 for end in ended)
+    sound = [path for side, run in zip(sides, runs, strict=True) for path in side.sound(run)]
+    with writing(kept.parent):
+        shutil.rmtree(kept, ignore_errors=True)
+        for path in sound if early else ():
+            write_whole(kept / path.name, path.read_bytes())
 
 
 def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> Probe:
@@ -120,21 +201,26 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
     return Probe(len(ran) - len(missed), missed, levels)
 
 
-def _explored(files: Sequence[Path], compared: Path, ended: Sequence[Ended], tier: str) -> Explored:
+def _explored(sides: Sequence[_Side], ended: Sequence[Ended], tier: str) -> Explored:
+    wheres = [f"on the {side.name} wheels" for side in sides]
     try:
-        official = _report(files[0], ended[0], "on the official wheels")
-        patched = _report(files[1], ended[1], "on the patched wheels")
+        for where, end in zip((*wheres, "comparing"), ended, strict=True):
+            _refuse_ended(end, where)
+        official, patched = (
+            _report(side.json, end, where)
+            for side, end, where in zip(sides, ended[:2], wheres, strict=True)
+        )
         if trouble := _unlike(official, patched, tier):
             return Explored(None, trouble)
-        comparison = _comparison(compared, ended[0])
+        comparison = _comparison(sides[0].compared, ended[2])
     except _Trouble as trouble:
         return Explored(None, *trouble.args)
     wanted = patched.to_compare()
     if comparison["compared"] != len(wanted):
         reason = f"{len(wanted)} results were to be compared, and {comparison['compared']} were"
         return Explored(None, reason)
-    sides = official.findings, patched.findings
-    return Explored(Exploration(tier, official.seed, *sides, **comparison))
+    findings = official.findings, patched.findings
+    return Explored(Exploration(tier, official.seed, *findings, **comparison))
 
 
 def replay(
@@ -189,8 +275,7 @@ def _job(
 
 def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
     """What a run wrote. Raises _Trouble unless it ended with one of the exit codes expected."""
-    if ended.exit_code is None:
-        raise _Trouble(f"{where} the explorer did not end in time", ended.output)
+    _refuse_ended(ended, where)
     if ended.exit_code not in expected or not path.is_file():
         reason = f"{where} the explorer ended with exit code {ended.exit_code}"
         raise _Trouble(f"{reason}{'' if path.is_file() else ' and no report'}", ended.output)
@@ -198,6 +283,12 @@ def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise _Trouble(f"{where} the explorer's report is not UTF-8: {error}", "") from error
+
+
+def _refuse_ended(ended: Ended, where: str) -> None:
+    if ended.exit_code is None:
+        reason = f"{where} the explorer was ended, as nothing moved: {how_far(ended.output)}"
+        raise _Trouble(reason, ended.output)
 
 
 def _report(path: Path, ended: Ended, where: str) -> Report:

@@ -246,6 +246,7 @@ class Run:
             keep_environments=self.keep_environments,
             picture=picture,
             upstream=self.asker,
+            timeout=self.options.timeout,
         )
 
     def saying(self, step: str) -> AbstractContextManager[None]:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # Plugins that subclass the patched session: the fix reaches them and must not break them.
 SUBCLASSES = ("livekit-plugins-xai",)
 RACE_SUITE = Path(__file__).resolve().parents[2] / "tests" / "race"
-# seconds for both sides
-TIMEOUTS = {"quick": 600.0, "full": 4 * 3600.0}
+# seconds in which nothing moves, after which a run counts as hanging; one schedule takes far less
+PATIENCE = 600.0
 # in the environment for the proof's sake only
 _TOOLS = frozenset({"iniconfig", "pip", "pluggy", "pytest", "setuptools"})
 SHOWN = 20
@@ -53,7 +53,7 @@ def prove(
     extra: Sequence[str] = ("pytest",),
     optional: Sequence[str] = (),
     tier: str = "quick",
-    timeout: float | None = None,
+    timeout: float = PATIENCE,
     picture: Path | None = None,
     others: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
@@ -65,8 +65,9 @@ def prove(
     Both lists hold every distribution; ``patched`` has the official partner where that needs
     no patch. ``uploaded`` dates the dependencies, ``series`` is the digest of what was applied,
     ``extra`` is installed beside the wheels, and ``optional`` too if there is a version of it for
-    the release; the suite says what it left out. ``tier`` says how many schedules are explored,
-    ``timeout`` (seconds) is for all that the suite does.
+    the release; the suite says what it left out. ``tier`` says how many schedules are explored.
+    The suite has no limit as long as it moves on. If it stands still for ``timeout`` seconds it is
+    ended, and what it finished is kept in ``verdicts`` and not done again.
 
     A verdict that lets things go on (``publish``, ``fixed``) is kept in ``verdicts``, and for
     the same inputs nothing runs again; what the tier full has proved stands for quick as well.
@@ -136,8 +137,9 @@ def prove(
         )
     if differing := _differing(pair, versions[0]):
         return Verdict.inconclusive(subject, f"other dependencies differ: {', '.join(differing)}")
-    patience = timeout or TIMEOUTS[tier]
-    sides = explorer.explore(race_suite, pair, tier=tier, timeout=patience, watch=watch)
+    sides = explorer.explore(
+        race_suite, pair, tier=tier, timeout=timeout, watch=watch, kept=kept.with_suffix(".sides")
+    )
     runs = [_of(run, expected) for run, expected in zip(sides.tests, versions, strict=True)]
     explored = Explored(None) if troubles(*runs) else sides.explored
     beside = pair[0].distributions().items()
@@ -146,9 +148,9 @@ def prove(
     if (found := explored.exploration) and lossless(compare(*(r.report for r in runs)), found):
         with watch("does the suite notice a planted fault?", ()):
             # the smallest tier is part of each, and has to notice it already
-            probe = explorer.probe(race_suite, pair[0], tier=TIERS[0], timeout=patience)
+            probe = explorer.probe(race_suite, pair[0], tier=TIERS[0], timeout=timeout)
     verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
-    drawn, text = explorer.telling(race_suite, pair, sides, timeout=patience)
+    drawn, text = explorer.telling(race_suite, pair, sides, timeout=timeout)
     if verdict.verdict in ("publish", "fixed"):
         with writing(verdicts):
             if drawn:

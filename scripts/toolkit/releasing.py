@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .fetched import Fetched
 from .platforms import fitting
-from .proving import SUBCLASSES
+from .proving import PATIENCE, SUBCLASSES
 from .repacking import RepackedRelease
 from .upstream_proof import Asker
 from .verdict import Verdict
@@ -26,6 +26,7 @@ def prove_release(
     keep_environments: bool = True,
     picture: Path | None = None,
     upstream: Asker | None = None,
+    timeout: float = PATIENCE,
 ) -> Verdict:
     """What :func:`.proving.prove` says of a release; what fails is told on standard error."""
     release = repacked.release
@@ -54,6 +55,7 @@ def prove_release(
             tier=tier,
             picture=picture,
             upstream=upstream,
+            timeout=timeout,
             tell=tell,
         )
 

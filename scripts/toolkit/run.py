@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -87,51 +87,90 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended. ``exit_code`` is None if it did not end in time and was killed."""
+    """How a job ended. ``exit_code`` is None if it was killed as nothing moved."""
 
     exit_code: int | None
     output: str
 
 
 def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
-    """Run ``jobs`` side by side until each has ended or ``timeout`` seconds have passed.
+    """Run ``jobs`` side by side until each has ended; kill what is left when nothing moves.
+
+    That is when for ``timeout`` seconds no job has ended, or printed a line that is new. The time
+    as such has no limit: a slow machine takes as long as it takes.
 
     ``output`` is stdout and stderr as they came. No job outlives this call, whatever ends it.
 
     Raises CommandFailed if a program is missing.
     """
     with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="livekit-dispatched-"))
+        said = [job.says or Path(scratch, str(number)) for number, job in enumerate(jobs)]
         children = []
-        for job in jobs:
+        for job, path in zip(jobs, said, strict=True):
             words = [str(word) for word in job.command]
             if verbose:
                 print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
-            said: IO[bytes]
-            if job.says is None:
-                said = stack.enter_context(tempfile.TemporaryFile())
-            else:
-                said = stack.enter_context(job.says.open("w+b"))
+            file = stack.enter_context(path.open("wb"))
             stdin = subprocess.DEVNULL if job.after is None else subprocess.PIPE
-            starting = started(words, job.cwd, job.env, said, subprocess.STDOUT, stdin)
-            child = stack.enter_context(starting)
-            children.append((child, said))
-        deadline = time.monotonic() + timeout
+            starting = started(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
+            children.append(stack.enter_context(starting))
+        patience = _Patience(timeout, said)
         codes: dict[int, int | None] = {}
         for number in sorted(range(len(jobs)), key=lambda number: jobs[number].after is not None):
-            child = children[number][0]
+            child = children[number]
             if child.stdin is not None:
                 child.stdin.close()
-            try:
-                codes[number] = child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                codes[number] = None
+            codes[number] = patience.wait(child)
+        return tuple(
+            Ended(codes[number], path.read_bytes().decode("utf-8", "replace"))
+            for number, path in enumerate(said)
+        )
+
+
+class _Patience:
+    """How long children may do nothing new. Time in which we were stopped as well, as a laptop
+    that sleeps stops everything, does not count."""
+
+    def __init__(self, timeout: float, said: Sequence[Path]) -> None:
+        self.timeout = timeout
+        self._step = min(0.5, timeout / 4)
+        self._read = dict.fromkeys(said, 0)
+        self._seen: set[bytes] = set()
+        self._idle = 0.0
+        self._last = time.monotonic()
+
+    def wait(self, child: subprocess.Popen[bytes]) -> int | None:
+        """The exit code of ``child``; None if it was killed, as nothing moved."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                code = child.wait(self._step)
+                self._idle = 0.0
+                return code
+            now = time.monotonic()
+            self._idle += min(now - self._last, 2 * self._step)
+            self._last = now
+            if self._moved():
+                self._idle = 0.0
+            elif self._idle >= self.timeout:
                 child.kill()
                 child.wait()
-        reports = []
-        for number, (_, said) in enumerate(children):
-            said.seek(0)
-            reports.append(Ended(codes[number], said.read().decode("utf-8", "replace")))
-        return tuple(reports)
+                return None
+
+    def _moved(self) -> bool:
+        """Whether a line was begun, or went on, that nobody had printed: one that hangs may
+        well repeat itself."""
+        lines: set[bytes] = set()
+        for path, start in self._read.items():
+            with path.open("rb") as file:
+                file.seek(start)
+                found = file.read().split(b"\n")
+            lines.update(found)
+            # the last one may go on
+            self._read[path] += sum(len(line) + 1 for line in found[:-1])
+        new = lines - self._seen
+        self._seen |= new
+        return bool(new - {b""})
 
 
 def end_children() -> None:

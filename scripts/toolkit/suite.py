@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from .files import sha256, text_of
 from .run import Ended
 from .strict import Malformed, mapping_of, members
 
+# how pytest counts: [412/686]
+_COUNTED = re.compile(r"\[ *(\d+)/(\d+)\]$", re.M)
 OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
 
 
@@ -109,14 +112,16 @@ def surroundings(environment: Environment) -> dict[str, str]:
 
 
 def run_of(path: Path, ended: Ended, timeout: float) -> Run:
-    """The run that wrote its report at ``path`` and ended so, or did not within ``timeout``.
+    """The run that wrote its report at ``path`` and ended so, or was ended after ``timeout``
+    seconds in which nothing moved.
 
     Of its exit code that says nothing: after the suite the run does other things.
     """
     output = ended.output
     if not path.is_file():
         if ended.exit_code is None:
-            return Run(None, f"the suite did not end within {timeout:g} s", output)
+            reason = f"the suite was ended after {timeout:g} s without progress: {how_far(output)}"
+            return Run(None, reason, output)
         reason = f"the suite ended with exit code {ended.exit_code} and no report"
         return Run(None, reason, output)
     try:
@@ -124,6 +129,16 @@ def run_of(path: Path, ended: Ended, timeout: float) -> Run:
     except (Malformed, UnicodeDecodeError) as error:
         return Run(None, str(error), output)
     return Run(report, "", output)
+
+
+def how_far(output: str) -> str:
+    """How far a run came that printed this and was ended: its tests, and its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if not lines:
+        return "it said nothing"
+    found = _COUNTED.findall(output)
+    done = "{} of {} tests had finished; ".format(*found[-1]) if found else ""
+    return f"{done}last: {' '.join(lines[-1].split())[:200]}"
 
 
 def _outcome(raw: object, test: str) -> Outcome:

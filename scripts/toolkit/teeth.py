@@ -56,7 +56,7 @@ class Teeth:
     """A suite, and an environment that passes it and is never written to.
 
     ``folder`` is for private copies of it, ``kept`` keeps outcomes by what they depend on.
-    ``timeout``, in seconds, is for one run.
+    ``timeout`` is how many seconds a run may stand still.
     """
 
     suite: Path
@@ -137,7 +137,7 @@ class Teeth:
         )
         (ended,) = run_together([job], timeout=self.timeout)
         if ended.exit_code is None:
-            return Bite("does not end", message=f"not within {self.timeout:g} s")
+            return Bite("does not end", message=f"it stood still for {self.timeout:g} s")
         if interrupted():
             raise KeyboardInterrupt
         if ended.exit_code < 0 or "KeyboardInterrupt" in ended.output:

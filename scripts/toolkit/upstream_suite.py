@@ -45,7 +45,7 @@ _RUNNERS = ("pytest", "pytest-timeout", "pytest-xdist")
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds for a test and for a run of all, and how many tests run at a time."""
+    """Seconds for a test, seconds in which a run may stand still, and tests at a time."""
 
     test: float = 20.0
     run: float = 1800.0
@@ -150,7 +150,8 @@ def run_side(
     side = read(lines, hide=str(scratch))
     if ended.exit_code is None:
         done = sum(ended.outcome != "absent" for ended in side.tests.values())
-        said = f"the run was ended after {limits.run:g} s, with {done} of {len(side.tests)} tests"
+        counted = f"with {done} of {len(side.tests)} tests"
+        said = f"the run was ended after {limits.run:g} s without progress, {counted}"
         return replace(side, trouble=said)
     if side.trouble:
         said = _reason(ended.output, str(scratch))

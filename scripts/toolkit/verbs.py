@@ -32,6 +32,24 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{text} is no number of seconds")
+    return seconds
+
+
+def add_timeout(parser: argparse.ArgumentParser, default: float) -> None:
+    """The option ``--timeout`` of verbs that run tests."""
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=default,
+        help="end tests that stand still for so long (%(default)g); what moves on has no limit",
+    )
+
+
 _OPTIONS: dict[str, dict[str, Any]] = {
     "pypi": {"metavar": "URL", "help": "another simple index than PyPI's (a mirror)"},
     "as-of": {

@@ -50,6 +50,8 @@ from typing import Any
 
 HASH_SEED = "0"
 FORMAT = 2
+# a line for so many runs: on a busy machine it comes every few seconds
+PULSE = 200
 HERE = Path(__file__).resolve().parent
 
 
@@ -76,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
             plant()
         ended = _explore(options)
         if options.against:
-            print("comparing", flush=True)
+            _tell_step("comparing")
             sys.stdin.read()
             _against(options)
         return ended
@@ -115,7 +117,9 @@ def _test(options: argparse.Namespace) -> None:
     # the report has the messages; tracebacks can break pytest on 3.11
     words += ["--plant"] if options.plant else []
     options.tests = options.tests.absolute()
-    words += ["-q", "-rE", "--tb=no", f"--race-report={options.tests}", f"--tier={options.tier}"]
+    # a line a test, with how many of how many: who watches sees it move on
+    words += ["-v", "-o", "console_output_style=count", "-rE", "--tb=no"]
+    words += [f"--race-report={options.tests}", f"--tier={options.tier}"]
     before = Path.cwd()
     os.chdir(HERE)
     status = int(pytest.main(words))
@@ -125,6 +129,22 @@ def _test(options: argparse.Namespace) -> None:
     said = json.loads(options.tests.read_text(encoding="utf-8"))["exitstatus"]
     if said != status:
         raise ValueError(f"the tests' report says exit code {said}, they ended with {status}")
+
+
+def _tell_step(step: str) -> None:
+    """Print what is done next, and from then on how many runs that took: a sign of life."""
+    from kit.explore import run
+
+    count = 0
+
+    def finished() -> None:
+        nonlocal count
+        count += 1
+        if count % PULSE == 0:
+            print(f"{step}, {count} runs more", flush=True)
+
+    print(step, flush=True)
+    run.WATCHING[:] = [finished]
 
 
 def quieten() -> None:
@@ -147,6 +167,7 @@ def _explore(options: argparse.Namespace) -> int:
     from kit.features import distributions
 
     levels: dict[str, int] = {}
+    _tell_step("schedules")
 
     def progress(scenario: Any, space: Any, runs: int, seconds: float) -> None:
         levels[scenario.level] = levels.get(scenario.level, 0) + 1
@@ -155,7 +176,7 @@ def _explore(options: argparse.Namespace) -> int:
             print(f"{scenario.id}: {space.schedules} schedules by {runs} runs{bounded} "
                   f"in {seconds:.2f} s", flush=True)  # fmt: skip
         else:
-            print(f"{scenario.level} level, {levels[scenario.level]} scenarios", flush=True)
+            _tell_step(f"{scenario.level} level, {levels[scenario.level]} scenarios")
 
     findings = tiers.explore(
         options.tier, options.seed,
@@ -202,6 +223,7 @@ def _whole(options: argparse.Namespace, report: dict[str, Any]) -> list[str]:
     began = time.perf_counter()
     for scenario in tiers.scenarios():
         if among(scenario.id, SMALL) and options.only in scenario.id:
+            _tell_step(f"one by one: {scenario.id}")
             schedules, others = tiers.whole(scenario)
             count, unlike = count + schedules, unlike + others
     seconds = round(time.perf_counter() - began, 3)

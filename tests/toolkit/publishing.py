@@ -108,8 +108,11 @@ if options.replay:
     draw(options.replay)
     print("the picture of", options.replay)
     sys.exit(any(KINDS[name] == "flag" for name in broken))
+elif options.against and not options.tier:
+    compare()
 else:
-    test()
+    if options.tests:
+        test()
     found = {n: [s for s in BROKEN if n in BROKEN[s]] for n in KINDS}
     write(options.json, {
         "tier": options.tier, "seed": 0, "python": platform.python_version(),

@@ -494,7 +494,7 @@ def test_a_run_that_takes_too_long_is_ended(
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
     side = run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits(run=9))
-    assert side.trouble == "the run was ended after 9 s, with 0 of 0 tests"
+    assert side.trouble == "the run was ended after 9 s without progress, with 0 of 0 tests"
 
 
 @pytest.mark.parametrize(

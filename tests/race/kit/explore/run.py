@@ -17,6 +17,8 @@ from .stages import AgentStage, set_stage
 
 MOST_MOVES = 600
 ORDINARY = frozenset("ghd.")
+# Called after each run, for whoever watches.
+WATCHING: list[Callable[[], None]] = []
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,10 @@ def perform(
             performance.move(choose(possible))
             if len(performance.steps) > MOST_MOVES:
                 raise AssertionError(f"{scenario.id}: no end after {MOST_MOVES} moves")
-        return Run(performance.roots, tuple(performance.steps), performance.result())
+        result = performance.result()
+    for tell in WATCHING:
+        tell()
+    return Run(performance.roots, tuple(performance.steps), result)
 
 
 def told(scenario: Scenario, moves: Sequence[str]) -> tuple[Result, Story]:
