@@ -99,9 +99,11 @@ class _Side:
             return []
         if tests.exitstatus not in ((0, 1) if may_fail else (0,)):
             return []
-        if found is None or (found.findings.of_kind(FLAG) and not may_fail):
-            return [self.tests]
-        return [self.tests, self.json, *([self.svg] if self.svg.is_file() else [])]
+        if found and not found.findings.of_kind(FLAG):
+            return [self.tests, self.json]
+        # what is drawn is drawn last
+        drawn = found is not None and may_fail and self.svg.is_file()
+        return [self.tests, self.json, self.svg] if drawn else [self.tests]
 
 
 def explore(
@@ -204,8 +206,12 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
 def _explored(sides: Sequence[_Side], ended: Sequence[Ended], tier: str) -> Explored:
     wheres = [f"on the {side.name} wheels" for side in sides]
     try:
-        for where, end in zip((*wheres, "comparing"), ended, strict=True):
-            _refuse_ended(end, where)
+        if any(end.exit_code is None for end in ended):
+            # one side may wait for the other: which has no report is the one that hangs
+            unfinished = sorted((0, 1), key=lambda number: sides[number].whole() is not None)
+            for number in unfinished:
+                _refuse_ended(ended[number], wheres[number])
+            _refuse_ended(ended[2], "comparing")
         official, patched = (
             _report(side.json, end, where)
             for side, end, where in zip(sides, ended[:2], wheres, strict=True)
