@@ -37,6 +37,7 @@ from toolkit.errors import (
     run_verb,
 )
 from toolkit.files import write_whole, writing
+from toolkit.markdown import cell, fence
 from toolkit.release import MAIN
 from toolkit.strict import Malformed, load, value_of
 
@@ -108,13 +109,14 @@ def _proof(row: dict[str, Any]) -> str:
         if (side := row.get(name))
     ]
     carried = [f"carried from {row['carried_from']}"] if "carried_from" in row else []
-    why = [] if sides else [str(row.get("reason") or "see the issue")]
+    why = [] if sides else [cell(str(row.get("reason", ""))) or "see the issue"]
     return "; ".join([_word(row), *carried, *sides, *why])
 
 
 def _why(row: dict[str, Any], refresh: Path) -> str:
     release = value_of(row["release"], str, "release")
-    text = f"## {release}: {_word(row)}\n\n```\n{row.get('error') or row.get('reason', '')}\n```"
+    said = fence(str(row.get("error") or row.get("reason", "")))
+    text = f"## {release}: {_word(row)}\n\n{said}"
     report = refresh / release / "report.md"
     if report.is_file():
         text += f"\n\n{report.read_text('utf-8').strip()}"

@@ -2,14 +2,16 @@
 
 Examples:
     python scripts/publish.py --verdict verdict.json --index dist/index WHEEL...
+    python scripts/publish.py --index dist/index --from dist/verdicts
     python scripts/publish.py --index dist/index --yank 1.8.9+dispatched.1 --reason "why"
     python scripts/publish.py --index dist/index --to https://host/root/fixed/ --dry-run
     python scripts/publish.py --index dist/index
 
 Nothing that was published is ever changed or deleted, so each of these can be run again: what is
-done stays, what was cut is finished. The last one makes lost pages again. Credentials for a
-server are in UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD or UV_PUBLISH_TOKEN (twine's variables
-do too), in the keyring or in netrc.
+done stays, what was cut is finished. --from takes the verdicts that `release --verdicts` wrote,
+perhaps on another machine, and repacks their releases here. The last one makes lost pages again.
+Credentials for a server are in UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD or UV_PUBLISH_TOKEN
+(twine's variables do too), in the keyring or in netrc.
 """
 
 from __future__ import annotations
@@ -24,35 +26,24 @@ import toolkit as toolkit  # isort: split
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from toolkit.candidate import Proof
-from toolkit.errors import Arguments, NotProved, ToolkitError, run_verb
+from toolkit.candidate import Parcel, Proof
+from toolkit.errors import Arguments, ToolkitError, run_verb
 from toolkit.index import Publication, consume_lines, foresee, publish_all, read_list
 from toolkit.ledger import Listed
+from toolkit.markdown import append
+from toolkit.outcome import Judged
+from toolkit.parallel import cores, side_by_side
+from toolkit.report import Outcome, require_all, summary_of, tell
 from toolkit.series import Series
 from toolkit.server import Server
 from toolkit.shelf import require_index
-from toolkit.shipping import official_of, parcel_of
-from toolkit.strict import Malformed
+from toolkit.shipping import VERDICT, official_of, parcel_of, read_verdict, remade
 from toolkit.uploading import mirror
-from toolkit.verdict import Verdict
 from toolkit.workspace import Workspace
 from toolkit.yanking import unyank, yank
-
-
-def read_verdict(path: Path) -> Verdict:
-    """The verdict in a file that prove.py wrote.
-
-    Raises NotProved if there is none, or if it is not one that prove.py would write.
-    """
-    try:
-        return Verdict.parse(path.read_text(encoding="utf-8"))
-    except (OSError, Malformed, UnicodeDecodeError) as error:
-        raise NotProved(
-            f"{path} is no verdict: {error}", next_step="write one with prove.py --out"
-        ) from error
 
 
 class Said:
@@ -95,11 +86,49 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
     word = "would publish" if chosen.dry_run else "published"
     lines = [f"{word:14} {name}" for name in done.new]
     lines += [f"already there  {name}" for name in done.known]
-    how = consume_lines(chosen.index, verdict)
+    how = consume_lines(chosen.index, verdict, chosen.url)
     if not chosen.dry_run:
         lines.append(f"pip: {how.pip}\nuv:  {how.uv}")
     said.add({**asdict(done), **asdict(how)}, lines)
     return [c.entry for c in parcel.everything if chosen.dry_run and c.entry.filename in done.new]
+
+
+def bring(chosen: argparse.Namespace) -> list[Outcome]:
+    """Repack what was proved elsewhere and publish it; what became of each release.
+
+    What one is refused for keeps no other back. Of those with another verdict nothing is done.
+    """
+    workspace = Workspace.default(chosen.patches)
+    series = Series.load(workspace.patches)
+
+    def work(path: Path) -> tuple[Outcome, Parcel | None]:
+        outcome = Outcome(path.name.removesuffix(VERDICT))
+        try:
+            verdict = read_verdict(path)
+            outcome = Outcome(verdict.release, Judged.of(verdict))
+            if verdict.verdict != "publish":
+                return outcome, None
+            picture = path.with_suffix(".svg")
+            return outcome, remade(
+                verdict, series, workspace, picture=picture, endpoint=chosen.pypi
+            )
+        except ToolkitError as error:
+            return replace(outcome, error=error), None
+
+    made = dict(side_by_side(work, sorted(chosen.source.rglob(f"*{VERDICT}")), jobs=cores()))
+    sorted_ = [made[path] for path in sorted(made)]
+    answers = iter(publish_all([parcel for _, parcel in sorted_ if parcel], chosen.index))
+    return [_ended(chosen, one, next(answers)) if parcel else one for one, parcel in sorted_]
+
+
+def _ended(
+    chosen: argparse.Namespace, outcome: Outcome, answer: Publication | ToolkitError
+) -> Outcome:
+    if isinstance(answer, ToolkitError):
+        return replace(outcome, error=answer)
+    assert outcome.judged
+    lines = consume_lines(chosen.index, outcome.judged.claim, chosen.url)
+    return replace(outcome, new=answer.new, lines=lines)
 
 
 def take_back(chosen: argparse.Namespace, said: Said) -> None:
@@ -151,6 +180,16 @@ def parser() -> argparse.ArgumentParser:
     add = new.add_argument
     add("wheels", nargs="*", type=Path, metavar="WHEEL")
     add("--verdict", type=Path, metavar="FILE", help="what prove.py --out wrote of these wheels")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="publish what the verdicts there let in: its wheels are repacked from PyPI's",
+    )
+    add("--pypi", metavar="URL", help="with --from, another simple index than PyPI's (a mirror)")
+    add("--summary", type=Path, metavar="FILE", help="with --from, add a table to it, as Markdown")
+    add("--url", metavar="URL", help="where others see the index's folder, for the lines to paste")
     add("--patches", metavar="DIR", type=Path, help="another series than the repository's own")
     add("--index", type=Path, required=True, metavar="DIR", help="the index's folder")
     back = new.add_mutually_exclusive_group()
@@ -175,10 +214,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.error("--yank and --reason go together")
     if chosen.wheels and withdrawn:
         arguments.error("publish and yank one after the other")
+    if chosen.source and (chosen.wheels or withdrawn or chosen.to):
+        arguments.error("--from goes with no WHEEL, --yank, --unyank or --to")
+    if chosen.source and not chosen.source.is_dir():
+        arguments.error(f"--from: {chosen.source} is no folder")
+    if (chosen.summary or chosen.pypi) and not chosen.source:
+        arguments.error("--summary and --pypi go with --from")
     if chosen.dry_run and not (chosen.wheels or withdrawn or chosen.to):
         arguments.error("--dry-run goes with a WHEEL, --yank, --unyank or --to")
 
     def body() -> None:
+        if chosen.source:
+            outcomes = bring(chosen)
+            tell(outcomes, as_json=chosen.json)
+            if chosen.summary:
+                append(chosen.summary, summary_of(outcomes, lines=bool(chosen.url)))
+            require_all(outcomes)
+            return
         said = Said(chosen.json)
         ahead = store(chosen, said) if chosen.wheels else []
         if withdrawn:

@@ -21,19 +21,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
 import argparse
-import json
 from collections.abc import Sequence
 
 from toolkit.catalogue import Catalogue
-from toolkit.errors import SomeReleasesFailed, run_verb
+from toolkit.errors import run_verb
 from toolkit.exploration import TIERS
 from toolkit.flow import Run
 from toolkit.index import read_list
+from toolkit.markdown import append
 from toolkit.news import additions, renew
 from toolkit.parallel import cores
 from toolkit.proving import PATIENCE, prove
 from toolkit.pypi import PyPI
-from toolkit.report import Outcome, hashes_below, show, show_changes
+from toolkit.report import Outcome, hashes_below, require_all, show_changes, summary_of, tell
 from toolkit.selection import HELP, NEW, Selection, among, select
 from toolkit.series import Series
 from toolkit.upstream_proof import add_options
@@ -60,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=Path("dist/refresh"),
         help="where a release waits for a human (%(default)s)",
     )
+    add(
+        "--verdicts",
+        metavar="DIR",
+        type=Path,
+        help="write each verdict there as soon as it is known: `publish --from` takes them",
+    )
+    add("--summary", metavar="FILE", type=Path, help="add a table to it, as Markdown")
     add("--python", help="the Python to prove on (default: the running one)")
     add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
@@ -88,28 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.carry(ended)
         outcomes = run.publish([ended[name] for name in chosen.names])
         outcomes += [Outcome(str(one.version), left_out=one.reason) for one in chosen.left_out]
-        if options.json:
-            print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
-        elif len(outcomes) > 1 or any(one.judged or one.left_out for one in outcomes):
-            show(outcomes)
-        elif not outcomes:
-            print("nothing new")
+        tell(outcomes, as_json=options.json)
+        if options.summary:
+            append(options.summary, summary_of(outcomes, lines=False))
         if not options.json:
             show_changes(before, workspace.patches)
         if options.release != [NEW]:
             chosen.require()
-        failed = [(outcome.release, outcome.error) for outcome in outcomes if outcome.error]
-        if total == 1 and failed:
-            raise failed[0][1]
-        if failed:
-            raise SomeReleasesFailed(
-                "\n".join(
-                    [f"{len(failed)} of {total} releases failed:"]
-                    + [f"{label}: {type(error).__name__}: {error}" for label, error in failed]
-                ),
-                next_step="run again for one of these"
-                + ("; the others are published" if len(failed) < total else ""),
-            )
+        require_all(outcomes, alone=total == 1)
 
     return run_verb(body)
 

@@ -12,6 +12,8 @@ the official release, and what was pinned or locked is still there.
 Examples:
     python scripts/retire.py --prove
     python scripts/retire.py --index dist/index --yes
+    python scripts/retire.py --prove --out verdict.json
+    python scripts/retire.py --index dist/index --verdict verdict.json --yes
     python scripts/retire.py --index dist/index --undo
 """
 
@@ -33,6 +35,7 @@ from functools import partial
 from toolkit.errors import run_verb
 from toolkit.exploration import TIERS
 from toolkit.fetched import find_release
+from toolkit.files import write_whole, writing
 from toolkit.outcome import FIXED, Outcomes
 from toolkit.progress import watching
 from toolkit.proving import PATIENCE, prove
@@ -48,6 +51,7 @@ from toolkit.retiring import (
     undo,
 )
 from toolkit.series import Series
+from toolkit.shipping import read_verdict
 from toolkit.verbs import add_timeout, fetched, parser, workspace_of
 from toolkit.verdict import Verdict
 
@@ -77,7 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--yes", action="store_true", help="do it")
     what.add_argument("--undo", action="store_true", help="take it back, at once")
     add_timeout(arguments, PATIENCE)
-    add("--prove", action="store_true", help="run the tier full if no verdict is remembered")
+    known = arguments.add_mutually_exclusive_group()
+    known.add_argument(
+        "--verdict", metavar="FILE", type=Path, help="take what --out wrote, perhaps elsewhere"
+    )
+    add("--out", metavar="FILE", type=Path, help="write the verdict")
+    known.add_argument(
+        "--prove", action="store_true", help="run the tier full if no verdict is remembered"
+    )
     options = arguments.parse_args(argv)
     if options.yes and (options.as_of or options.offline):
         arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
@@ -108,11 +119,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 timeout=options.timeout,
             )
 
-        verdict = (
-            alone(official, outcomes, judge)
-            if options.prove
-            else remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
-        )
+        verdict: Verdict | None
+        if options.verdict:
+            verdict = read_verdict(options.verdict)
+        elif options.prove:
+            verdict = alone(official, outcomes, judge)
+        else:
+            verdict = remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
+        if verdict and options.out:
+            with writing(options.out):
+                write_whole(options.out, verdict.to_json().encode())
         verdict = require_fixed(release, verdict)
         parcel = last_parcel(official, verdict, Series.load(workspace.patches))
         done = retire(options.index, parcel, dry_run=not options.yes)

@@ -5,6 +5,7 @@ published, from patches/releases.toml. What became of the changes that patches/s
 comes from GitHub (with the token in GITHUB_TOKEN or GH_TOKEN, if there is one), and whether the
 newest release contains patches already, from its wheels. --matrix prints the releases that were
 published, and the Python versions that they support, for a CI matrix (GitHub's `fromJSON`) instead.
+--groups prints all releases that are named, spread over so many jobs, in the same form.
 --since COMMIT keeps to the releases of which releases.toml records other wheels of ours than at a
 commit of this repository.
 """
@@ -29,9 +30,10 @@ from packaging.version import Version
 from toolkit.catalogue import Catalogue, Entry, Row
 from toolkit.errors import CommandFailed, UnknownRelease, printable, run_verb
 from toolkit.github import GitHub
+from toolkit.markdown import append, cell, table
 from toolkit.matrix import Line, Lookup
 from toolkit.outcome import Outcomes
-from toolkit.pythons import jobs, pythons_of
+from toolkit.pythons import groups, jobs, pythons_of
 from toolkit.release import MAIN
 from toolkit.repository import Repository
 from toolkit.selection import ALL, HELP, select
@@ -44,15 +46,11 @@ from toolkit.workspace import Workspace
 MOST_JOBS = 256
 
 
-def show(lines: Sequence[Line]) -> None:
-    """Print the table, for people; of the variants it names the newest."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+HEAD = ("release", "official loses calls", "verdict", "rev.", "variants of", "wheels", "remarks")
 
-    table = Table("release", "official loses calls", "verdict", "rev.", box=SIMPLE_HEAD)
-    for name in ("variants of", "wheels", "remarks"):
-        table.add_column(name, overflow="fold")
+
+def rows_of(lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
+    """The rows of the table under HEAD; of the variants they name the newest."""
     words = {True: "yes", False: "no", None: "?"}
     for line in lines:
         loses = f"{words[line.loses]} ({line.official})" if line.official else words[line.loses]
@@ -63,7 +61,7 @@ def show(lines: Sequence[Line]) -> None:
             line.reason if line.verdict != "publish" else "",
             "" if line.current or line.verdict == "unknown" else "proved with other code",
         ]
-        table.add_row(
+        yield (
             line.release,
             loses,
             line.verdict,
@@ -72,9 +70,29 @@ def show(lines: Sequence[Line]) -> None:
             " ".join(sorted(w.partition("-")[0].rpartition("_")[2] for w in line.wheels)),
             printable("; ".join(filter(None, remarks))),
         )
+
+
+def show(lines: Sequence[Line]) -> None:
+    """Print the table, for people."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*HEAD[:4], box=SIMPLE_HEAD)
+    for name in HEAD[4:]:
+        shown.add_column(name, overflow="fold")
+    for row in rows_of(lines):
+        shown.add_row(*row)
     # a log has no width to fit into
     width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, width=width).print(table)
+    Console(highlight=False, markup=False, width=width).print(shown)
+
+
+def summary_of(lines: Sequence[Line], changes: Sequence[Change], found: Newest | None) -> str:
+    """The same as Markdown."""
+    said = [f"- {cell(f'{one.name}: {one}  ({one.title})')}" for one in changes]
+    said += [f"- {cell(str(found))}"] if found else []
+    return "\n\n".join([table(HEAD, rows_of(lines)), "\n".join(said)])
 
 
 def tell(changes: Sequence[Change], found: Newest | None) -> None:
@@ -97,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--python", help="whose verdicts (default: the running one's)")
     add("--since", metavar="COMMIT", help="only what was recorded since then")
+    add("--groups", type=int, metavar="N", help="print a CI matrix of at most N groups instead")
+    add("--summary", metavar="FILE", type=Path, help="add the table to it, as Markdown")
     add("--matrix", action="store_true", help="print a CI matrix instead")
     add("--jobs", type=int, default=MOST_JOBS, metavar="N", help="most jobs in it (%(default)s)")
     add(
@@ -104,17 +124,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
 
+    if options.groups is not None and options.groups < 1:
+        arguments.error("--groups takes a number from 1 on")
+
     def body() -> None:
         workspace = workspace_of(options)
         catalogue = Catalogue.read(workspace.catalogue)
         words = options.release or [ALL]
-        chosen = select(words, catalogue, yanked=True, as_of=options.as_of)
-        left_out = [one.version for one in chosen.left_out]
-        entries = [_entry(catalogue, name) for name in (*chosen.names, *left_out)]
-        entries.sort(key=lambda entry: entry.version)
+        if options.groups and not options.since:
+            # PyPI may have names that the catalogue does not know yet
+            named = select(words, catalogue, yanked=False, as_of=options.as_of)
+            named.require()
+            print(json.dumps({"include": groups([*map(str, named.names)], options.groups)}))
+            return
+        entries = entries_of(words, catalogue, options.as_of)
         if options.since:
             before = recorded_at(options.since, workspace)
             entries = [e for e in entries if e.row and e.row != before.get(e.version)]
+        if options.groups:
+            names = [str(entry.version) for entry in entries]
+            print(json.dumps({"include": groups(names, options.groups)}))
+            return
         if options.matrix:
             taken = entries if options.release else [e for e in entries if e.yanked is None]
             supported = {str(e.version): pythons_of(e.release) for e in _carried(taken)}
@@ -142,8 +172,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             show(lines)
             tell(changes, found)
+        if options.summary:
+            append(options.summary, summary_of(lines, changes, found))
 
     return run_verb(body)
+
+
+def entries_of(words: Sequence[str], catalogue: Catalogue, as_of: datetime | None) -> list[Entry]:
+    """The releases that the command line names, also those that cannot be taken, the oldest first.
+
+    Raises UnknownRelease.
+    """
+    chosen = select(words, catalogue, yanked=True, as_of=as_of)
+    left_out = [one.version for one in chosen.left_out]
+    entries = [_entry(catalogue, name) for name in (*chosen.names, *left_out)]
+    return sorted(entries, key=lambda entry: entry.version)
 
 
 def recorded_at(commit: str, workspace: Workspace) -> dict[Version, Row]:

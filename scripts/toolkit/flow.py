@@ -17,7 +17,9 @@ from .catalogue import Catalogue, record
 from .companion import companion_name
 from .dilemma import Undecided
 from .errors import PatchConflict, ToolkitError, machine_fault
+from .exploration import TIERS
 from .fetched import newest_on
+from .files import write_whole, writing
 from .fit import fits
 from .index import Publication, consume_lines, holds, publish_all
 from .news import differs, renew
@@ -32,7 +34,7 @@ from .repacking import RepackedRelease, repack_release
 from .report import Outcome, refusal, telling
 from .retiring import FULL, alone
 from .series import Series
-from .shipping import parcel_of
+from .shipping import VERDICT, parcel_of
 from .upstream_proof import Asker
 from .verbs import fetched, found
 from .verdict import Verdict
@@ -109,7 +111,10 @@ class Run:
         for name, done in list(ended.items()):
             error = refused.get(done.release.version) if done.release else None
             if error and done.release:
-                judged = Judged.of(error.verdict) if isinstance(error, Undecided) else None
+                judged = None
+                if isinstance(error, Undecided):
+                    judged = Judged.of(error.verdict)
+                    self.keep(done.release, judged, Proof.of(error.verdict))
                 outcome = replace(done.outcome, judged=judged, error=error)
                 ended[name] = replace(done, outcome=outcome)
                 with suppress(PatchConflict):
@@ -127,7 +132,29 @@ class Run:
         if verdict.verdict != FIXED:
             return None
         known = Judged.of(verdict)
+        self.keep(release, known)
         return Outcome(label, known, error=refusal(label, known, self.options.tier))
+
+    def keep(self, release: Release, judged: Judged | None, proof: Proof | None = None) -> None:
+        """Write a verdict, and its picture, into the folder that --verdicts names, if one is.
+
+        Where ``proof`` is not at hand, it is what is remembered of ``judged``.
+        """
+        folder = self.options.verdicts
+        if not folder or not judged:
+            return
+        # the official wheels alone, or the series
+        keys = [self.outcomes.key(release, "", tier) for tier in TIERS]
+        with suppress(PatchConflict):
+            keys += [self.key(release, tier) for tier in TIERS]
+        found = ((key, known) for key in keys if (known := self.outcomes.proof(key, judged)))
+        key, proof = ("", proof) if proof else next(found, ("", None))
+        path = folder / f"{release.version}{VERDICT}"
+        if proof:
+            with writing(folder):
+                write_whole(path, proof.data)
+                if key and (picture := self.outcomes.picture(key)).is_file():
+                    write_whole(path.with_suffix(".svg"), picture.read_bytes())
 
     def key(self, release: Release, tier: str | None = None) -> str:
         series = self.series.digest(release.version)
@@ -144,7 +171,9 @@ class Run:
         try:
             release = self.found(name)
             label = str(release.version)
-            return self.worked(release, label)
+            done = self.worked(release, label)
+            self.keep(release, done.outcome.judged)
+            return done
         except ToolkitError as error:
             return Done(Outcome(label, error=error), release)
         except OSError as error:

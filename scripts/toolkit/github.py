@@ -24,7 +24,10 @@ from .strict import Malformed, load, members, value_of
 if TYPE_CHECKING:
     import requests
 
-API, API_VARIABLE = "https://api.github.com", "GITHUB_API_URL"  # GitHub Actions sets it
+API, API_VARIABLE = "https://api.github.com", "LIVEKIT_DISPATCHED_GITHUB_API"
+# GitHub Actions sets it to the server that the workflow runs on, and the token is for that one.
+# Upstream is on GitHub's own, also when that is a company's.
+RUNNER_VARIABLE = "GITHUB_API_URL"
 TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 TIMEOUT = 5.0
 _HOPS = 3
@@ -56,10 +59,12 @@ class Answer:
 
 
 class GitHub:
-    """The API at ``base`` (None: GITHUB_API_URL, or else GitHub's own), with answers in ``cache``.
+    """The API at ``base``, with answers in ``cache``.
 
-    ``token`` (None: GITHUB_TOKEN or GH_TOKEN; may be empty) goes to that server only, and only
-    over TLS or to this machine; it is neither printed nor stored. ``timeout`` in seconds is for
+    ``base`` is GitHub's own if it is None and LIVEKIT_DISPATCHED_GITHUB_API names no other.
+    ``token`` (None: GITHUB_TOKEN or GH_TOKEN, if they are for ``base``: GITHUB_API_URL names no
+    other; may be empty) goes to that server only, and only over TLS or to this machine; it is
+    neither printed nor stored. ``timeout`` in seconds is for
     each step of a request. Once the server is out of reach, it is not asked again.
     """
 
@@ -77,8 +82,7 @@ class GitHub:
         self._timeout = timeout
         self._now = now
         self._down = ""
-        found = (os.environ[name] for name in TOKENS if os.environ.get(name))
-        self._token = next(found, "") if token is None else token
+        self._token = token_for(self.base) if token is None else token
         # a limit is that of a server, and of whoever asks it
         asker = sha256(f"{self.base}\n{self._token}".encode())
         self._limit = cache / f"limit-{asker}.json"
@@ -207,6 +211,13 @@ class GitHub:
     def _write(self, path: Path, document: object) -> None:
         with writing(self._cache):
             write_whole(path, json.dumps(document).encode())
+
+
+def token_for(base: str) -> str:
+    """The token in GITHUB_TOKEN or GH_TOKEN, if it is one for the API at ``base``."""
+    if (os.environ.get(RUNNER_VARIABLE) or base).rstrip("/") != base:
+        return ""
+    return next((os.environ[name] for name in TOKENS if os.environ.get(name)), "")
 
 
 def _reason(error: requests.RequestException) -> str:

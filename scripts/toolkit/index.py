@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
@@ -187,26 +188,29 @@ def holds(
     return all(place.is_file() for place in places_beside(folder, claim))
 
 
-def consume_lines(folder: Path, verdict: Claim | Verdict) -> ConsumeLines:
+def consume_lines(folder: Path, verdict: Claim | Verdict, url: str | None = None) -> ConsumeLines:
     """How to install the wheels that ``verdict`` let into the index at ``folder``.
+
+    ``url`` is where others see that folder.
 
     By the companion, which requires exactly the proved pair, or else by exact pins. pip takes the
     best of all indexes, where a stranger's companion could outrank ours, so it gets the very file.
     The constraints are the proof's dependencies: old releases do not import with today's.
     """
     claim = Proof.of(verdict) if isinstance(verdict, Verdict) else verdict
-    url = f"{(folder.resolve() / 'simple').as_uri()}/"
-    constraints = ["--constraint", (folder.resolve() / constraints_name(claim)).as_uri()]
+    base = (url or folder.resolve().as_uri()).rstrip("/")
+    simple = f"{base}/simple/"
+    constraints = ["--constraint", f"{base}/{quote(constraints_name(claim))}"]
     pip = uv = sorted(
         {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, claim.wheels)}
     )
     if companion := _companion(folder, claim):
         name, version, _, _ = parse_wheel_filename(companion.name)
-        link = f"{companion.resolve().as_uri()}#sha256={sha256_of(companion)}"
+        link = f"{base}/files/{quote(companion.name)}#sha256={sha256_of(companion)}"
         pip, uv = [f"{name} @ {link}"], [f"{name}=={version}"]
     return ConsumeLines(
-        pip=shlex.join(["pip", "install", "--extra-index-url", url, *constraints, *pip]),
-        uv=shlex.join(["uv", "pip", "install", "--index", url, *constraints, *uv]),
+        pip=shlex.join(["pip", "install", "--extra-index-url", simple, *constraints, *pip]),
+        uv=shlex.join(["uv", "pip", "install", "--index", simple, *constraints, *uv]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which Python versions a release supports, and how to spread both over CI jobs."""
+"""Which Python versions a release supports, and how to spread releases over CI jobs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def pythons_of(release: Release) -> tuple[str, ...]:
         # a late patch release, as some projects refuse the early ones
         if born <= release.uploaded and admitted.contains(f"{python}.99")
     )
+
+
+def groups(releases: Sequence[str], most: int) -> list[dict[str, str]]:
+    """At most ``most`` jobs, each a ``group`` by number with some ``releases``, parted by blanks.
+
+    No job has more releases than it must, and the same releases always make the same groups.
+    """
+    size = -(-len(releases) // most)
+    return [
+        {"group": str(1 + number), "releases": " ".join(releases[at : at + size])}
+        for number, at in enumerate(range(0, len(releases), max(1, size)))
+    ]
 
 
 def jobs(pythons: Mapping[str, Sequence[str]], most: int) -> list[dict[str, str]]:

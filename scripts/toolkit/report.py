@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from .errors import NotProved, PatchConflict, ToolkitError, printable
+from .errors import NotProved, PatchConflict, SomeReleasesFailed, ToolkitError, printable
 from .files import sha256_of
 from .index import ConsumeLines
+from .markdown import cell, fence, table
 from .outcome import FIXED, Judged
 from .refreshing import Refreshed
 from .retiring import FULL
@@ -129,6 +131,49 @@ def show(outcomes: Sequence[Outcome]) -> None:
             print(f"\n  {outcome.lines.pip}\n\n  {outcome.lines.uv}\n")
     if len(shown) < len(good):
         print("--json prints these lines for each of the releases.")
+
+
+def tell(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+    """Print what became of releases, as one JSON document or for people."""
+    if as_json:
+        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
+    elif len(outcomes) > 1 or any(one.judged or one.left_out for one in outcomes):
+        show(outcomes)
+    elif not outcomes:
+        print("nothing new")
+
+
+def require_all(outcomes: Sequence[Outcome], *, alone: bool = False) -> None:
+    """Raise SomeReleasesFailed if one failed, or its own error if there was only this one."""
+    total = sum(not outcome.left_out for outcome in outcomes)
+    failed = [(outcome.release, outcome.error) for outcome in outcomes if outcome.error]
+    if alone and failed:
+        raise failed[0][1]
+    if failed:
+        raise SomeReleasesFailed(
+            "\n".join(
+                [f"{len(failed)} of {total} releases failed:"]
+                + [f"{label}: {type(error).__name__}: {error}" for label, error in failed]
+            ),
+            next_step="run again for one of these"
+            + ("; the others are published" if len(failed) < total else ""),
+        )
+
+
+def summary_of(outcomes: Sequence[Outcome], *, lines: bool) -> str:
+    """The same as Markdown; ``lines`` says whether an index that others reach has the wheels."""
+    said = [(one, one.judged) for one in outcomes]
+    rows = [
+        [one.release, one.word, *([str(j.official), str(j.patched)] if j else ["", ""]), one.note]
+        for one, j in said
+    ]
+    parts = [table(("release", "verdict", "official loses", "patched loses", "why"), rows)]
+    for one in outcomes:
+        if lines and one.lines:
+            code = fence(f"{one.lines.pip}\n\n{one.lines.uv}")
+            summary = f"Install {cell(one.release)} with the fix"
+            parts.append(f"<details><summary>{summary}</summary>\n\n{code}\n\n</details>")
+    return "\n\n".join(parts) if outcomes else "Nothing new."
 
 
 def hashes_below(folder: Path) -> dict[str, str]:
