@@ -90,7 +90,8 @@ def show(lines: Sequence[Line]) -> None:
 
 def summary_of(lines: Sequence[Line], changes: Sequence[Change], found: Newest | None) -> str:
     """The same as Markdown."""
-    said = [f"- {cell(f'{one.name}: {one}  ({one.title})')}" for one in changes]
+    titles = [f"  ({change.title})" if change.title else "" for change in changes]
+    said = [f"- {cell(f'{one.name}: {one}{t}')}" for one, t in zip(changes, titles, strict=True)]
     said += [f"- {cell(str(found))}"] if found else []
     return "\n\n".join([table(HEAD, rows_of(lines)), "\n".join(said)])
 

@@ -19,7 +19,7 @@ _LONGEST = 600
 
 def cell(text: str) -> str:
     """``text`` as one line of code, for a table, a list or a sentence; empty if there is none."""
-    line = " ".join(printable(text).split())
+    line = printable(" ".join(text.split()))
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}…"
     # a character reference is text wherever it stands

@@ -61,7 +61,9 @@ def test_several_releases_and_one_that_is_left_out(tmp_path: Path) -> None:
     _, found = said(tmp_path, [GOOD, out, {**GOOD, "release": "2.0.0b2"}], CHANGE)
     title, body = found["pull-request"]
     assert title == "Carry the series to livekit-agents 1.9.0, 2.0.0b2"
-    assert "- 1.9.1: left out; <code>yanked&#58; broken</code>\n- 2.0.0b2: publish; official" in body
+    assert (
+        "- 1.9.1: left out; <code>yanked&#58; broken</code>\n- 2.0.0b2: publish; official" in body
+    )
 
 
 def test_releases_toml_alone(tmp_path: Path) -> None:

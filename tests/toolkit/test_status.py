@@ -36,7 +36,7 @@ from toolkit.catalogue import Row, record
 from toolkit.fetched import fetch_release
 from toolkit.github import API_VARIABLE, TOKENS
 from toolkit.outcome import Judged, Outcomes
-from toolkit.pythons import PYTHONS, jobs
+from toolkit.pythons import PYTHONS, groups, jobs
 from toolkit.retiring import remember
 from toolkit.series import Series
 from toolkit.verdict import Verdict
@@ -385,6 +385,56 @@ def test_the_ci_matrix(here: Workspace, index: Index, capsys: pytest.CaptureFixt
     assert update.main(["--patches", str(here.patches)]) == 0
     assert {job["releases"] for job in matrix()} == {"1.8.9"}
     assert {job["releases"] for job in matrix("1.8.8")} == {"1.8.8"}
+
+
+def test_groups_of_releases(
+    here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(*words: str) -> list[tuple[str, str]]:
+        capsys.readouterr()
+        assert verb.main(["--patches", str(here.patches), *words]) == 0
+        document = json.loads(capsys.readouterr().out)
+        return [(job["group"], job["releases"]) for job in document["include"]]
+
+    # 1.0.0 has no plugin, and PyPI may have 7.7.7 by now
+    assert found("all", "--groups", "1") == [("1", "1.8.8 1.8.9")]
+    assert found("1.8.9", "7.7.7", "1.8.8", "--groups", "2") == [
+        ("1", "1.8.9 7.7.7"),
+        ("2", "1.8.8"),
+    ]
+    with git.Repo.init(tmp_path) as repository:
+        repository.git.add("--all", "patches")
+        names = ("-c", "user.name=a", "-c", "user.email=a@b")
+        repository.git.execute(["git", *names, "commit", "--quiet", "--message=x"])
+    since = ("--since", "HEAD", "--groups", "20")
+    assert found(*since) == []
+    record(here.catalogue, {Version("1.8.8"): Row(1, "a series", {})}, {})
+    assert found(*since) == [("1", "1.8.8")]
+    with pytest.raises(SystemExit):
+        found("--groups", "0")
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 20), (1, 20), (20, 20), (21, 20), (115, 20)])
+def test_each_release_is_in_one_group(count: int, most: int) -> None:
+    releases = [f"1.0.{number}" for number in range(count)]
+    found = groups(releases, most)
+    assert " ".join(group["releases"] for group in found).split() == releases
+    assert len(found) == len({group["group"] for group in found}) <= most
+    sizes = [len(group["releases"].split()) for group in found]
+    assert max(sizes, default=0) == -(-count // most)
+
+
+def test_the_summary_is_markdown(
+    here: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = tmp_path / "summary.md"
+    words = ["1.8.9", "--patches", str(here.patches), "--index", str(tmp_path / "index")]
+    assert verb.main([*words, "--summary", str(summary)]) == 0
+    assert "1.8.9" in capsys.readouterr().out
+    said = summary.read_text()
+    assert "| release | official loses calls |" in said
+    assert "| <code>1.8.9</code> | <code>yes (1 of 2 tests, 4 of 7 schedules)</code> |" in said
+    assert "unreachable" in said
 
 
 @pytest.mark.parametrize(("releases", "most"), [(115, 256), (115, 700), (115, 6), (1000, 256)])

@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 from replaying import Recorded, replaying
 
-from toolkit.github import API_VARIABLE, TOKENS, GitHub, NoAnswer
+from toolkit.github import API_VARIABLE, RUNNER_VARIABLE, TOKENS, GitHub, NoAnswer
 from toolkit.watching import Change, watch
 
 PULL = "https://github.com/livekit/agents/pull/{}"
@@ -32,7 +32,7 @@ RELEASES = {
 
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*TOKENS, API_VARIABLE):
+    for name in (*TOKENS, API_VARIABLE, RUNNER_VARIABLE):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -334,5 +334,24 @@ def test_no_token_over_plain_http_to_another_machine(
 
 def test_where_the_api_is(look: Watch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert GitHub(tmp_path).base == "https://api.github.com"
+    # a company's server, where the workflow runs; upstream is not there
+    monkeypatch.setenv(RUNNER_VARIABLE, "https://ghe.example/api/v3")
+    assert GitHub(tmp_path).base == "https://api.github.com"
     monkeypatch.setenv(API_VARIABLE, f"{look.recorded.url}/")
     assert GitHub(tmp_path).get(OPEN).document["number"] == 7001
+
+
+@pytest.mark.parametrize(
+    ("runner", "sent"),
+    [(None, True), ("", True), ("{}", True), ("{}/", True), ("https://ghe.example/api/v3", False)],
+)
+def test_a_token_is_for_the_server_that_the_workflow_runs_on(
+    look: Watch, monkeypatch: pytest.MonkeyPatch, runner: str | None, sent: bool
+) -> None:
+    monkeypatch.setenv(API_VARIABLE, look.recorded.url)
+    monkeypatch.setenv("GITHUB_TOKEN", SECRET)
+    if runner is not None:
+        monkeypatch.setenv(RUNNER_VARIABLE, runner.format(look.recorded.url))
+    GitHub(look.cache).get(OPEN)
+    (asked,) = look.recorded.asked
+    assert asked[1].get("authorization") == (f"Bearer {SECRET}" if sent else None)

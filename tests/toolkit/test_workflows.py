@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sysconfig
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import git
 import pytest
@@ -17,7 +19,7 @@ from toolkit.workspace import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 LINT = ("--offline", "--strict-collection", "--persona=pedantic", "--no-progress")
-CHECKOUT = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2"
+CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"
 
 
 def zizmor(path: Path) -> subprocess.CompletedProcess[str]:
@@ -36,7 +38,9 @@ def call(program: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_linters_have_nothing_to_say() -> None:
     assert len(WORKFLOWS) == 3
-    for done in (zizmor(REPOSITORY / ".github"), schema(*WORKFLOWS)):
+    dependabot = REPOSITORY / ".github" / "dependabot.yml"
+    renewing = call("check-jsonschema", "--builtin-schema", "vendor.dependabot", dependabot)
+    for done in (zizmor(REPOSITORY / ".github"), schema(*WORKFLOWS), renewing):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -77,15 +81,19 @@ def test_they_call_sessions_that_exist(path: Path) -> None:
     assert called <= sessions
 
 
+# lines of a list
+ALONE = ("${{ matrix.python }}", "proved-${{ matrix.group }}-")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_the_shell_takes_nothing_that_is_not_quoted(path: Path) -> None:
     """What comes from outside, secrets too, reaches a step as a variable; never as its text."""
     text = path.read_text("utf-8")
     for expression in re.findall(r"^.*\$\{\{.*\}\}.*$", text, re.M):
         where = expression.strip()
-        assert re.match(r"[\w-]+: ", where) or where == "${{ matrix.python }}", where
+        assert re.match(r"[\w-]+: ", where) or where in ALONE, where
         assert not where.startswith("run:"), where
-    for secret in re.findall(r"^.*secrets\..*$", text, re.M):
+    for secret in re.findall(r"^.*\$.*secrets\..*$", text, re.M):
         assert re.fullmatch(r"\s+[A-Z_]+: \$\{\{ secrets\.[A-Z_]+ \}\}", secret), secret
     for job in re.split(r"^  (?=\w)", text.partition("\njobs:\n")[2], flags=re.M)[1:]:
         for key in ("timeout-minutes:", "permissions:", "runs-on: ubuntu-24.04"):
@@ -102,7 +110,41 @@ def test_no_pipe_hides_a_failure() -> None:
             if re.search(r"[^:] \| *(tee|sed|tar|tr|$)", step, re.M):
                 assert "        shell: bash # with pipefail\n" in step, step
                 piped += 1
-    assert piped == 4
+    assert piped == 2
+
+
+def test_nothing_that_others_say_is_a_command_to_the_runner() -> None:
+    """Errors show what PyPI, upstream's tests and servers said, in lines of their own."""
+    count = 0
+    for name in ("publish.yml", "watch.yml"):
+        for block in re.findall(r"^( +)run: \|?\n?((?:\1  .*\n|\n)+)", script_text(name), re.M):
+            for call in re.findall(r"nox -s (\S+)(.*)", block[1]):
+                if call[0] == "matrix" or "--groups" in call[1]:
+                    continue
+                before, _, after = block[1].partition(f"nox -s {call[0]}{call[1]}")
+                assert 'echo "::stop-commands::$token"' in before, block[1]
+                assert 'echo "::$token::"' in after, block[1]
+                count += 1
+        assert not re.findall(r"run: nox", script_text(name))
+    assert count == 10
+
+
+def test_who_writes_runs_no_code_of_upstream() -> None:
+    """And the other way round."""
+    for path in WORKFLOWS:
+        for job in re.split(r"^  (?=\w)", path.read_text("utf-8"), flags=re.M):
+            if re.search(r"nox -s (release|prove|upstream|tests)|nox -s retire .*--prove", job):
+                assert ": write" not in job.partition("    steps:")[0], job
+
+
+def test_artifacts_are_kept_for_a_day_and_pinned_actions_run_on_today_s_node() -> None:
+    for path in WORKFLOWS:
+        text = path.read_text("utf-8")
+        uploads = text.count("uses: actions/upload-")
+        assert text.count("          retention-days: 1\n") == uploads
+        assert "fetch-depth: 0" not in text
+        for name, version in re.findall(r"uses: (\S+)@[0-9a-f]{40} # v(\d+)", text):
+            assert int(version) >= NODE_24[name], name
 
 
 def test_ci_runs_what_the_script_for_it_runs() -> None:
@@ -119,6 +161,17 @@ def test_the_status_is_asked_when_there_is_something_to_tell() -> None:
     assert order == sorted(order)
 
 
+# The first major version of each action that runs on Node 24; Node 20 is gone from the runners.
+NODE_24 = {
+    "actions/checkout": 5,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+    "actions/download-artifact": 7,
+    "actions/cache/restore": 5,
+    "actions/cache/save": 5,
+    "actions/upload-pages-artifact": 5,
+    "actions/deploy-pages": 5,
+}
 SHA = "5" * 40
 
 
@@ -129,6 +182,7 @@ class Steps:
         self.folder = self.checkout = folder
         (folder / "bin").mkdir()
         (folder / "dist").mkdir()
+        self.printed = ""
         self.said, self.outputs, self.called = folder / "said", folder / "outputs", folder / "log"
 
     def program(self, name: str, text: str = "") -> None:
@@ -144,13 +198,18 @@ class Steps:
             re.M,
         )
         assert step
-        body = step[1].partition("        run: |\n")[2]
+        script = re.search(r"        run: (?:\|\n)?((?:.*\n)+)", step[1])
+        assert script
+        body = script[1].replace(".github/", f"{REPOSITORY}/.github/")
         shell = ["bash", "-eo", "pipefail"] if "shell: bash" in step[1] else ["bash", "-e"]
         env = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "GITHUB_STEP_SUMMARY": str(self.said),
             "GITHUB_OUTPUT": str(self.outputs),
             "GITHUB_SHA": SHA,
+            "GITHUB_REPOSITORY": "someone/fork",
+            "GITHUB_REPOSITORY_OWNER": "someone",
+            "GITHUB_SERVER_URL": "https://github.example",
             "RUNNER_TEMP": str(self.folder),
             **variables,
         }
@@ -159,6 +218,7 @@ class Steps:
         done = subprocess.run(
             [*shell, "-c", body], env=env, cwd=self.checkout, capture_output=True, text=True
         )
+        self.printed = done.stdout
         return done.returncode
 
 
@@ -171,78 +231,123 @@ def steps(tmp_path: Path) -> Steps:
     return Steps(tmp_path)
 
 
-PUBLISH = "Fetch, apply, repack, prove and publish"
+def told(path: Path) -> dict[str, str]:
+    """The outputs that a step gave."""
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+PLAN = "What main records and the index lacks"
 
 
 @pytest.mark.parametrize(
-    ("rows", "refused", "fixed"),
+    ("named", "before", "count", "asked", "options"),
     [
-        ([{"release": "1.9.0", "verdict": "publish"}], "", False),
-        ([{"release": "1.9.0", "verdict": "fixed", "reason": "loses none"}], "", True),
-        ([{"release": "1.9.0", "verdict": "error", "error": "other bytes"}], "1.9.0", False),
-        (
-            [
-                {"release": "1.9.0", "verdict": "publish"},
-                {"release": "1.9.1", "verdict": "conflict", "error": "does not fit"},
-                {"release": "1.9.2", "verdict": "left out", "reason": "yanked"},
-            ],
-            "1.9.1",
-            False,
-        ),
+        ("", "known", 2, "--since known --groups 20", "--yanked --tier full"),
+        ("", "known", 0, "--since known --groups 20", "--yanked --tier full"),
+        ("", "known", 9, "--since known --groups 20", "--yanked --tier quick"),
+        ("1.8.9\n 1.8.8", "known", 2, "1.8.9 1.8.8 --groups 20", "--tier full"),
+        ("1.8.9", "", 1, "1.8.9 --groups 20", "--tier full"),
+        # a history that was written anew, and the first time: the newest
+        ("", "gone", 1, "", "--tier full"),
+        ("", "", 1, "", "--tier full"),
     ],
 )
-def test_what_is_refused_keeps_nothing_else_from_the_index(
-    steps: Steps, rows: list[dict[str, str]], refused: str, fixed: bool
+def test_what_is_to_be_published(
+    steps: Steps, named: str, before: str, count: int, asked: str, options: str
 ) -> None:
-    steps.program("nox", f"echo '{json.dumps(rows)}'; exit 1")
-    assert steps.run("publish.yml", PUBLISH, RELEASES="1.9.0  1.9.1", BEFORE="") == 0
-    done = "" if refused else f"published={SHA}\n"
-    assert steps.outputs.read_text() == f"refused={refused}\n{done}"
-    said = steps.said.read_text()
-    assert all(f"- {row['release']}: {row['verdict']}." in said for row in rows)
-    assert ("plan-to-retire" in said) == fixed
-    words = "--tier full --require-upstream --index dist/index --json"
-    assert steps.called.read_text() == f"nox -s release -- 1.9.0 1.9.1 {words}\n"
+    include = [{"group": str(n), "releases": f"1.9.{n}"} for n in range(count)]
+    steps.program("nox", f"echo '{json.dumps({'include': include})}'")
+    steps.program("git", '[ "${@: -1}" = known ] || { echo "fatal: not our ref x" >&2; exit 128; }')
+    assert steps.run("publish.yml", PLAN, RELEASES=named, BEFORE=before) == 0
+    found = told(steps.outputs)
+    assert (found["releases"], found["options"]) == (str(count), options)
+    calls = [line for line in steps.called.read_text().splitlines() if line.startswith("nox")]
+    assert calls == ([f"nox -s status -- {asked}"] if asked else [])
+    newest = [{"group": "1", "releases": ""}]
+    assert json.loads(found["groups"])["include"] == (include if asked else newest)
 
 
-@pytest.mark.parametrize("answer", ["", "echo '{'"])
-def test_a_publication_that_says_nothing_fails(steps: Steps, answer: str) -> None:
-    steps.program("nox", f"{answer}\nexit 1")
-    assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE="") != 0
+def test_a_network_that_fails_is_no_history_that_was_written_anew(steps: Steps) -> None:
+    steps.program("nox")
+    steps.program("git", 'echo "fatal: unable to access: timed out" >&2; exit 128')
+    assert steps.run("publish.yml", PLAN, RELEASES="", BEFORE="known") != 0
+    assert steps.outputs.read_text() == ""
+
+
+PROVE = "Fetch, apply, repack and prove"
+
+
+def test_the_document_decides_whether_a_group_is_red(steps: Steps) -> None:
+    rows = [{"release": "1.9.0", "verdict": "error"}]
+    steps.program("nox", f"echo '{json.dumps(rows)}'; exit 22")
+    given = {"RELEASES": "1.9.0 1.9.1", "OPTIONS": "--yanked --tier quick", "GROUP": "3"}
+    assert steps.run("publish.yml", PROVE, **given) == 0
+    assert "release -- 1.9.0 1.9.1 --yanked --tier quick --require-up" in steps.called.read_text()
+    kept = steps.folder / "dist" / "proved" / "outcome-3.json"
+    assert json.loads(kept.read_text()) == rows
+    kept.unlink()
+    for answer in ("", "echo '['", "echo '[]'", "echo '{}'"):
+        steps.program("nox", f"{answer}\nexit 1")
+        assert steps.run("publish.yml", PROVE, **given) == 1
+        assert "::error::no document came out" in steps.printed
+        assert not kept.exists()
+
+
+MERGE = "Repack what was proved, and add it"
+GOOD, BAD = {"release": "1.9.0", "verdict": "publish"}, {"release": "1.9.1", "verdict": "error"}
+FIXED = {"release": "1.9.2", "verdict": "fixed"}
 
 
 @pytest.mark.parametrize(
-    ("since", "named", "words"),
+    ("groups", "published", "proved", "named", "before", "refused", "after"),
     [
-        (["1.9.0", "2.0.0b2"], "", "1.9.0 2.0.0b2 --yanked --tier full"),
-        ([], "", "--yanked --tier full"),
-        ([f"1.9.{n}" for n in range(9)], "", "1.9.8 --yanked --tier quick"),
-        (["1.9.0"], "1.8.9 1.8.8", "1.8.9 1.8.8 --tier full"),
+        ([[GOOD], [FIXED]], [GOOD], "success", "", "old", [], SHA),
+        ([], [], "skipped", "", "old", [], SHA),
+        ([[GOOD, BAD]], [GOOD], "success", "", "old", ["1.9.1"], "old"),
+        # what the index refuses, and a group of which nothing came out
+        ([[GOOD]], [{**GOOD, "verdict": "error"}], "success", "", "old", ["1.9.0"], "old"),
+        ([[GOOD]], [GOOD], "failure", "", "old", [], "old"),
+        ([[GOOD]], [GOOD], "cancelled", "", "", [], ""),
+        # what was named says nothing of the rest, unless there is none
+        ([[GOOD]], [GOOD], "success", "1.9.0", "old", [], "old"),
+        ([[GOOD]], [GOOD], "success", "1.9.0", "", [], SHA),
     ],
 )
-def test_what_main_records_and_the_index_lacks(
-    steps: Steps, since: list[str], named: str, words: str
+def test_what_a_run_leaves_is_what_the_next_one_begins_with(
+    steps: Steps,
+    groups: list[Any],
+    published: list[Any],
+    proved: str,
+    named: str,
+    before: str,
+    refused: list[str],
+    after: str,
 ) -> None:
-    """Since the commit of the last run in which nothing was refused."""
-    document = json.dumps({"releases": [{"release": release} for release in since]})
-    steps.program("nox", f"[[ $2 = status ]] && echo '{document}' || echo '[]'")
-    steps.program("git", "[ $2 = -e ] && [ $3 = known ]")
-    assert steps.run("publish.yml", PUBLISH, RELEASES=named, BEFORE="known") == 0
-    asked = [line for line in steps.called.read_text().splitlines() if line.startswith("nox")]
-    assert f"{words} --require-upstream" in asked[-1]
-    assert ("nox -s status -- --since known --offline --json" in asked) == (not named)
-    # what was named says nothing of the rest
-    assert ("published=" in steps.outputs.read_text()) == (not named)
-    # a history that was written anew
-    assert steps.run("publish.yml", PUBLISH, RELEASES="", BEFORE="unknown") == 0
-    assert "nox -s release -- --tier full" in steps.called.read_text()
-    assert "published=" in steps.outputs.read_text()
+    folder = steps.folder / "dist" / "proved"
+    folder.mkdir()
+    for number, rows in enumerate(groups):
+        (folder / f"outcome-{number}.json").write_text(json.dumps(rows))
+    steps.program("nox", f"echo '{json.dumps(published)}'; exit 22")
+    given = {"PROVED": proved, "RELEASES": named, "BEFORE": before, "PAGES": "true"}
+    assert steps.run("publish.yml", MERGE, **given) == 0
+    found = told(steps.outputs)
+    assert (json.loads(found["refused"]), found["published"]) == (refused, after)
+    assert "--url https://someone.github.io/fork " in steps.called.read_text()
+    assert ("plan-to-retire" in steps.said.read_text()) == ([FIXED] in groups)
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "exit 0", "echo '['; exit 1"])
+def test_a_merge_that_says_nothing_fails(steps: Steps, answer: str) -> None:
+    steps.program("nox", answer)
+    assert steps.run("publish.yml", MERGE, PROVED="success", RELEASES="", BEFORE="", PAGES="") != 0
+    assert steps.outputs.read_text() == ""
+    assert "--url" not in steps.called.read_text()
 
 
 def test_the_index_remembers_which_commit_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through runs that change nothing, and one that leaves the commit as it is."""
+    """Through runs that change nothing, and in clones that hold one commit."""
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "a")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "a@b")
@@ -251,59 +356,172 @@ def test_the_index_remembers_which_commit_it_holds(
         repository.git.commit("--quiet", "--allow-empty", "--message=x")
 
     def job(name: str) -> Steps:
-        """Each works in a clone of its own."""
+        """Each works in a clone of its own, as shallow as the workflow's."""
         folder = tmp_path / name
         folder.mkdir()
         found = Steps(folder)
         found.program("gh")
         found.checkout = folder / "checkout"
-        git.Repo.clone_from(str(origin), str(found.checkout)).close()
+        git.Repo.clone_from(origin.as_uri(), str(found.checkout), depth=1).close()
         return found
 
-    def known(name: str) -> str:
-        steps = job(name)
-        wanted = "What was published so far, and as of which commit"
-        assert steps.run("publish.yml", wanted) == 0
-        return steps.outputs.read_text()
+    def known(steps: Steps) -> dict[str, str]:
+        assert steps.run("publish.yml", "What was published so far, and as of which commit") == 0, (
+            steps.printed
+        )
+        return told(steps.outputs)
 
-    assert known("before") == ""
-    for number, commit in enumerate((SHA, SHA, "6" * 40)):
-        steps = job(f"keep{number}")
-        (steps.folder / "index").mkdir()
-        (steps.folder / "index" / "index.jsonl").write_text("{}\n")
-        assert steps.run("publish.yml", "Commit it to its branch", PUBLISHED=commit) == 0
-        assert known(f"known{number}") == f"published={commit}\n"
-        kept = tmp_path / f"known{number}" / "checkout" / "dist" / "index" / "index.jsonl"
-        assert kept.read_text() == "{}\n"
+    assert known(job("before")) == {}
+    commits = ["", SHA, SHA, "6" * 40]
+    for number, commit in enumerate(commits):
+        steps = job(f"merge{number}")
+        parent = known(steps).get("commit", "")
+        index = steps.checkout / "dist" / "index"
+        (index / f"{number}.txt").write_text("x")
+        (index / ".lock").write_text("")
+        given = {"PARENT": parent, "PUBLISHED": commit}
+        assert steps.run("publish.yml", "Commit it to its branch", **given) == 0
+        after = job(f"known{number}")
+        found = known(after)
+        assert found["published"] == commit
+        kept = sorted(path.name for path in (after.checkout / "dist" / "index").iterdir())
+        assert kept == [f"{n}.txt" for n in range(number + 1)]
+        assert (after.checkout / ".git" / "shallow").is_file()
+    with git.Repo(origin) as repository:
+        assert int(repository.git.rev_list("--count", "index")) == len(commits)
+
+
+@pytest.mark.parametrize("code", [0, 27])
+def test_a_plan_to_retire_is_told_whatever_it_says(steps: Steps, code: int) -> None:
+    steps.program("nox", f"echo '``` <b>'; echo '| x' >&2; exit {code}")
+    name = "Prove that the official wheels lose no call, and tell what would change"
+    assert steps.run("publish.yml", name) == code
+    assert "retire -- --index dist/index --prove --out" in steps.called.read_text()
+    assert "--yes" not in steps.called.read_text()
+    # text, and no Markdown
+    assert sorted(steps.said.read_text().splitlines()) == ["", "    ``` <b>", "    | x"]
 
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [("plan-to-retire", "--prove"), ("retire", "--prove --yes"), ("undo-retire", "--undo")],
+    [("retire", "--verdict dist/proved/retirement.json --yes"), ("undo-retire", "--undo")],
 )
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_series_ends_by_hand(steps: Steps, what: str, words: str, code: int) -> None:
-    steps.program("nox", f"echo a plan; exit {code}")
+    steps.program("nox", f"echo done; exit {code}")
     assert steps.run("publish.yml", "End the series, or take that back", WHAT=what) == code
     assert steps.called.read_text() == f"nox -s retire -- --index dist/index {words}\n"
-    assert steps.said.read_text() == "a plan\n"
     assert what in script_text("publish.yml").partition("options: [")[2].partition("]")[0]
 
 
-@pytest.mark.parametrize("known", ["", "The watch failed", "The watch failed again"])
-def test_a_red_watch_opens_one_issue(steps: Steps, known: str) -> None:
-    steps.program("gh", f'[ "$2" = list ] && echo "{known}" || cp body.md posted 2>&-')
-    needs = {"newest": "success", "matrix": "skipped", "every": "failure", "announce": "cancelled"}
-    document = json.dumps({name: {"result": result} for name, result in needs.items()})
-    opened = "Open an issue, unless there is one"
-    assert steps.run("watch.yml", opened, NEEDS=document, RUN="https://example.org/1") == 0
-    made = "gh issue create --title The watch failed" in steps.called.read_text()
-    assert made == (known != "The watch failed")
-    posted = steps.folder / "posted"
-    if made:
-        assert posted.read_text() == (
-            "- every: failure\n- announce: cancelled\n\nhttps://example.org/1\n"
+@pytest.mark.parametrize(
+    ("workflow", "step", "given", "code", "said"),
+    [
+        ("publish.yml", "PAGES is true or not set", {"PAGES": ""}, 0, ""),
+        ("publish.yml", "PAGES is true or not set", {"PAGES": "True"}, 0, ""),
+        ("publish.yml", "PAGES is true or not set", {"PAGES": "1"}, 1, "::error::"),
+    ]
+    + [
+        ("publish.yml", "It is no variable of the environment, and no secret", given, code, said)
+        for given, code, said in (
+            ({"INDEX_URL": "", "SECRET": ""}, 0, ""),
+            ({"INDEX_URL": "https://example.org/", "SECRET": ""}, 1, "variable of the repository"),
+            ({"INDEX_URL": "", "SECRET": "https://example.org/"}, 1, "variable of the repository"),
         )
+    ]
+    + [
+        ("publish.yml", "Upload what it lacks", {"INDEX_URL": "a", "WANTED": "b"}, 1, "another"),
+        ("publish.yml", "Upload what it lacks", {"INDEX_URL": "a", "WANTED": "a"}, 0, ""),
+    ],
+)
+def test_what_is_set_in_the_wrong_place_is_an_error(
+    steps: Steps, workflow: str, step: str, given: dict[str, str], code: int, said: str
+) -> None:
+    steps.program("nox")
+    assert steps.run(workflow, step, **given) == code
+    assert said in steps.printed
+    assert not code or steps.called.read_text() == ""
+
+
+@pytest.mark.parametrize(("size", "code", "said"), [(1, 0, ""), (750, 0, "::w"), (950, 1, "::e")])
+def test_a_site_that_is_too_large_is_told_before(
+    steps: Steps, size: int, code: int, said: str
+) -> None:
+    (steps.folder / "index").mkdir()
+    with (steps.folder / "index" / "sparse").open("wb") as file:
+        file.truncate(size * 1_000_000)
+    assert steps.run("publish.yml", "It fits, and will for some time") == code
+    assert steps.printed.startswith(said)
+    assert not said or f"has {size} MB" in steps.printed
+
+
+DAILY, WEEKLY = "The watch failed", "The watch failed: all releases"
+
+
+@pytest.mark.parametrize(
+    ("results", "known", "created", "closed"),
+    [
+        ("success skipped skipped skipped", [], [], []),
+        ("success success skipped skipped", [DAILY, WEEKLY], [], [DAILY]),
+        ("success skipped success success", [DAILY, WEEKLY], [], [DAILY, WEEKLY]),
+        ("success skipped success failure", [DAILY], [WEEKLY], [DAILY]),
+        ("failure skipped skipped skipped", [], [DAILY], []),
+        ("success cancelled skipped skipped", [DAILY], [], []),
+        ("failure skipped success success", [f"{DAILY} again"], [DAILY], []),
+        ("success skipped skipped skipped", ["The watch does not run"], [], ["does not run"]),
+    ],
+)
+def test_a_red_watch_opens_one_issue_and_a_green_one_closes_it(
+    steps: Steps, results: str, known: list[str], created: list[str], closed: list[str]
+) -> None:
+    issues = [{"number": n, "title": title} for n, title in enumerate(known, 1)]
+    steps.program(
+        "gh", f"[ $2 = list ] && echo '{json.dumps(issues)}' || {{ cp body.md posted || true; }}"
+    )
+    jobs = zip(("newest", "announce", "matrix", "every"), results.split(), strict=True)
+    needs = json.dumps({name: {"result": result} for name, result in jobs})
+    step = "Open an issue, unless there is one; or close it"
+    assert steps.run("watch.yml", step, NEEDS=needs, RUN="https://example.org/1") == 0
+    calls = steps.called.read_text().splitlines()
+    titles = dict(enumerate(known, 1))
+    found = [line for line in calls if "issue create" in line]
+    assert [line.partition("--title ")[2].partition(" --body")[0] for line in found] == created
+    ended = [titles[int(line.split()[3])] for line in calls if "issue close" in line]
+    assert len(ended) == len(closed)
+    assert all(title.endswith(name) for title, name in zip(ended, closed, strict=True))
+    assert all("--repo github.example/someone/fork" in line for line in calls)
+    if created == [WEEKLY]:
+        said = (steps.folder / "posted").read_text()
+        assert said == "- every: failure\n\nhttps://example.org/1\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "warned", "issue"),
+    [
+        ("active", 1, False, False),
+        ("active", 4, True, True),
+        ("disabled_inactivity", 1, True, True),
+        ("disabled_manually", 1, True, False),
+        ("disabled_fork", 90, True, False),
+    ],
+)
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_watch_that_no_longer_runs_is_noticed(
+    steps: Steps, state: str, age: int, warned: bool, issue: bool, ran: bool
+) -> None:
+    day = (datetime.now(UTC) - timedelta(days=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    steps.program(
+        "gh",
+        f"""case "$*" in
+            *.state) echo {state} ;;
+            *workflow_runs*) echo "{day if ran else ""}" ;;
+            *.created_at) echo {day} ;;
+            *list*) echo '[{{"title": "another"}}]' ;;
+        esac""",
+    )
+    assert steps.run("ci.yml", "Say if it was ended, or has not run for three days") == 0
+    assert ("::warning::The watch does not run" in steps.printed) == warned
+    assert ("issue create" in steps.called.read_text()) == issue
 
 
 def test_each_script_is_sound_bash() -> None:
