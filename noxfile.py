@@ -188,6 +188,8 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--strict-collection", "--persona=pedantic", ".github")
     workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    renewing = ".github/dependabot.yml"
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", renewing)
 
 
 @nox.session
