@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -106,8 +107,8 @@ def tell(changes: Sequence[Change], found: Newest | None) -> None:
         print(found)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; return its exit code."""
+def command_line() -> argparse.ArgumentParser:
+    """The options, and what they mean."""
     arguments = parser(__doc__, without=("pypi", "yanked", "offline"))
     add = arguments.add_argument
     add("release", nargs="*", metavar="RELEASE", help=f"{HELP.partition('; yanked')[0]}")
@@ -123,8 +124,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add(
         "--offline", action="store_true", help="do not ask GitHub what became of upstream's changes"
     )
-    options = arguments.parse_args(argv)
+    return arguments
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; return its exit code."""
+    arguments = command_line()
+    options = arguments.parse_args(argv)
     if options.groups is not None and options.groups < 1:
         arguments.error("--groups takes a number from 1 on")
 
@@ -148,12 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         if options.matrix:
             taken = entries if options.release else [e for e in entries if e.yanked is None]
-            supported = {str(e.version): pythons_of(e.release) for e in _carried(taken)}
-            if options.jobs < (least := len({*chain(*supported.values())})):
-                arguments.error(
-                    f"--jobs {options.jobs}: {least} versions of Python need a job each"
-                )
-            print(json.dumps({"include": jobs(supported, options.jobs)}))
+            print(json.dumps({"include": matrix_of(taken, options.jobs, arguments)}))
             return
         existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
         outcomes = Outcomes.open(workspace.outcomes, options.python)
@@ -177,6 +178,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             append(options.summary, summary_of(lines, changes, found))
 
     return run_verb(body)
+
+
+def matrix_of(
+    entries: Sequence[Entry], most: int, arguments: argparse.ArgumentParser
+) -> list[dict[str, str]]:
+    """The CI matrix of releases and their Pythons; a usage error if ``most`` jobs are too few."""
+    supported = {str(e.version): pythons_of(e.release) for e in _carried(entries)}
+    if most < (least := len({*chain(*supported.values())})):
+        arguments.error(f"--jobs {most}: {least} versions of Python need a job each")
+    return jobs(supported, most)
 
 
 def entries_of(words: Sequence[str], catalogue: Catalogue, as_of: datetime | None) -> list[Entry]:

@@ -192,6 +192,16 @@ def test_a_verdict_is_there_before_the_run_ends(
     assert list(there.merge()) == ["1.8.9"]
 
 
+def test_what_a_proof_says_is_summed_up(there: There, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    there.prove("1.8.9", "7.7.7", "--summary", str(summary), code=22)
+    said = summary.read_text()
+    assert "| <code>1.8.9</code> | <code>publish</code> |" in said
+    assert "| <code>7.7.7</code> | <code>error</code> |  |  | <code>" in said
+    # it is in no index that anybody else reaches
+    assert "pip install" not in said
+
+
 def test_nothing_was_proved(there: There) -> None:
     there.proved.mkdir()
     assert there.merge() == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, write_series
@@ -577,3 +578,42 @@ def test_the_larger_tier_that_is_remembered_decides(
     # and nobody is asked again
     again = alone(fetched, outcomes, judge, tier)
     assert (seen, again) == (asked, verdict)
+
+
+def test_a_verdict_from_another_machine_ends_the_series(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write the index proves nothing, and takes nothing that is not this release's."""
+    path = tmp_path / "verdict.json"
+    world.remember(world.judged())
+    before = snapshot(world.index)
+    assert world.retire("--out", str(path)) == 0
+    assert snapshot(world.index) == before
+    # another machine, which remembers nothing
+    monkeypatch.setattr(verb, "remembered", lambda *_: None)
+    assert world.retire("--yes") == NotFixed.exit_code
+    assert world.retire("--verdict", str(path)) == 0
+    assert snapshot(world.index) == before
+    assert world.retire("--verdict", str(path), "--yes") == 0
+    assert set(LAST) <= set(read_list(world.index))
+
+
+@pytest.mark.parametrize(
+    ("judged", "code"),
+    [({"loses": True}, 27), ({"tier": "quick"}, 27), ({"has_teeth": False}, 27), (None, 18)],
+)
+def test_no_other_verdict_from_elsewhere_does(
+    world: World, tmp_path: Path, judged: dict[str, Any] | None, code: int
+) -> None:
+    path = tmp_path / "verdict.json"
+    path.write_text("{" if judged is None else world.judged(**judged).to_json())
+    before = snapshot(world.index)
+    assert world.retire("--verdict", str(path), "--yes") == code
+    assert snapshot(world.index) == before
+
+
+def test_a_verdict_is_written_before_it_is_refused(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "verdict.json"
+    world.remember(world.judged(loses=True))
+    assert world.retire("--out", str(path)) == NotFixed.exit_code
+    assert Verdict.parse(path.read_text()).official.lost
