@@ -167,6 +167,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def workflows(session: nox.Session) -> None:
+    """The workflows, run for real on this machine: workflows -- [-m quick] [-k WORD]."""
+    install(session, "workflows")
+    session.run("pytest", "tests/workflows", "-o", "pythonpath=scripts tests/toolkit", *session.posargs)
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Publishers killed at random moments, and a crowd of them: torture -- [--kills N]."""
     script(session, "tests/toolkit/torturing.py", env=TESTING)
