@@ -170,7 +170,7 @@ def tests(session: nox.Session) -> None:
 def workflows(session: nox.Session) -> None:
     """The workflows, run for real on this machine: workflows -- [-m quick] [-k WORD]."""
     install(session, "workflows")
-    session.run("pytest", "tests/workflows", "-o", "pythonpath=scripts tests/toolkit", *session.posargs)
+    session.run("pytest", "tests/workflows", *session.posargs, env=TESTING)
 
 
 @nox.session

@@ -148,11 +148,14 @@ class Runner:
         home.mkdir()
         summary = home / "summary"
         summary.touch()
+        # the runner throws summaries away, and insists on where they are
+        begin = home / "bash-env"
+        begin.write_text(f"export GITHUB_STEP_SUMMARY={summary}\n")
         described = {"ref": "refs/heads/main", "repository": {"default_branch": "main"}}
         (home / "event.json").write_text(json.dumps({**described, **payload}), "utf-8")
         env = self.variables | {
             "GITHUB_RUN_ID": str(1000 + self.runs),
-            "GITHUB_STEP_SUMMARY": str(summary),
+            "BASH_ENV": str(begin),
         }
         command = [
             *(str(Path(sys.executable).with_name("act")), event, "--json", "--no-skip-checkout"),
