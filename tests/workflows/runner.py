@@ -136,10 +136,12 @@ class Runner:
         *,
         variables: Mapping[str, str] = {},
         only: str = "",
+        matrix: str = "",
     ) -> Ran:
         """Run a workflow for an event; ``variables`` are the repository's.
 
-        ``only`` names a job with which it ends: a run that is cancelled there.
+        ``only`` names a job with which it ends: a run that is cancelled there. ``matrix`` leaves
+        out all but one entry, such as ``python:3.14``.
         """
         self.runs += 1
         workflow = workflow_of(self.repository, name)
@@ -168,6 +170,7 @@ class Runner:
             *(f"--env={key}={value}" for key, value in env.items()),
             *(f"--var={key}={value}" for key, value in variables.items()),
             *(("--job", only) if only else ()),
+            *(("--matrix", matrix) if matrix else ()),
             *write_actions(home / "actions", self.state, used_by(workflow)),
         ]
         done = subprocess.run(

@@ -159,7 +159,9 @@ def upload_artifact(job: Job, inputs: dict[str, str]) -> None:
     roots = [Path(line) for line in lines_of(inputs["path"]) if line[0] != "!"]
     found: list[Path] = []
     for pattern in roots:
-        for match in map(Path, glob.glob(str(pattern), recursive=True, include_hidden=hidden)):
+        # Path.glob takes no absolute pattern
+        matches = glob.glob(str(pattern), recursive=True, include_hidden=hidden)  # noqa: PTH207
+        for match in map(Path, matches):
             found += [match] if match.is_file() else match.rglob("*")
     files = [file.absolute() for file in found if file.is_file()]
     starts = [(p.parent if p.is_file() else p).absolute() for p in roots]
@@ -325,17 +327,18 @@ def git_server(job: Job, service: str, folder: str) -> None:
         refuse("fatal: could not read Username for 'https://github.com': terminal prompts disabled")
     if service == "receive-pack":
         job.log("push")
-    os.execvp("git", ["git", service, folder])
+    os.execvp("git", ["git", service, folder])  # noqa: S606
 
 
 # ---- gh
 
 
+SHORT = {"-t": "--title", "-b": "--body", "-F": "--body-file", "-R": "--repo", "-q": "--jq"}
+FLAGS = ("--paginate", "--silent", "--all")
+
+
 class Words:
     """A command line of gh: its words, and its options by their long names."""
-
-    SHORT = {"-t": "--title", "-b": "--body", "-F": "--body-file", "-R": "--repo", "-q": "--jq"}
-    FLAGS = ("--paginate", "--silent", "--add-readme", "--all")
 
     def __init__(self, words: Sequence[str]) -> None:
         self.plain: list[str] = []
@@ -343,10 +346,10 @@ class Words:
         rest = list(words)
         while rest:
             word = rest.pop(0)
-            name, equals, value = self.SHORT.get(word, word).partition("=")
+            name, equals, value = SHORT.get(word, word).partition("=")
             if not name.startswith("-"):
                 self.plain.append(word)
-            elif name in self.FLAGS:
+            elif name in FLAGS:
                 self.options[name] = ""
             else:
                 self.options[name] = value if equals else rest.pop(0)
@@ -381,7 +384,7 @@ def gh(job: Job, *words: str) -> None:
     command = GH.get(" ".join(words[:2])) or GH.get(words[0])
     if command is None:
         refuse(f"the stand-in for gh knows no `{' '.join(words)}`")
-    known = any("GH_REPO" in os.environ for _ in "1") or "--repo" in words or "-R" in words
+    known = "GH_REPO" in os.environ or "--repo" in words or "-R" in words
     if words[0] not in ("auth", "api") and not known and not Path(".git").exists():
         refuse("failed to run git: fatal: not a git repository (or any of the parent directories)")
     command(job, Words(words[2:] if " ".join(words[:2]) in GH else words[1:]))
@@ -503,7 +506,7 @@ def _api(job: Job, words: Words) -> None:
             mine = [row for row in rows if row["workflow"] == parts[5]]
         words.show({"total_count": len(mine), "workflow_runs": mine})
     else:
-        words.show({"path": f".github/workflows/{parts[5]}", "state": state})
+        words.show({"state": state, "created_at": "2026-01-02T00:00:00Z"})
 
 
 GH: dict[str, Callable[[Job, Words], None]] = {
@@ -531,12 +534,12 @@ GH: dict[str, Callable[[Job, Words], None]] = {
 def listeners() -> set[str]:
     """Where the runner and all that it started listen, as hexadecimal addresses of /proc."""
     parents, inodes = {}, set()
-    for status in glob.glob("/proc/[0-9]*/stat"):
+    for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = Path(status).read_text().rpartition(")")[2].split()
+            fields = status.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        parents[status.split("/")[2]] = fields[1]
+        parents[status.parent.name] = fields[1]
     act = str(os.getpid())
     while act in parents and not _is_act(act):
         act = parents[act]
@@ -564,9 +567,9 @@ def _is_act(process: str) -> bool:
 
 def _sockets(process: str) -> set[str]:
     found = set()
-    for link in glob.glob(f"/proc/{process}/fd/*"):
+    for link in Path(f"/proc/{process}/fd").glob("*"):
         try:
-            target = str(Path(link).readlink())
+            target = str(link.readlink())
         except OSError:
             continue
         if target.startswith("socket:["):

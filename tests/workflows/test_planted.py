@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import test_scenarios as scenarios
-from test_scenarios import running, world  # noqa: F401
 from world import World
 
+pytest_plugins = ("opening",)
 pytestmark = pytest.mark.pypi
 PUBLISH, WATCH = (f".github/workflows/{name}.yml" for name in ("publish", "watch"))
 
@@ -45,7 +44,9 @@ def lesser(path: str, scope: str) -> tuple[str, str, str]:
             id="artifact-misspelt",
         ),
         pytest.param(
-            lesser(PUBLISH, "contents"), "needs contents: write, and has read", id="no-right-to-push"
+            lesser(PUBLISH, "contents"),
+            "needs contents: write, and has read",
+            id="no-right-to-push",
         ),
         pytest.param(
             ("noxfile.py", "env=env, stderr=None)", "env=env)"),
@@ -77,7 +78,7 @@ def test_so_it_does_without_lesser_rights(planted: World, why: str) -> None:
     ends_red(scenarios.test_publish_for_the_first_time, planted, why)
 
 
-def test_a_publication_that_ends_at_the_first_refused_release(running: World) -> None:  # noqa: F811
+def test_a_publication_that_ends_at_the_first_refused_release(running: World) -> None:
     running.plant(PUBLISH, "--json > dist/outcome.json || true", "--json > dist/outcome.json")
     ends_red(
         scenarios.test_publish_with_a_good_and_a_refused_release, running, r"1\.8\.9.dispatched"

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import World, open_world, patch, write_series
+from making import write_series
+from world import FIRST, World, open_world, ours, patch
 
+pytest_plugins = ("opening",)
 pytestmark = pytest.mark.pypi
-FIRST, SECOND, THIRD = (f"1.8.{number}" for number in (8, 9, 10))
-
-
-def ours(*versions: str, revision: int = 1) -> set[str]:
-    return {f"{version}+dispatched.{revision}" for version in versions}
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with open_world(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def running(world: World) -> World:
-    """A world in which Publish ran once."""
-    ran = world.publish()
-    assert ran.green, ran.text
-    assert world.published() == ours(FIRST)
-    return world
+SECOND, THIRD = "1.8.9", "1.8.10"
 
 
 @pytest.mark.quick
@@ -53,6 +35,17 @@ def test_publish_with_a_good_and_a_refused_release(running: World) -> None:
     assert ran.jobs["refused"] == "failure", ran.text
     assert not ran.green
     assert f"{THIRD}" in ran.summary
+    assert running.trailer() == before
+
+
+def test_publish_when_the_proof_says_nothing(running: World) -> None:
+    """A group of which no document came out is red, and what main records is still to do."""
+    before = running.trailer()
+    running.release(SECOND)
+    running.record(SECOND)
+    running.plant("scripts/release.py", "def main(", "def nothing(")
+    ran = running.pushed()
+    assert ran.jobs["prove"] == "failure", ran.text
     assert running.trailer() == before
 
 
@@ -87,17 +80,40 @@ def test_a_retirement_that_is_planned_and_done(running: World) -> None:
     running.verb("update")
     running.push("Upstream fixed it")
     before = running.origin("rev-parse", "index")
-    planned = running.publish("plan-to-retire")
+    planned = running.publish("plan-to-retire", variables={"PAGES": "true"})
     assert planned.green, planned.text
     assert THIRD in planned.summary
-    assert running.origin("rev-parse", "index^{tree}") == running.origin(
-        "rev-parse", f"{before}^{{tree}}"
-    )
+    assert running.origin("rev-parse", "index") == before
+    assert not (running.state / "pages").exists()
     done = running.publish("retire")
     assert done.green, done.text
-    assert "retired" in running.origin("show", "index:index.jsonl")
+    assert running.retired()
     undone = running.publish("undo-retire")
     assert undone.green, undone.text
+    assert not running.retired()
+    # none of them says that main's releases were published
+    assert running.trailer() == running.git("rev-parse", "HEAD~1")
+
+
+def test_ci(tmp_path: Path) -> None:
+    """The project itself, with a few of its tests, on one of the Python versions."""
+    with open_world(tmp_path, real=True) as world:
+        world.variables["PYTEST_ADDOPTS"] = "tests/toolkit/test_selection.py"
+        world.ran_lately("watch.yml")
+        ran = world.runner.run("ci", "push", matrix="python:3.14")
+        assert ran.green, ran.text
+        assert ran.results == {(job, "success") for job in ("tests", "lint", "watch")}
+        assert world.kept("issues") == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("state", "told"), [("active", 1), ("disabled_manually", 0)])
+def test_ci_notices_that_the_watch_does_not_run(world: World, state: str, told: int) -> None:
+    world.ran_lately("watch.yml", days=9, state=state)
+    ran = world.runner.run("ci", "push", only="watch")
+    assert ran.green, ran.text
+    titles = [issue["title"] for issue in world.kept("issues")]
+    assert titles == ["The watch does not run"] * told
 
 
 @pytest.mark.quick
@@ -119,6 +135,7 @@ def test_watch_carries_a_release(world: World) -> None:
     assert SECOND in pull["title"]
     changed = world.origin("diff", "--name-only", "main", "watch").splitlines()
     assert changed == [f"patches/guard/{SECOND}.patch", "patches/releases.toml"]
+    assert world.kept("dispatched") == [{"workflow": "ci.yml", "ref": "watch"}]
     assert world.kept("issues") == []
     # the next day it is the same
     again = world.watch()
@@ -139,7 +156,7 @@ def test_watch_meets_a_conflict(world: World) -> None:
 
 
 def test_watch_with_a_red_step(world: World) -> None:
-    """PyPI does not answer; the next day it does."""
+    """PyPI does not answer; the next day it does, and the issue is closed."""
     world.release(SECOND)
     world.pypi.faults["livekit-agents"] = 500
     ran = world.watch()
@@ -147,6 +164,9 @@ def test_watch_with_a_red_step(world: World) -> None:
     (issue,) = world.kept("issues")
     assert issue["title"] == "The watch failed"
     assert "newest: failure" in issue["body"]
+    world.pypi.faults.clear()
+    assert world.watch().green
+    assert [issue["state"] for issue in world.kept("issues")] == ["CLOSED"]
 
 
 def test_the_weekly_matrix(world: World) -> None:
