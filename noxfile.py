@@ -40,6 +40,10 @@ TESTING = {"PYTHONPATH": os.pathsep.join(["scripts", "tests/toolkit"])}
 
 def install(session: nox.Session, group: str) -> None:
     """Install a dependency group of pyproject.toml, pinned."""
+    if os.pathsep in session.bin:
+        # nox would take another Python from PATH
+        session.error(f"no program is found in {session.bin}, for its {os.pathsep!r}: clone "
+                      "elsewhere, or have the environments elsewhere with --envdir")  # fmt: skip
     session.run("python", READY, log=False, stderr=None)
     requirements = nox.project.dependency_groups(PYPROJECT, group)
     # with --verbose too, when nox would let the installer write to stdout

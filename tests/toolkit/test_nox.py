@@ -107,6 +107,15 @@ def test_what_python_puts_on_its_path_does_not_matter(nox: Nox) -> None:
     assert json.loads(done.stdout)["include"]
 
 
+def test_a_folder_that_cannot_be_on_path_gets_one_line(environments: Path, tmp_path: Path) -> None:
+    (tmp_path / "x:y").symlink_to(environments, target_is_directory=True)
+    flags = ("--envdir", tmp_path / "x:y", "--reuse-venv=always", "--no-install")
+    done = started(*flags, "-s", "matrix")
+    assert done.returncode == 1
+    assert "clone elsewhere, or have the environments elsewhere" in done.stderr
+    assert not done.stdout
+
+
 def test_an_old_python_gets_one_line() -> None:
     younger = "import sys; from nox import main; sys.version_info = (3, 10); main()"
     done = subprocess.run(
