@@ -519,9 +519,13 @@ def test_a_watch_that_no_longer_runs_is_noticed(
             *list*) echo '[{{"title": "another"}}]' ;;
         esac""",
     )
-    assert steps.run("ci.yml", "Say if it was ended, or has not run for three days") == 0
+    step = "Say if it was ended, or has not run for three days"
+    assert steps.run("ci.yml", step) == 0
     assert ("::warning::The watch does not run" in steps.printed) == warned
     assert ("issue create" in steps.called.read_text()) == issue
+    steps.program("gh", "exit 1")
+    assert steps.run("ci.yml", step) == 0
+    assert "is not known" in steps.printed
 
 
 def test_each_script_is_sound_bash() -> None:
