@@ -579,13 +579,13 @@ def _sockets(process: str) -> set[str]:
 
 def main(state: str, kind: str, *words: str) -> None:
     job = Job(Path(state))
+    with job.kept("listeners") as known:
+        known[:] = sorted({*known, *listeners()})
     if kind == "gh":
         gh(job, *words)
     elif kind == "git":
         git_server(job, *words)
     else:
-        with job.kept("listeners") as known:
-            known[:] = sorted({*known, *listeners()})
         perform, _ = ACTIONS[words[0]]
         perform(job, json.loads(os.environ["INPUTS"]))
 

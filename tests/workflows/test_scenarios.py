@@ -24,6 +24,17 @@ def test_publish_for_the_first_time(world: World) -> None:
 
 
 @pytest.mark.quick
+def test_publish_of_nothing_but_a_refused_release(world: World) -> None:
+    world.release(SECOND, "refused")
+    world.verb("update")
+    world.push("A release")
+    ran = world.publish()
+    found = {"prove": "success", "merge": "success", "refused": "failure"}
+    assert found.items() <= ran.jobs.items(), ran.text
+    assert SECOND in ran.said("refused")
+    assert (world.published(), world.trailer()) == (set(), "")
+
+
 def test_publish_with_a_good_and_a_refused_release(running: World) -> None:
     before = running.trailer()
     running.release(SECOND)
