@@ -37,7 +37,7 @@ from toolkit.errors import (
     run_verb,
 )
 from toolkit.files import write_whole, writing
-from toolkit.markdown import cell, fence
+from toolkit.markdown import cell, cut, fence
 from toolkit.release import MAIN
 from toolkit.strict import Malformed, load, value_of
 
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for one in found:
                 title = one.title if len(one.title) <= _TITLE else f"{one.title[:_TITLE]}…"
                 write_whole(options.out / f"{one.kind}.title", title.encode())
-                write_whole(options.out / f"{one.kind}.md", one.body[:_LONGEST].encode())
+                write_whole(options.out / f"{one.kind}.md", cut(one.body, _LONGEST).encode())
         print(kinds)
 
     return run_verb(body)

@@ -15,6 +15,7 @@ from .carrying import Change, Stuck
 from .errors import InvalidSeries, NotProved, PatchConflict
 from .files import write_whole, writing
 from .hunks import lines_of
+from .markdown import fence
 from .strict import Malformed, members
 from .verdict import Verdict
 
@@ -174,6 +175,7 @@ def _template() -> jinja2.Template:
     style = jinja2.Environment(  # noqa: S701 - no HTML
         loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    style.filters["fence"] = fence
     return style.get_template("dilemma.md.j2")
 
 

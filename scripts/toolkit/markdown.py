@@ -27,10 +27,25 @@ def cell(text: str) -> str:
     return f"<code>{marks}</code>" if marks else ""
 
 
-def fence(text: str) -> str:
+def fence(text: str, language: str = "") -> str:
     """``text`` as a block of code, with a fence that is longer than any in it."""
     marks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{marks}\n{printable(text)}\n{marks}"
+    return f"{marks}{language}\n{printable(text)}\n{marks}"
+
+
+def cut(text: str, most: int) -> str:
+    """At most ``most`` characters of Markdown; a fence that was cut is closed."""
+    if len(text) <= most:
+        return text
+    within = ""
+    lines = text[: most - 100].split("\n")
+    for line in lines:
+        found = re.match(r" {0,3}(`{3,})(.*)", line)
+        if found and not within:
+            within = found[1]
+        elif found and len(found[1]) >= len(within) and not found[2].strip("` "):
+            within = ""
+    return "\n".join([*lines, *([within] if within else []), "", "…"])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 import announce as verb
 
@@ -94,6 +95,20 @@ def test_what_a_human_must_decide(tmp_path: Path, verdict: str) -> None:
     )
 
 
+def test_what_others_say_stays_in_its_block(tmp_path: Path) -> None:
+    error = "no\n```\n## @somebody, look: <img src=x>\n```"
+    row = {"release": "1.9.1", "verdict": "error", "error": error, "exit_code": 17}
+    _, found = said(tmp_path, [row])
+    heading, _, _, block = MarkdownIt().parse(found["issue"][1])
+    assert heading.type == "heading_open"
+    assert (block.type, block.content) == ("fence", f"{error}\n")
+    (tmp_path / "other").mkdir()
+    _, found = said(
+        tmp_path / "other", [GOOD, {**row, "verdict": "left out", "reason": error}], CHANGE
+    )
+    assert "## @somebody" not in found["pull-request"][1]
+
+
 def test_one_that_is_carried_and_one_that_is_not(tmp_path: Path) -> None:
     odd = {"release": "1.9.1", "verdict": "conflict", "error": "the reason", "exit_code": 16}
     _, found = said(tmp_path, [GOOD, odd], CHANGE)
@@ -123,4 +138,6 @@ def test_an_issue_is_no_longer_than_github_takes(tmp_path: Path) -> None:
         for number in range(40)
     ]
     title, body = said(tmp_path, rows)[1]["issue"]
-    assert (len(title), len(body)) == (201, 60_000)
+    assert len(title) == 201
+    assert 59_000 < len(body) <= 60_000
+    assert body.endswith("\n```\n\n…")

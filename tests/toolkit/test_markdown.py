@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from toolkit.errors import NotWritable
-from toolkit.markdown import append, cell, fence, table
+from toolkit.markdown import append, cell, cut, fence, table
 
 NASTY = [
     "a | b",
@@ -59,6 +59,15 @@ def test_a_fence_holds_its_text_and_nothing_else(text: str) -> None:
         .replace("\u2028", "\\u2028")
         .split()
     )
+
+
+@pytest.mark.parametrize("most", range(115, 170, 3))
+def test_what_is_cut_leaves_no_fence_open(most: int) -> None:
+    text = "\n".join(["one", fence("a\n```\nb" * 8, "diff"), "two", fence("c\n" * 20), "three" * 9])
+    short = cut(text, most)
+    assert len(short) <= most < len(text)
+    assert MARKDOWN.parse(short)[-2].content == "…"
+    assert cut(text, len(text)) == text
 
 
 def test_a_cell_without_a_text_is_empty_and_a_long_one_is_cut() -> None:

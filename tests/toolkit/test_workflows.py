@@ -386,7 +386,8 @@ def test_the_index_remembers_which_commit_it_holds(
         assert found["published"] == commit
         kept = sorted(path.name for path in (after.checkout / "dist" / "index").iterdir())
         assert kept == [f"{n}.txt" for n in range(number + 1)]
-        assert (after.checkout / ".git" / "shallow").is_file()
+        with git.Repo(after.checkout) as clone:
+            assert clone.git.rev_list("--count", "FETCH_HEAD") == "1"
     with git.Repo(origin) as repository:
         assert int(repository.git.rev_list("--count", "index")) == len(commits)
 
