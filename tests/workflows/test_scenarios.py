@@ -106,15 +106,14 @@ def test_a_retirement_that_is_planned_and_done(running: World) -> None:
     assert running.trailer() == running.git("rev-parse", "HEAD~1")
 
 
-def test_ci(tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["tests", "lint"])
+def test_ci(tmp_path: Path, job: str) -> None:
     """The project itself, with a few of its tests, on one of the Python versions."""
     with open_world(tmp_path, real=True) as world:
         world.variables["PYTEST_ADDOPTS"] = "tests/toolkit/test_selection.py"
-        world.ran_lately("watch.yml")
-        ran = world.runner.run("ci", "push", matrix="python:3.14")
+        ran = world.runner.run("ci", "push", only=job, matrix="python:3.14")
         assert ran.green, ran.text
-        assert ran.results == {(job, "success") for job in ("tests", "lint", "watch")}
-        assert world.kept("issues") == []
+        assert ran.results == {(job, "success")}
 
 
 @pytest.mark.quick
