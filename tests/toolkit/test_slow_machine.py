@@ -130,7 +130,7 @@ def test_how_far_a_run_came() -> None:
 
 # Each side notes what it does; as long as a file is there, one of them hangs where that says.
 NOTED = """
-import threading
+import signal, threading
 from pathlib import Path
 NOTES = Path({folder!r})
 
@@ -233,6 +233,26 @@ def test_what_was_finished_is_not_done_again(
     for path in (tmp_path / "verdicts").iterdir():
         path.unlink()
     assert proved(race_suite=noted, timeout=LIMIT) == verdict
+
+
+def test_a_side_that_was_killed_leaves_what_it_finished(
+    proved: Prove, noted: Path, tmp_path: Path
+) -> None:
+    """As the system does to a process when memory is out."""
+    for name in ("suite.py", "explore.py"):
+        text = (noted / name).read_text()
+        dies = text.replace("threading.Event().wait()", "signal.raise_signal(9)")
+        assert dies != text
+        (noted / name).write_text(dies)
+    (tmp_path / "hangs").write_text("patched schedules")
+    verdict = proved(race_suite=noted, timeout=60)
+    assert verdict.verdict == "inconclusive"
+    assert verdict.reason.startswith("on the patched wheels the explorer ")
+    take_notes(tmp_path)
+    for file in tmp_path.glob("hang*"):
+        file.unlink()
+    assert proved(race_suite=noted, timeout=60).verdict == "publish"
+    assert take_notes(tmp_path) == ["official comparison", "patched schedules"]
 
 
 def test_what_speaks_against_the_patched_wheels_is_done_again(
