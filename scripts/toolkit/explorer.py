@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import Environment
+from .errors import ended as how_ended
 from .exploration import (
     FLAG,
     LOSS,
@@ -281,9 +282,9 @@ def _job(
 
 def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
     """What a run wrote. Raises _Trouble unless it ended with one of the exit codes expected."""
-    _refuse_ended(ended, where)
-    if ended.exit_code not in expected or not path.is_file():
-        reason = f"{where} the explorer ended with exit code {ended.exit_code}"
+    code = _refuse_ended(ended, where)
+    if code not in expected or not path.is_file():
+        reason = f"{where} the explorer {how_ended(code)}"
         raise _Trouble(f"{reason}{'' if path.is_file() else ' and no report'}", ended.output)
     try:
         return path.read_text(encoding="utf-8")
@@ -291,10 +292,12 @@ def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
         raise _Trouble(f"{where} the explorer's report is not UTF-8: {error}", "") from error
 
 
-def _refuse_ended(ended: Ended, where: str) -> None:
+def _refuse_ended(ended: Ended, where: str) -> int:
+    """The exit code of a run. Raises _Trouble if it was ended, as it hung."""
     if ended.exit_code is None:
         reason = f"{where} the explorer was ended, as nothing moved: {how_far(ended.output)}"
         raise _Trouble(reason, ended.output)
+    return ended.exit_code
 
 
 def _report(path: Path, ended: Ended, where: str) -> Report:

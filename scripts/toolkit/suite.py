@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import Environment
+from .errors import ended as how_ended
 from .files import sha256, text_of
 from .run import Ended
 from .strict import Malformed, mapping_of, members
@@ -122,7 +123,7 @@ def run_of(path: Path, ended: Ended, timeout: float) -> Run:
         if ended.exit_code is None:
             reason = f"the suite was ended after {timeout:g} s without progress: {how_far(output)}"
             return Run(None, reason, output)
-        reason = f"the suite ended with exit code {ended.exit_code} and no report"
+        reason = f"the suite {how_ended(ended.exit_code)} and no report"
         return Run(None, reason, output)
     try:
         report = Report.parse(path.read_text(encoding="utf-8"))

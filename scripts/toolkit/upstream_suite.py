@@ -17,6 +17,8 @@ from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 
 from .environment import Environment
+from .errors import CommandFailed
+from .errors import ended as how_ended
 from .run import Job, run, run_together
 from .strict import Malformed, members
 
@@ -153,6 +155,9 @@ def run_side(
         counted = f"with {done} of {len(side.tests)} tests"
         said = f"the run was ended after {limits.run:g} s without progress, {counted}"
         return replace(side, trouble=said)
+    if ended.exit_code < 0:
+        # that says nothing of the wheels
+        raise CommandFailed(f"pytest {how_ended(ended.exit_code)}", next_step="run again")
     if side.trouble:
         said = _reason(ended.output, str(scratch))
         return replace(side, trouble=f"pytest ended with exit code {ended.exit_code}: {said}")

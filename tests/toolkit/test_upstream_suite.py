@@ -27,6 +27,7 @@ from upstreaming import PYPROJECT, lend_pytest, make_repository
 import upstream as verb
 from toolkit import proving, run, upstream, upstream_proof, upstream_suite
 from toolkit.environment import Environment
+from toolkit.errors import CommandFailed
 from toolkit.strict import Malformed
 from toolkit.upstream_result import Source, Upstream, described, judge
 from toolkit.upstream_suite import Ended, Limits, Side, read, requirements, run_side, select
@@ -484,6 +485,17 @@ def test_a_run_that_is_ended_excuses_nothing(
     told = json.loads(capsys.readouterr().out)
     assert (told["status"], [*told["regressed"]]) == (status, named)
     assert left == []
+
+
+def test_a_run_that_was_killed_says_nothing_of_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream_suite, "run_together", lambda *_, **__: (run.Ended(-9, ""),))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "scratch").mkdir()
+    place = Environment(tmp_path, tmp_path / "python", "3.11.7")
+    with pytest.raises(CommandFailed, match="pytest was ended by signal 9"):
+        run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
 
 
 def test_a_run_that_takes_too_long_is_ended(
