@@ -214,6 +214,8 @@ class Runner:
         path = [p for p in os.environ["PATH"].split(os.pathsep) if p != here]
         return {
             **seen,
+            # the runner gives each step a terminal, and GitHub none
+            "TERM": "dumb",
             "PATH": os.pathsep.join([str(programs), *path]),
             "HOME": str(home / "home"),
             "XDG_CONFIG_HOME": str(home / "home"),

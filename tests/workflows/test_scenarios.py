@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,8 @@ def test_publish_with_a_good_and_a_refused_release(running: World) -> None:
     running.push("Two releases")
     ran = running.publish(releases=f"{SECOND} {THIRD}")
     assert running.published() == ours(FIRST, SECOND), ran.text
-    assert ran.jobs["refused"] == "failure", ran.text
-    assert not ran.green
+    found = {"prove": "success", "merge": "success", "refused": "failure"}
+    assert found.items() <= ran.jobs.items(), ran.text
     assert f"{THIRD}" in ran.summary
     assert running.trailer() == before
 
@@ -62,7 +63,7 @@ def test_publish_when_the_proof_says_nothing(running: World) -> None:
 
 def test_publish_with_a_changed_series(running: World) -> None:
     running.release(SECOND)
-    running.record(SECOND)
+    running.record(FIRST, SECOND)
     write_series(running.clone / "patches", {"guard": {"1.0": patch("LOSES = not True")}})
     running.record(FIRST, SECOND)
     ran = running.pushed()
@@ -131,6 +132,8 @@ def test_watch_with_nothing_new(world: World) -> None:
     ran = world.watch()
     assert ran.green, ran.text
     assert ran.jobs["announce"] == ran.jobs["every"] == "skipped"
+    assert world.github.asked
+    assert "livekit/agents#5021: closed" in html.unescape(ran.summary)
     assert world.kept("issues") == world.kept("pulls") == []
     assert not world.origin("rev-parse", "--quiet", "--verify", "watch")
 

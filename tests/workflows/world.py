@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from making import (
     PLUGIN,
     Index,
     diff,
-    listening,
     mail,
     make_wheel,
     members_of,
@@ -29,6 +27,7 @@ from making import (
     write_series,
 )
 from publishing import EXPLORER, RUNNER, SUITE
+from replaying import Recorded, replaying
 from runner import Ran, Runner
 from upstreaming import make_repository
 
@@ -47,6 +46,8 @@ KINDS: dict[str, dict[str, str]] = {
     "conflict": {"line20": "LOSES = bool(1)"},
     "fixed": {"line20": "LOSES = False"},
 }
+# what the series waits for, as GitHub's API was recorded to tell it
+CHANGE = "https://github.com/livekit/agents/pull/5021"
 UPSTREAM_TEST = """
 def test_imports():
     import livekit.agents
@@ -71,6 +72,7 @@ class World:
 
     root: Path
     pypi: Pypi
+    github: Recorded
     runner: Runner
     variables: dict[str, str]
 
@@ -182,7 +184,7 @@ def ours(*versions: str, revision: int = 1) -> set[str]:
 
 @contextmanager
 def open_world(root: Path, *, real: bool = False) -> Iterator[World]:
-    """A world with one release, 1.8.8; ``real`` keeps the project's own series and suite."""
+    """A world with one release; ``real`` keeps the project's own series and suite, and PyPI."""
     clone, state = root / "clone", root / "state"
     state.mkdir(parents=True)
     copy_checkout(clone)
@@ -191,14 +193,15 @@ def open_world(root: Path, *, real: bool = False) -> Iterator[World]:
     pypi = Pypi()
     with ExitStack() as stack:
         stack.enter_context(serving(pypi))
-        github = stack.enter_context(answering())
+        github = stack.enter_context(replaying())
         upstream = make_upstream(root / "upstream")
         variables = {
-            "LIVEKIT_DISPATCHED_PYPI": pypi.url,
+            **({} if real else {"LIVEKIT_DISPATCHED_PYPI": pypi.url}),
             "LIVEKIT_DISPATCHED_UPSTREAM": str(upstream),
-            "GITHUB_API_URL": github,
+            "LIVEKIT_DISPATCHED_GITHUB_API": github.url,
         }
-        world = World(root, pypi, Runner(root / "runs", clone, state, variables), variables)
+        runner = Runner(root / "runs", clone, state, variables)
+        world = World(root, pypi, github, runner, variables)
         world.runner.folder.mkdir()
         begin(world)
         if not real:
@@ -237,6 +240,9 @@ def write_small(clone: Path) -> None:
     for name in ("patches", "tests/race"):
         shutil.rmtree(clone / name)
     write_series(clone / "patches", {"guard": {"1.0": patch("LOSES = False")}})
+    described = clone / "patches" / "series.toml"
+    text = described.read_text("utf-8").replace("https://example.org/1", CHANGE, 1)
+    described.write_text(text, "utf-8")
     suite = clone / "tests" / "race"
     suite.mkdir()
     explorer = EXPLORER.replace("    import pytest\n", "    import small as pytest\n")
@@ -253,21 +259,3 @@ def patch(line: str) -> str:
 def make_upstream(folder: Path) -> Path:
     files = {"pyproject.toml": PYPROJECT, "tests/test_session.py": UPSTREAM_TEST}
     return make_repository(folder, {"livekit-agents@1.8.0": files})
-
-
-@contextmanager
-def answering() -> Iterator[str]:
-    """GitHub's API on loopback, which knows of nothing."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(404)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with listening(Handler) as url:
-        yield url
