@@ -23,32 +23,18 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 _SEEN = re.compile(r"PATH|LANG|LC_.*|TZ|TMPDIR|(PIP|UV)_.*|.*_PROXY|.*_CERT_.*|.*_CA_BUNDLE", re.I)
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step that ran: ``result`` is success, failure or skipped; ``said`` is what it printed."""
-
-    job: str
-    name: str
-    result: str
-    said: str
-
-
 @dataclass
 class Ran:
-    """What came of a workflow: the result of each job, and its steps in order.
+    """What came of a workflow: the result of each job, and what it said to whoever looks.
 
     A job of a matrix succeeded if all of its runs did; one that was left out is "skipped".
     """
 
     code: int
     jobs: dict[str, str]
-    steps: list[Step] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     text: str = ""
-
-    def said(self, job: str) -> str:
-        """What all steps of a job printed."""
-        return "".join(step.said for step in self.steps if step.job == job)
 
     @property
     def green(self) -> bool:
@@ -226,8 +212,7 @@ class Runner:
 def read(code: int, text: str, names: Sequence[str]) -> Ran:
     """What the runner's JSON lines say."""
     jobs = dict.fromkeys(names, "skipped")
-    said: dict[tuple[str, str], str] = {}
-    ran = Ran(code, jobs)
+    ran = Ran(code, jobs, dict.fromkeys(names, ""))
     for line in text.splitlines():
         try:
             row = json.loads(line)
@@ -235,12 +220,9 @@ def read(code: int, text: str, names: Sequence[str]) -> Ran:
             ran.text += f"{line}\n"
             continue
         job, message = row.get("jobID", ""), row.get("msg", "")
-        place = (row.get("job", ""), row.get("step", ""))
-        ran.text += f"{place[0]} | {message.rstrip()}\n"
-        if "raw_output" in row or row.get("command") in ("error", "warning", "notice"):
-            said[place] = said.get(place, "") + message
-        if (result := row.get("stepResult")) and row.get("stage", "Main") == "Main":
-            ran.steps.append(Step(job, place[1], result, said.pop(place, "")))
+        ran.text += f"{row.get('job', '')} | {message.rstrip()}\n"
+        if row.get("command") in ("error", "warning", "notice"):
+            ran.said[job] += message
         if result := row.get("jobResult"):
             jobs[job] = "failure" if jobs[job] == "failure" else result
     return ran
