@@ -50,14 +50,16 @@ def test_upstream_takes_the_series(
     capsys: pytest.CaptureFixture[str],
     pytestconfig: pytest.Config,
 ) -> None:
-    shutil.copytree(REPOSITORY / "patches", workspace.patches)
+    # the index has no other release
+    ignored = shutil.ignore_patterns("releases.toml")
+    shutil.copytree(REPOSITORY / "patches", workspace.patches, ignore=ignored)
     series = Series.load(workspace.patches)
     official = fetch_release("1.8.9", workspace)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     places = ["--pypi", index.url, "--patches", str(workspace.patches)]
     places += ["--index", str(tmp_path / "index"), "--json"]
-    for path in official.paths:
-        index.add(path, official.release.uploaded)
+    for path, artefact in zip(official.paths, official.release.artefacts, strict=True):
+        index.add(path, artefact.upload_time)
     full = pytestconfig.option.full
     users = [User(tool, tmp_path, index.url).begin() for tool in ("pip", "uv")] if full else []
     if full:
