@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,13 @@ _SEEN = re.compile(r"PATH|LANG|LC_.*|TZ|TMPDIR|(PIP|UV)_.*|.*_PROXY|.*_CERT_.*|.
 
 @dataclass
 class Ran:
-    """What came of a workflow: the result of each job, and what it said to whoever looks.
+    """What came of a workflow: the result of each job, the summary, and the runner's words.
 
     A job of a matrix succeeded if all of its runs did; one that was left out is "skipped".
     """
 
     code: int
     jobs: dict[str, str]
-    said: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     text: str = ""
 
@@ -159,6 +158,8 @@ class Runner:
             *(("--matrix", matrix) if matrix else ()),
             *write_actions(home / "actions", self.state, used_by(workflow)),
         ]
+        refused = self.state / "refused"
+        refused.write_text("")
         done = subprocess.run(
             [str(word) for word in command],
             cwd=self.repository,
@@ -168,6 +169,7 @@ class Runner:
             text=True,
         )
         ran = read(done.returncode, done.stdout, workflow["jobs"])
+        ran.text += refused.read_text("utf-8")
         ran.summary = summary.read_text("utf-8")
         shutil.rmtree(home / "act", ignore_errors=True)
         listen = set(json.loads((self.state / "listeners.json").read_text()))
@@ -212,7 +214,7 @@ class Runner:
 def read(code: int, text: str, names: Sequence[str]) -> Ran:
     """What the runner's JSON lines say."""
     jobs = dict.fromkeys(names, "skipped")
-    ran = Ran(code, jobs, dict.fromkeys(names, ""))
+    ran = Ran(code, jobs)
     for line in text.splitlines():
         try:
             row = json.loads(line)
@@ -221,8 +223,6 @@ def read(code: int, text: str, names: Sequence[str]) -> Ran:
             continue
         job, message = row.get("jobID", ""), row.get("msg", "")
         ran.text += f"{row.get('job', '')} | {message.rstrip()}\n"
-        if row.get("command") in ("error", "warning", "notice"):
-            ran.said[job] += message
         if result := row.get("jobResult"):
             jobs[job] = "failure" if jobs[job] == "failure" else result
     return ran

@@ -32,7 +32,9 @@ _LEVELS = {"none": 0, "read": 1, "write": 2}
 
 
 def refuse(text: str) -> NoReturn:
-    """End as GitHub would."""
+    """End as GitHub would; the reason is kept, for the runner at times loses a last line."""
+    with (Path(sys.argv[1]) / "refused").open("a") as file:
+        file.write(f"{text}\n")
     print(f"::error::{text}" if "INPUTS" in os.environ else text, file=sys.stderr)
     sys.exit(1)
 

@@ -32,7 +32,7 @@ def test_publish_of_nothing_but_a_refused_release(world: World) -> None:
     ran = world.publish()
     found = {"prove": "success", "merge": "success", "refused": "failure"}
     assert found.items() <= ran.jobs.items(), ran.text
-    assert SECOND in ran.said["refused"]
+    assert SECOND in ran.summary
     assert (world.published(), world.trailer()) == (set(), "")
 
 
