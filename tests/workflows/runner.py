@@ -133,35 +133,20 @@ class Runner:
         self._describe(workflow)
         home = self.folder / f"run-{self.runs}"
         home.mkdir()
-        summary = home / "summary"
-        summary.touch()
-        # the runner throws summaries away, and insists on where they are
-        begin = home / "bash-env"
-        begin.write_text(f"export GITHUB_STEP_SUMMARY={summary}\n")
-        described = {"ref": "refs/heads/main", "repository": {"default_branch": "main"}}
-        (home / "event.json").write_text(json.dumps({**described, **payload}), "utf-8")
-        env = self.variables | {
-            "GITHUB_RUN_ID": str(1000 + self.runs),
-            "BASH_ENV": str(begin),
-        }
+        summary, refused = home / "summary", self.state / "refused"
+        for path in (summary, refused):
+            path.write_text("")
         command = [
-            *(str(Path(sys.executable).with_name("act")), event, "--json", "--no-skip-checkout"),
-            *("--workflows", f".github/workflows/{name}.yml", "--eventpath", home / "event.json"),
-            *("--platform", "ubuntu-24.04=-self-hosted", "--action-offline-mode"),
-            # nothing of ours needs its servers; if they ran, then here
-            *("--no-cache-server", "--cache-server-addr", "127.0.0.1"),
-            *("--artifact-server-addr", "127.0.0.1", "--action-cache-path", home / "act"),
-            *("--secret", "GITHUB_TOKEN=a-token-of-nobody", "--actor", "maintainer"),
-            *(f"--env={key}={value}" for key, value in env.items()),
+            *(str(Path(sys.executable).with_name("act")), event),
+            *("--workflows", f".github/workflows/{name}.yml"),
+            *self._options(home, summary, payload),
             *(f"--var={key}={value}" for key, value in variables.items()),
             *(("--job", only) if only else ()),
             *(("--matrix", matrix) if matrix else ()),
             *write_actions(home / "actions", self.state, used_by(workflow)),
         ]
-        refused = self.state / "refused"
-        refused.write_text("")
         done = subprocess.run(
-            [str(word) for word in command],
+            command,
             cwd=self.repository,
             env=self._surroundings(home),
             stdout=subprocess.PIPE,
@@ -175,6 +160,24 @@ class Runner:
         listen = set(json.loads((self.state / "listeners.json").read_text()))
         assert listen <= LOOPBACK, f"something listens on {listen - LOOPBACK}"
         return ran
+
+    def _options(self, home: Path, summary: Path, payload: Mapping[str, Any]) -> list[str]:
+        """What every run is told: on this machine, on loopback, with a token of nobody's."""
+        # the runner throws summaries away, and insists on where they are
+        begin = home / "bash-env"
+        begin.write_text(f"export GITHUB_STEP_SUMMARY={summary}\n")
+        described = {"ref": "refs/heads/main", "repository": {"default_branch": "main"}}
+        (home / "event.json").write_text(json.dumps({**described, **payload}), "utf-8")
+        env = {"GITHUB_RUN_ID": str(1000 + self.runs), "BASH_ENV": str(begin)}
+        return [
+            *("--json", "--no-skip-checkout", "--eventpath", str(home / "event.json")),
+            *("--platform", "ubuntu-24.04=-self-hosted", "--action-offline-mode"),
+            # nothing of ours needs its servers; if they ran, then here
+            *("--no-cache-server", "--cache-server-addr", "127.0.0.1"),
+            *("--artifact-server-addr", "127.0.0.1", "--action-cache-path", str(home / "act")),
+            *("--secret", "GITHUB_TOKEN=a-token-of-nobody", "--actor", "maintainer"),
+            *(f"--env={key}={value}" for key, value in {**self.variables, **env}.items()),
+        ]
 
     def _describe(self, workflow: Mapping[str, Any]) -> None:
         described = {
