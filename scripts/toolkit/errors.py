@@ -194,7 +194,7 @@ def speaks_of_shortage(message: str) -> bool:
     return _ERRNO.search(message) is not None
 
 
-def ended(exit_code: int) -> str:
+def how_ended(exit_code: int) -> str:
     """How a child ended, in words."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"

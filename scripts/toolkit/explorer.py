@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import Environment
-from .errors import ended as how_ended
+from .errors import how_ended
 from .exploration import (
     FLAG,
     LOSS,

@@ -25,8 +25,8 @@ from .release import (
     Release,
     body_of,
     fetch,
+    next_try,
     open_session,
-    step_after,
 )
 from .strict import Malformed
 from .workspace import Workspace, replacing
@@ -248,5 +248,5 @@ class PyPI:
             failed = isinstance(error, requests.RequestException)
             raise Unreachable(
                 f"{self.endpoint} gives no usable answer: {masked(str(error))[:2000]}",
-                next_step=step_after(error) if failed else ANOTHER,
+                next_step=next_try(error) if failed else ANOTHER,
             ) from error

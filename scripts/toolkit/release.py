@@ -187,7 +187,7 @@ def _download(artefact: Artefact, progress: Progress | None) -> bytes:
                 return _checked(data, artefact)
             error = EOFError(f"{len(data)} of {artefact.size} bytes")
     raise Unreachable(
-        f"{artefact.filename} did not arrive whole: {error}", next_step=step_after(error)
+        f"{artefact.filename} did not arrive whole: {error}", next_step=next_try(error)
     ) from error
 
 
@@ -229,7 +229,7 @@ def _checked(data: bytes, artefact: Artefact) -> bytes:
     return data
 
 
-def step_after(error: Exception | None) -> str:
+def next_try(error: Exception | None) -> str:
     """What to do after a request failed: a server may want to know who asks."""
     answer = getattr(error, "response", None)
     if answer is not None and answer.status_code in (401, 403):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .errors import CommandFailed, NotWritable, ended, fault_said, step_after
+from .errors import CommandFailed, NotWritable, fault_said, how_ended, step_after
 from .plain_git import Failed, git, home_of
 
 _WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
@@ -265,7 +265,7 @@ class Repository:
             return NotWritable(reason, next_step=step_after(code))
         said = error.said
         if not said or (error.status or 0) < 0:
-            said = f"it {ended(error.status or 0)}: {said}".rstrip(": ")
+            said = f"it {how_ended(error.status or 0)}: {said}".rstrip(": ")
         return CommandFailed(f"git failed: {said}", next_step="check that git works, and run again")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from . import inherited
-from .errors import CommandFailed, ended, masked, step_after
+from .errors import CommandFailed, how_ended, masked, step_after
 
 _children: set[subprocess.Popen[bytes]] = set()
 _starting = threading.Lock()
@@ -64,7 +64,7 @@ def run(
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise CommandFailed(
-            f"`{line}` {ended(done.returncode)}:\n{said}",
+            f"`{line}` {how_ended(done.returncode)}:\n{said}",
             next_step="run that command by hand; what it printed stands above",
         )
     return done

@@ -15,7 +15,7 @@ from .addresses import for_same_server, index_address
 from .auditing import Subject, read_wheel
 from .errors import AuditFailed, Unreachable
 from .provenance import SUFFIX
-from .release import TIMEOUT, open_session, step_after
+from .release import TIMEOUT, next_try, open_session
 
 if TYPE_CHECKING:
     import requests
@@ -130,7 +130,7 @@ def _served(url: str, projects: Sequence[str]) -> Found:
                 ValueError,
             ) as error:
                 raise Unreachable(
-                    f"{url} gives no usable answer: {error}", next_step=step_after(error)
+                    f"{url} gives no usable answer: {error}", next_step=next_try(error)
                 ) from error
             subjects += _listed(page, read, ())
     return Found(tuple(subjects))
@@ -151,7 +151,7 @@ def _download(session: requests.Session, address: str) -> bytes | None:
                     break
     except requests.RequestException as error:
         raise Unreachable(
-            f"{address} did not arrive: {error}", next_step=step_after(error)
+            f"{address} did not arrive: {error}", next_step=next_try(error)
         ) from error
     return bytes(body)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import Environment
-from .errors import ended as how_ended
+from .errors import how_ended
 from .files import sha256, text_of
 from .run import Ended
 from .strict import Malformed, mapping_of, members

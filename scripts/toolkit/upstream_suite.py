@@ -17,8 +17,7 @@ from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 
 from .environment import Environment
-from .errors import CommandFailed
-from .errors import ended as how_ended
+from .errors import CommandFailed, how_ended
 from .run import Job, run, run_together
 from .strict import Malformed, members
 
