@@ -18,7 +18,7 @@ READY = "scripts/toolkit/__init__.py"
 runpy.run_path(READY)
 
 # nox repeats the commands that it runs, and an address in one of them may hold a password.
-masked = runpy.run_path("scripts/toolkit/errors.py")["masked"]
+masked = runpy.run_path("scripts/toolkit/util/errors.py")["masked"]
 
 
 def mask(record: logging.LogRecord) -> bool:

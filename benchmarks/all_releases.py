@@ -27,14 +27,14 @@ sys.path.insert(1, str(REPOSITORY / "scripts"))
 from packaging.version import Version  # noqa: E402
 
 import release as verb  # noqa: E402
-from toolkit.catalogue import Catalogue  # noqa: E402
-from toolkit.errors import ToolkitError, run_verb  # noqa: E402
-from toolkit.fetched import fetch_release  # noqa: E402
-from toolkit.files import sha256_of  # noqa: E402
-from toolkit.judging import Compared  # noqa: E402
-from toolkit.series import Series  # noqa: E402
-from toolkit.verdict import Side, Verdict  # noqa: E402
-from toolkit.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
+from toolkit.patches.series import Series  # noqa: E402
+from toolkit.proof.rules import Compared  # noqa: E402
+from toolkit.proof.verdict import Side, Verdict  # noqa: E402
+from toolkit.releases.catalogue import Catalogue  # noqa: E402
+from toolkit.releases.official import fetch_release  # noqa: E402
+from toolkit.util.errors import ToolkitError, run_verb  # noqa: E402
+from toolkit.util.files import sha256_of  # noqa: E402
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
 
 # as many as the race suite has, give or take
 TESTS = {
@@ -130,7 +130,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
         try:
             series.digest(version)
             with tempfile.TemporaryDirectory() as folder:
-                from toolkit.repacking import apply_series
+                from toolkit.releases.sources import apply_series
 
                 apply_series(fetch_release(entry.release, workspace), series, Path(folder, "tree"))
         except ToolkitError as error:
@@ -143,7 +143,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
 def usual_way(releases: Sequence[str], workspace: Workspace) -> dict[str, float]:
     """Seconds of wall and CPU time that `git am` and `uv build` take for all of ``releases``."""
     from repack import Contest
-    from toolkit.environment import uv
+    from toolkit.environments.environment import uv
 
     wall, cpu = 0.0, 0.0
     for version in releases:

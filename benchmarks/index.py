@@ -31,11 +31,11 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests" / "toolkit
 
 from publishing import make_pair, proof_of  # noqa: E402
 
-from toolkit import inherited  # noqa: E402
-from toolkit.environment import uv  # noqa: E402
-from toolkit.errors import run_verb  # noqa: E402
-from toolkit.ledger import Ledger, Listed  # noqa: E402
-from toolkit.run import run  # noqa: E402
+from toolkit.environments.environment import uv  # noqa: E402
+from toolkit.index.ledger import Ledger, Listed  # noqa: E402
+from toolkit.util import inherited  # noqa: E402
+from toolkit.util.errors import run_verb  # noqa: E402
+from toolkit.util.process import run  # noqa: E402
 
 PUBLISH = REPOSITORY / "scripts" / "publish.py"
 

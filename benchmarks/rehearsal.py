@@ -28,18 +28,17 @@ sys.path.insert(1, str(REPOSITORY / "scripts"))
 from packaging.specifiers import SpecifierSet  # noqa: E402
 from packaging.version import Version  # noqa: E402
 
-from toolkit.catalogue import Catalogue, dump  # noqa: E402
-from toolkit.errors import NotProved, PatchConflict, ToolkitError, run_verb  # noqa: E402
-from toolkit.fetched import Fetched, fetch_release  # noqa: E402
-from toolkit.files import sha256_of, write_whole, writing  # noqa: E402
-from toolkit.fit import fits  # noqa: E402
-from toolkit.proving import prove  # noqa: E402
-from toolkit.refreshing import Refresher  # noqa: E402
-from toolkit.releasing import prove_release  # noqa: E402
-from toolkit.repacking import RepackedRelease, apply_series, repack_release  # noqa: E402
-from toolkit.series import FILE, Series  # noqa: E402
-from toolkit.verdict import Side, Verdict  # noqa: E402
-from toolkit.workspace import Workspace  # noqa: E402
+from toolkit.patches.series import FILE, Series  # noqa: E402
+from toolkit.proof.prove import prove, prove_release  # noqa: E402
+from toolkit.proof.verdict import Side, Verdict  # noqa: E402
+from toolkit.refresh.refresher import Refresher  # noqa: E402
+from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
+from toolkit.releases.official import Fetched, fetch_release  # noqa: E402
+from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
+from toolkit.releases.sources import apply_series, fits  # noqa: E402
+from toolkit.util.errors import NotProved, PatchConflict, ToolkitError, run_verb  # noqa: E402
+from toolkit.util.files import sha256_of, write_whole, writing  # noqa: E402
+from toolkit.util.workspace import Workspace  # noqa: E402
 
 GOAL = 0.9
 GOOD = ("applies", "carried")

@@ -31,13 +31,13 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 from packaging.version import Version  # noqa: E402
 from uv import find_uv_bin  # noqa: E402
 
-from toolkit import inherited  # noqa: E402
-from toolkit.errors import UnknownRelease, run_verb  # noqa: E402
-from toolkit.fetched import fetch_release  # noqa: E402
-from toolkit.pypi import ENDPOINT_VARIABLE  # noqa: E402
-from toolkit.run import run  # noqa: E402
-from toolkit.series import Series  # noqa: E402
-from toolkit.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
+from toolkit.patches.series import Series  # noqa: E402
+from toolkit.releases.official import fetch_release  # noqa: E402
+from toolkit.releases.pypi import ENDPOINT_VARIABLE  # noqa: E402
+from toolkit.util import inherited  # noqa: E402
+from toolkit.util.errors import UnknownRelease, run_verb  # noqa: E402
+from toolkit.util.process import run  # noqa: E402
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
 
 GIT = (
     *("git", "-c", "user.name=benchmark", "-c", "user.email=benchmark@invalid"),

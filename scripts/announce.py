@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import (
+from toolkit.util.errors import (
     Arguments,
     CommandFailed,
     HashMismatch,
@@ -36,10 +36,10 @@ from toolkit.errors import (
     Unreachable,
     run_verb,
 )
-from toolkit.files import write_whole, writing
-from toolkit.markdown import cell, cut, fence
-from toolkit.release import MAIN
-from toolkit.strict import Malformed, load, value_of
+from toolkit.util.files import write_whole, writing
+from toolkit.util.markdown import cell, cut, fence
+from toolkit.util.names import MAIN
+from toolkit.util.strict_json import Malformed, load, value_of
 
 PULL_REQUEST, ISSUE, NOTHING = "pull-request", "issue", "nothing"
 # each wants a human; so does an error, but for those of the network or the machine

@@ -15,10 +15,11 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.errors import run_verb
-from toolkit.repacking import apply_series
-from toolkit.series import Series
-from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.cli import parser, workspace_of
+from toolkit.patches.series import Series
+from toolkit.releases.official import fetched
+from toolkit.releases.sources import apply_series
+from toolkit.util.errors import run_verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,8 +28,8 @@ from typing import TypeVar
 
 from packaging.version import Version
 
-from toolkit import installation
-from toolkit.auditing import (
+from toolkit.audit import installed
+from toolkit.audit.auditor import (
     OFFICIAL,
     OURS,
     UNKNOWN,
@@ -40,14 +40,15 @@ from toolkit.auditing import (
     Subject,
     to_json,
 )
-from toolkit.catalogue import Catalogue
-from toolkit.companion import PROJECT
-from toolkit.errors import AuditFailed, run_verb
-from toolkit.fetched import Fetched
-from toolkit.parallel import cores, counting, side_by_side
-from toolkit.series import Series
-from toolkit.subjects import find_wheels, is_url
-from toolkit.verbs import fetched, parser, workspace_of
+from toolkit.audit.targets import find_wheels, is_url
+from toolkit.cli import parser, workspace_of
+from toolkit.index.metapackage import PROJECT
+from toolkit.patches.series import Series
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.official import Fetched, fetched
+from toolkit.util.console import counting
+from toolkit.util.errors import AuditFailed, run_verb
+from toolkit.util.parallel import cores, side_by_side
 
 Item = TypeVar("Item")
 
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def audit(auditor: Auditor, target: str, jobs: int) -> list[Finding]:
     """Everything that one target holds, in its order."""
     projects = sorted([PROJECT, *(d.name for d in auditor.series.distributions)])
-    site = None if is_url(target) else installation.site_packages(Path(target))
+    site = None if is_url(target) else installed.site_packages(Path(target))
     if site is not None:
         return audit_environment(auditor, site, projects, jobs)
     found = find_wheels(target, projects)
@@ -107,23 +108,23 @@ def audit_environment(
 ) -> list[Finding]:
     """What of ``projects`` is installed in a folder."""
     found = [
-        (distribution, auditor.origin(installation.likely_name(distribution)))
-        for distribution in installation.installed(site, projects)
+        (distribution, auditor.origin(installed.likely_name(distribution)))
+        for distribution in installed.installed(site, projects)
     ]
     if not found:
         raise AuditFailed(
             f"{site} has none of {', '.join(projects)}", next_step="name another environment"
         )
-    said = installation.series_said(site)
+    said = installed.series_said(site)
 
     def judge(distribution: Distribution, origin: Origin | None, originals: Originals) -> Finding:
         where = f"{distribution.name} {distribution.version}"
         known = {**originals.official, **originals.ours}
-        name = installation.wheel_of(distribution, known) if origin else None
+        name = installed.wheel_of(distribution, known) if origin else None
         if origin is None or name is None:
             why = originals.error or "no wheel of ours or of PyPI has this version"
             return Finding(where, UNKNOWN, (why,), originals.next_step)
-        details = tuple(installation.differences(distribution, known[name]))
+        details = tuple(installed.differences(distribution, known[name]))
         if details:
             return auditor.differing(where, name, details, origin, originals, said)
         return Finding(where, OFFICIAL if name in originals.official else OURS)

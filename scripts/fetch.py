@@ -16,9 +16,10 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.errors import run_verb
-from toolkit.selection import HELP
-from toolkit.verbs import chosen, each, fetched, parser, workspace_of
+from toolkit.cli import chosen, each, parser, workspace_of
+from toolkit.releases.official import fetched
+from toolkit.releases.select import HELP
+from toolkit.util.errors import run_verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,23 +24,24 @@ import shutil
 from collections.abc import Sequence
 from email.utils import parseaddr
 
-from toolkit import bugreport, proving
-from toolkit.bugreport import REPORT, SCRIPT
-from toolkit.environment import Environment
-from toolkit.errors import NotWritable, run_verb
-from toolkit.exploration import TIERS, Exploration
-from toolkit.fetched import Fetched
-from toolkit.files import writing
-from toolkit.forwarding import TAG, check_mails, files_at, official_files, write_mails
-from toolkit.outcome import Judged, Outcomes
-from toolkit.platforms import fitting
-from toolkit.proving import SUBCLASSES
-from toolkit.repacking import repack_release
-from toolkit.series import Series
-from toolkit.strict import Malformed
-from toolkit.verbs import fetched, parser, workspace_of
-from toolkit.verdict import Verdict
-from toolkit.workspace import Workspace, replacing
+from toolkit.cli import parser, workspace_of
+from toolkit.environments import pair
+from toolkit.environments.environment import Environment
+from toolkit.environments.platforms import fitting
+from toolkit.forward import bug_report
+from toolkit.forward.bug_report import REPORT, SCRIPT
+from toolkit.forward.mails import TAG, check_mails, files_at, official_files, write_mails
+from toolkit.patches.series import Series
+from toolkit.proof.exploration import TIERS, Exploration
+from toolkit.proof.prove import SUBCLASSES
+from toolkit.proof.store import Judged, Outcomes
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.official import Fetched, fetched
+from toolkit.releases.repack import repack_release
+from toolkit.util.errors import NotWritable, run_verb
+from toolkit.util.files import replacing, writing
+from toolkit.util.strict_json import Malformed
+from toolkit.util.workspace import Workspace
 
 _OURS = re.compile(r"(v\d+-)?\d{4}-[^/]*\.patch")
 
@@ -50,7 +51,7 @@ def pair_of(
 ) -> tuple[Environment, Environment]:
     """The environments in which a release is proved: official and patched wheels."""
     made = repack_release(found, series, workspace, scratch)
-    return proving.prepare(
+    return pair.prepare(
         fitting(made.official),
         fitting([*made.wheels, *made.passthrough]),
         uploaded=found.release.uploaded,
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 scratch / "series",
                 draft,
                 subject=series.why,
-                blurb=bugreport.cover(release, series),
+                blurb=bug_report.cover(release, series),
                 author=options.author,
                 reroll=options.reroll,
             )
@@ -135,11 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 trees[f"{options.repo} at {ref}"] = files_at(options.repo, ref, sorted(files))
             for number, (where, there) in enumerate(trees.items()):
                 check_mails(mails[1:], there, scratch / f"check{number}", where)
-            (draft / SCRIPT).write_text(bugreport.script_for(release), "utf-8")
+            (draft / SCRIPT).write_text(bug_report.script_for(release), "utf-8")
             pair = pair_of(found, series, workspace, scratch / "wheels")
             exploration, figures = proof_of(found, series, workspace)
-            evidence = bugreport.gather(draft / SCRIPT, pair, exploration)
-            text = bugreport.report(release, series, variants, evidence, figures)
+            evidence = bug_report.gather(draft / SCRIPT, pair, exploration)
+            text = bug_report.report(release, series, variants, evidence, figures)
             (draft / REPORT).write_text(text, "utf-8")
             names = sorted(path.name for path in draft.iterdir())
             shutil.rmtree(out, ignore_errors=True)

@@ -20,18 +20,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.environment import Environment
-from toolkit.errors import MutantSurvived, run_verb
-from toolkit.fetched import Fetched
-from toolkit.mutation import Mutant, mutants_of
-from toolkit.parallel import cores, counting
-from toolkit.platforms import fitting
-from toolkit.proving import RACE_SUITE, SUBCLASSES, prepare
-from toolkit.repacking import repack_release
-from toolkit.series import Series
-from toolkit.teeth import Bite, Change, Teeth
-from toolkit.verbs import fetched, parser, workspace_of
-from toolkit.workspace import Workspace
+from toolkit.cli import parser, workspace_of
+from toolkit.environments.environment import Environment
+from toolkit.environments.pair import prepare
+from toolkit.environments.platforms import fitting
+from toolkit.patches.mutants import Mutant, mutants_of
+from toolkit.patches.series import Series
+from toolkit.proof.mutation_testing import Bite, Change, Teeth
+from toolkit.proof.prove import RACE_SUITE, SUBCLASSES
+from toolkit.releases.official import Fetched, fetched
+from toolkit.releases.repack import repack_release
+from toolkit.util.console import counting
+from toolkit.util.errors import MutantSurvived, run_verb
+from toolkit.util.parallel import cores
+from toolkit.util.workspace import Workspace
 
 RELEASES = ("1.4.6", "1.8.9")
 SKIPPED = Bite("skipped", message="dropping it changes no code")

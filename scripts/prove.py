@@ -27,19 +27,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from toolkit import explorer, proving, summary
-from toolkit.candidate import Proof
-from toolkit.errors import NotProved, PatchConflict, run_verb
-from toolkit.exploration import TIERS
-from toolkit.files import write_whole, writing
-from toolkit.outcome import Judged, Outcomes
-from toolkit.progress import watching
-from toolkit.proving import PATIENCE, RACE_SUITE, SUBCLASSES, prove
-from toolkit.strict import Malformed
-from toolkit.upstream_proof import Asker, add_options
-from toolkit.verbs import add_timeout, each, fetched, parser, workspace_of
-from toolkit.verdict import Verdict
-from toolkit.workspace import Workspace
+from toolkit.cli import add_options, add_timeout, each, parser, workspace_of
+from toolkit.environments.pair import prepare
+from toolkit.proof import explorer, summary
+from toolkit.proof.exploration import TIERS
+from toolkit.proof.prove import PATIENCE, RACE_SUITE, SUBCLASSES, prove
+from toolkit.proof.store import Judged, Outcomes
+from toolkit.proof.upstream_tests import Asker
+from toolkit.proof.verdict import Proof, Verdict
+from toolkit.releases.official import fetched
+from toolkit.util.console import watching
+from toolkit.util.errors import NotProved, PatchConflict, run_verb
+from toolkit.util.files import write_whole, writing
+from toolkit.util.strict_json import Malformed
+from toolkit.util.workspace import Workspace
 
 __all__ = ["RACE_SUITE", "SUBCLASSES", "main", "prove"]
 
@@ -78,9 +79,9 @@ def wheels_of(
             options.official, options.patched, options.named, options.uploaded, options.series
         )
         return
-    from toolkit.platforms import fitting
-    from toolkit.repacking import repack_release
-    from toolkit.series import Series
+    from toolkit.environments.platforms import fitting
+    from toolkit.patches.series import Series
+    from toolkit.releases.repack import repack_release
 
     found = fetched(name, options, workspace)
     series = Series.load(workspace.patches)
@@ -150,7 +151,7 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
 
     Raises NotProved if the patched wheels break what they must not, or more than the official ones.
     """
-    pair = proving.prepare(
+    pair = prepare(
         wheels.official,
         wheels.patched,
         uploaded=wheels.uploaded,

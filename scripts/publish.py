@@ -29,21 +29,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from toolkit.candidate import Parcel, Proof
-from toolkit.errors import Arguments, ToolkitError, run_verb
-from toolkit.index import Publication, consume_lines, foresee, publish_all, read_list
-from toolkit.ledger import Listed
-from toolkit.markdown import append
-from toolkit.outcome import Judged
-from toolkit.parallel import cores, side_by_side
-from toolkit.report import Outcome, require_all, summary_of, tell
-from toolkit.series import Series
-from toolkit.server import Server
-from toolkit.shelf import require_index
-from toolkit.shipping import VERDICT, official_of, parcel_of, read_verdict, remade
-from toolkit.uploading import mirror
-from toolkit.workspace import Workspace
-from toolkit.yanking import unyank, yank
+from toolkit.index.bundle import VERDICT, Parcel, official_of, parcel_of, remade
+from toolkit.index.layout import require_index
+from toolkit.index.ledger import Listed
+from toolkit.index.mirror import mirror
+from toolkit.index.publish import Publication, consume_lines, foresee, publish_all, read_list
+from toolkit.index.server import Server
+from toolkit.index.yank import unyank, yank
+from toolkit.patches.series import Series
+from toolkit.pipeline.results import Outcome, require_all, summary_of, tell
+from toolkit.proof.store import Judged
+from toolkit.proof.verdict import Proof, read_verdict
+from toolkit.util.errors import Arguments, ToolkitError, run_verb
+from toolkit.util.markdown import append
+from toolkit.util.parallel import cores, side_by_side
+from toolkit.util.workspace import Workspace
 
 
 class Said:

@@ -29,20 +29,19 @@ from contextlib import suppress
 
 from packaging.version import InvalidVersion, Version
 
-from toolkit.catalogue import Catalogue, Entry
-from toolkit.dilemma import Dilemma
-from toolkit.errors import InvalidSeries, UnknownRelease, run_verb
-from toolkit.exploration import TIERS
-from toolkit.export import differing, export, files_of, put
-from toolkit.fetched import Fetched, find_release
-from toolkit.fit import fits
-from toolkit.proving import PATIENCE, prove
-from toolkit.refreshing import Refreshed, Refresher
-from toolkit.release import MAIN
-from toolkit.releasing import prove_release
-from toolkit.repacking import RepackedRelease
-from toolkit.verbs import add_timeout, fetched, parser, workspace_of
-from toolkit.verdict import Verdict
+from toolkit.cli import add_timeout, parser, workspace_of
+from toolkit.patches.export import differing, export, files_of, put
+from toolkit.proof.exploration import TIERS
+from toolkit.proof.prove import PATIENCE, prove, prove_release
+from toolkit.proof.verdict import Verdict
+from toolkit.refresh.conflict import Dilemma
+from toolkit.refresh.refresher import Refreshed, Refresher
+from toolkit.releases.catalogue import Catalogue, Entry
+from toolkit.releases.official import Fetched, fetched, find_release
+from toolkit.releases.repack import RepackedRelease
+from toolkit.releases.sources import fits
+from toolkit.util.errors import InvalidSeries, UnknownRelease, run_verb
+from toolkit.util.names import MAIN
 
 FOLDER = Path("dist/refresh")
 

@@ -23,22 +23,28 @@ import toolkit as toolkit  # isort: split
 import argparse
 from collections.abc import Sequence
 
-from toolkit.catalogue import Catalogue
-from toolkit.errors import run_verb
-from toolkit.exploration import TIERS
-from toolkit.flow import Run
-from toolkit.index import read_list
-from toolkit.markdown import append
-from toolkit.news import additions, renew
-from toolkit.parallel import cores
-from toolkit.proving import PATIENCE, prove
-from toolkit.pypi import PyPI
-from toolkit.report import Outcome, hashes_below, require_all, show_changes, summary_of, tell
-from toolkit.selection import HELP, NEW, Selection, among, select
-from toolkit.series import Series
-from toolkit.upstream_proof import add_options
-from toolkit.verbs import add_timeout, parser, workspace_of
-from toolkit.workspace import Workspace
+from toolkit.cli import add_options, add_timeout, parser, workspace_of
+from toolkit.index.publish import read_list
+from toolkit.patches.series import Series
+from toolkit.pipeline.release import Run
+from toolkit.pipeline.results import (
+    Outcome,
+    hashes_below,
+    require_all,
+    show_changes,
+    summary_of,
+    tell,
+)
+from toolkit.proof.exploration import TIERS
+from toolkit.proof.prove import PATIENCE, prove
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.pypi import PyPI
+from toolkit.releases.select import HELP, NEW, Selection, among, select
+from toolkit.releases.update import additions, renew
+from toolkit.util.errors import run_verb
+from toolkit.util.markdown import append
+from toolkit.util.parallel import cores
+from toolkit.util.workspace import Workspace
 
 # Each environment takes some 40 MB besides what uv shares: those of more releases are not kept.
 KEPT_ENVIRONMENTS = 4

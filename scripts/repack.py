@@ -18,11 +18,12 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.errors import run_verb
-from toolkit.repacking import RepackedRelease, repack_release
-from toolkit.selection import HELP
-from toolkit.series import Series
-from toolkit.verbs import chosen, each, fetched, parser, workspace_of
+from toolkit.cli import chosen, each, parser, workspace_of
+from toolkit.patches.series import Series
+from toolkit.releases.official import fetched
+from toolkit.releases.repack import RepackedRelease, repack_release
+from toolkit.releases.select import HELP
+from toolkit.util.errors import run_verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -32,28 +32,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
-from toolkit.errors import run_verb
-from toolkit.exploration import TIERS
-from toolkit.fetched import find_release
-from toolkit.files import write_whole, writing
-from toolkit.outcome import FIXED, Outcomes
-from toolkit.progress import watching
-from toolkit.proving import PATIENCE, prove
-from toolkit.releasing import prove_release
-from toolkit.repacking import RepackedRelease
-from toolkit.retiring import (
-    Retirement,
-    alone,
-    last_parcel,
-    remembered,
-    require_fixed,
-    retire,
-    undo,
-)
-from toolkit.series import Series
-from toolkit.shipping import read_verdict
-from toolkit.verbs import add_timeout, fetched, parser, workspace_of
-from toolkit.verdict import Verdict
+from toolkit.cli import add_timeout, parser, workspace_of
+from toolkit.index.retire import Retirement, last_parcel, retire, undo
+from toolkit.patches.series import Series
+from toolkit.proof.exploration import TIERS
+from toolkit.proof.prove import PATIENCE, prove, prove_release
+from toolkit.proof.store import FIXED, Outcomes
+from toolkit.proof.unpatched import alone, remembered, require_fixed
+from toolkit.proof.verdict import Verdict, read_verdict
+from toolkit.releases.official import fetched, find_release
+from toolkit.releases.repack import RepackedRelease
+from toolkit.util.console import watching
+from toolkit.util.errors import run_verb
+from toolkit.util.files import write_whole, writing
 
 
 def lines_of(done: Retirement, *, would: bool) -> list[str]:

@@ -25,11 +25,11 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from toolkit.errors import Arguments, run_verb
-from toolkit.front import app_of, endpoint_of, reserved
-from toolkit.series import Series
-from toolkit.shelf import require_index
-from toolkit.workspace import Workspace
+from toolkit.index.layout import require_index
+from toolkit.index.proxy import app_of, endpoint_of, reserved
+from toolkit.patches.series import Series
+from toolkit.util.errors import Arguments, run_verb
+from toolkit.util.workspace import Workspace
 
 
 def parser() -> argparse.ArgumentParser:

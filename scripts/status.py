@@ -28,20 +28,20 @@ from itertools import chain
 
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, Entry, Row
-from toolkit.errors import CommandFailed, UnknownRelease, printable, run_verb
-from toolkit.github import GitHub
-from toolkit.markdown import append, cell, table
-from toolkit.matrix import Line, Lookup
-from toolkit.outcome import Outcomes
-from toolkit.pythons import groups, jobs, pythons_of
-from toolkit.release import MAIN
-from toolkit.repository import Repository
-from toolkit.selection import ALL, HELP, select
-from toolkit.series import Series
-from toolkit.verbs import parser, workspace_of
-from toolkit.watching import Change, Newest, links_of, newest_of, watch
-from toolkit.workspace import Workspace
+from toolkit.cli import parser, workspace_of
+from toolkit.forward.github import GitHub
+from toolkit.forward.pull_requests import Change, Newest, links_of, newest_of, watch
+from toolkit.patches.repository import Repository
+from toolkit.patches.series import Series
+from toolkit.pipeline.pythons import groups, jobs, pythons_of
+from toolkit.pipeline.support_matrix import Line, Lookup
+from toolkit.proof.store import Outcomes
+from toolkit.releases.catalogue import Catalogue, Entry, Row
+from toolkit.releases.select import ALL, HELP, select
+from toolkit.util.errors import CommandFailed, UnknownRelease, printable, run_verb
+from toolkit.util.markdown import append, cell, table
+from toolkit.util.names import MAIN
+from toolkit.util.workspace import Workspace
 
 # GitHub runs no more jobs for one matrix.
 MOST_JOBS = 256

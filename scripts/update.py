@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.errors import run_verb
-from toolkit.news import renew
-from toolkit.pypi import PyPI
-from toolkit.verbs import parser, workspace_of
+from toolkit.cli import parser, workspace_of
+from toolkit.releases.pypi import PyPI
+from toolkit.releases.update import renew
+from toolkit.util.errors import run_verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,20 +24,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from toolkit import upstream_proof
-from toolkit.catalogue import Catalogue
-from toolkit.errors import NotProved, run_verb
-from toolkit.parallel import cores
-from toolkit.platforms import fitting
-from toolkit.proving import SUBCLASSES
-from toolkit.repacking import repack_release
-from toolkit.report import telling
-from toolkit.series import Series
-from toolkit.upstream_proof import Question, add_repository
-from toolkit.upstream_result import Upstream
-from toolkit.upstream_suite import Limits
-from toolkit.verbs import add_timeout, each, fetched, parser, workspace_of
-from toolkit.workspace import Workspace
+from toolkit.cli import add_timeout, each, parser, workspace_of
+from toolkit.environments.platforms import fitting
+from toolkit.patches.series import Series
+from toolkit.pipeline.results import telling
+from toolkit.proof.prove import SUBCLASSES
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.official import fetched
+from toolkit.releases.repack import repack_release
+from toolkit.upstream_tests.compare import Question, add_repository, answer
+from toolkit.upstream_tests.result import Upstream
+from toolkit.upstream_tests.runner import Limits
+from toolkit.util.errors import NotProved, run_verb
+from toolkit.util.parallel import cores
+from toolkit.util.workspace import Workspace
 
 
 def compare(name: str | None, options: argparse.Namespace, workspace: Workspace) -> Upstream:
@@ -57,9 +57,7 @@ def compare(name: str | None, options: argparse.Namespace, workspace: Workspace)
     )
     limits = Limits(options.limit, options.timeout, options.jobs)
     with telling(f"upstream's tests of {made.release.version}"):
-        return upstream_proof.answer(
-            question, options.repo, workspace, limits=limits, offline=options.offline
-        )
+        return answer(question, options.repo, workspace, limits=limits, offline=options.offline)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

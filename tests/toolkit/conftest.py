@@ -13,10 +13,11 @@ from making import Index, serving
 from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
 
-from toolkit import proving, release
-from toolkit.upstream_proof import REPOSITORY_VARIABLE
-from toolkit.verdict import Verdict
-from toolkit.workspace import Workspace
+from toolkit.proof import prove
+from toolkit.proof.verdict import Verdict
+from toolkit.upstream_tests.compare import REPOSITORY_VARIABLE
+from toolkit.util import http
+from toolkit.util.workspace import Workspace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     """An empty index on loopback; a second attempt at it does not wait."""
-    monkeypatch.setattr(release, "BACKOFF", 0)
+    monkeypatch.setattr(http, "BACKOFF", 0)
     with serving(Index()) as served:
         yield served
 
@@ -108,6 +109,6 @@ def proved(
     make_suite(tmp_path / "suite")
 
     def call(**changes: Any) -> Verdict:
-        return proving.prove(**{**defaults, **changes})
+        return prove.prove(**{**defaults, **changes})
 
     return call

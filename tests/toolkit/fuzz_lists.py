@@ -20,16 +20,17 @@ from pypi_simple import ProjectPage
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 
-from toolkit.catalogue import Catalogue, Entry, dump
-from toolkit.errors import IndexConflict, ToolkitError, UnknownRelease, Unreachable
-from toolkit.index import read_list
-from toolkit.ledger import Ledger
-from toolkit.pages import render
-from toolkit.pypi import PyPI
-from toolkit.release import Artefact, Release, remembered
-from toolkit.strict import Malformed
-from toolkit.verdict import Verdict
-from toolkit.workspace import Workspace
+from toolkit.index.ledger import Ledger
+from toolkit.index.pages import render
+from toolkit.index.publish import read_list
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Catalogue, Entry, dump
+from toolkit.releases.download import remembered
+from toolkit.releases.pypi import PyPI
+from toolkit.releases.release import Artefact, Release
+from toolkit.util.errors import IndexConflict, ToolkitError, UnknownRelease, Unreachable
+from toolkit.util.strict_json import Malformed
+from toolkit.util.workspace import Workspace
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 KINDS = (*(JSON_TYPE,) * 40, "text/html", "application/json", "application/x-zip", "\x1b[31m")

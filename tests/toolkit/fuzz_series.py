@@ -12,11 +12,11 @@ from fuzzing import NASTY, Fault, Subject, refused, scarred, shuffled
 from making import ENGINE_PATH, TREES, diff, mail, source, write_series
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, dump
-from toolkit.errors import InvalidSeries, PatchConflict, ToolkitError
-from toolkit.series import Series
-from toolkit.variant import Variant, parse_variant
-from toolkit.workspace import apply
+from toolkit.patches.apply import apply
+from toolkit.patches.series import Series
+from toolkit.patches.variant import Variant, parse_variant
+from toolkit.releases.catalogue import Catalogue, dump
+from toolkit.util.errors import InvalidSeries, PatchConflict, ToolkitError
 
 PATCHES = Path(__file__).resolve().parents[2] / "patches"
 RELEASE = Version("1.8.9")

@@ -30,11 +30,11 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit.errors import InvalidWheel, ToolkitError
-from toolkit.inspection import check_repacked
-from toolkit.series import Series
-from toolkit.transplant import renamed, repack
-from toolkit.wheelfile import OfficialWheel
+from toolkit.patches.series import Series
+from toolkit.releases.verify import check_repacked
+from toolkit.util.errors import InvalidWheel, ToolkitError
+from toolkit.wheels.rewrite import renamed, repack
+from toolkit.wheels.wheelfile import OfficialWheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PATCHED = source(line9="first = 1")

@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from toolkit.errors import ToolkitError
+from toolkit.util.errors import ToolkitError
 
 # CPU seconds a case may take, and characters that an error may have
 LONGEST = 20.0

@@ -18,15 +18,14 @@ from publishing import LOSS, UPLOADED, explored, outcome, run_of
 from uv import find_uv_bin
 
 import audit as verb
-from toolkit.candidate import Proof
-from toolkit.fetched import fetch_release
-from toolkit.files import sha256_of
-from toolkit.index import publish_all
-from toolkit.repacking import RepackedRelease, repack_release
-from toolkit.series import Series
-from toolkit.shipping import parcel_of
-from toolkit.verdict import Subject, Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.index.bundle import parcel_of
+from toolkit.index.publish import publish_all
+from toolkit.patches.series import Series
+from toolkit.proof.verdict import Proof, Subject, Verdict
+from toolkit.releases.official import fetch_release
+from toolkit.releases.repack import RepackedRelease, repack_release
+from toolkit.util.files import sha256_of
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 OURS = "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"
 PARTNER = "livekit_plugins_openai-1.8.9-py3-none-any.whl"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from making import contents_of, write_archive
 
-from toolkit.fetched import Fetched
-from toolkit.notices import bare
-from toolkit.repacking import apply_series
-from toolkit.series import Series
+from toolkit.patches.notices import bare
+from toolkit.patches.series import Series
+from toolkit.releases.official import Fetched
+from toolkit.releases.sources import apply_series
 
 
 def plant(fetched: Fetched, series: Series, version: str, folder: Path) -> list[Path]:

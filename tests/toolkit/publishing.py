@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.exploration import Exploration, Explored, Findings, Level, Violation
-from toolkit.files import sha256_of
-from toolkit.probe import Probe
-from toolkit.suite import Outcome, Report, Run
-from toolkit.verdict import Subject, Verdict
+from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
+from toolkit.proof.probe import Probe
+from toolkit.proof.race_report import Outcome, Report
+from toolkit.proof.race_suite import Run
+from toolkit.proof.verdict import Subject, Verdict
+from toolkit.util.files import sha256_of
 
 UPLOADED = datetime(2026, 10, 24, 2, 32, 37, tzinfo=UTC)
 MOMENT = datetime(2026, 11, 22, 15, 0, 0, 123456, tzinfo=UTC)

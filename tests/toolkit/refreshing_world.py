@@ -22,10 +22,10 @@ from standing_in import judged
 
 import refresh as verb
 import update
-from toolkit.fetched import fetch_release
-from toolkit.repacking import apply_series
-from toolkit.series import Series
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.patches.series import Series
+from toolkit.releases.official import fetch_release
+from toolkit.releases.sources import apply_series
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 
 class House:

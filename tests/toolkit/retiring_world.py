@@ -17,18 +17,18 @@ from market import proof_that
 from publishing import LOSS, MOMENT, UPLOADED, explored, findings, outcome, probe, run_of
 
 import retire as verb
-from toolkit.environment import uv
-from toolkit.exploration import Explored
-from toolkit.fetched import Fetched, fetch_release
-from toolkit.files import sha256_of
-from toolkit.index import publish_all
-from toolkit.outcome import Outcomes
-from toolkit.repacking import repack_release
-from toolkit.retiring import FULL, remember
-from toolkit.series import Series
-from toolkit.shipping import parcel_of
-from toolkit.verdict import Subject, Verdict
-from toolkit.workspace import Workspace
+from toolkit.environments.environment import uv
+from toolkit.index.bundle import parcel_of
+from toolkit.index.publish import publish_all
+from toolkit.patches.series import Series
+from toolkit.proof.exploration import Explored
+from toolkit.proof.store import Outcomes
+from toolkit.proof.unpatched import FULL, remember
+from toolkit.proof.verdict import Subject, Verdict
+from toolkit.releases.official import Fetched, fetch_release
+from toolkit.releases.repack import repack_release
+from toolkit.util.files import sha256_of
+from toolkit.util.workspace import Workspace
 
 COMPANION = "livekit-dispatched"
 RELEASES = ("1.8.8", "1.8.9")

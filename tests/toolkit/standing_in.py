@@ -8,10 +8,11 @@ from typing import Any
 
 from publishing import proof_of
 
-from toolkit.environment import Environment
-from toolkit.run import run
-from toolkit.suite import Report, surroundings
-from toolkit.verdict import Verdict
+from toolkit.environments.environment import Environment
+from toolkit.proof.race_report import Report
+from toolkit.proof.race_suite import surroundings
+from toolkit.proof.verdict import Verdict
+from toolkit.util.process import run
 
 
 def judged(word: str) -> Callable[..., Verdict]:

@@ -19,11 +19,11 @@ from market import COMPANION, GOOD, OURS, PARTNER, Market, statuses
 from packaging.version import Version
 
 import audit as verb
-from toolkit.auditing import Origin, origin_of
-from toolkit.catalogue import Row, record
-from toolkit.files import sha256, sha256_of
-from toolkit.series import Series
-from toolkit.workspace import Workspace
+from toolkit.audit.auditor import Origin, origin_of
+from toolkit.patches.series import Series
+from toolkit.releases.catalogue import Row, record
+from toolkit.util.files import sha256, sha256_of
+from toolkit.util.workspace import Workspace
 
 DIST_INFO = "livekit_agents-1.8.9+dispatched.1.dist-info"
 Members = dict[str, bytes]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, Row, record, revision_for
-from toolkit.errors import InvalidSeries, NotWritable
+from toolkit.releases.catalogue import Catalogue, Row, record, revision_for
+from toolkit.util.errors import InvalidSeries, NotWritable
 
 NAME = "livekit_agents-1.8.9+dispatched.{}-py3-none-any.whl"
 

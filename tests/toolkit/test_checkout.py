@@ -18,13 +18,12 @@ from packaging.version import Version
 from publishing import proof_of
 
 import release as verb
-from toolkit.catalogue import Catalogue
-from toolkit.files import sha256_of
-from toolkit.run import run
-from toolkit.series import Series
-from toolkit.suite import digest
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, REPOSITORY
+from toolkit.patches.series import Series
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Catalogue
+from toolkit.util.files import digest, sha256_of
+from toolkit.util.process import run
+from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
 PARTS = ("scripts", "tests/race", "patches")
 FILES = (".gitattributes", "LICENSE", "pyproject.toml")

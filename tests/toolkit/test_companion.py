@@ -15,11 +15,17 @@ from packaging.version import Version
 from publishing import make_pair, make_wheel
 from uv import find_uv_bin
 
-from toolkit.catalogue import Catalogue
-from toolkit.companion import SOURCES, companion_of, companion_version, release_of, retired_to
-from toolkit.errors import InvalidWheel
-from toolkit.wheelfile import OfficialWheel
-from toolkit.workspace import REPOSITORY
+from toolkit.index.metapackage import (
+    SOURCES,
+    companion_of,
+    companion_version,
+    release_of,
+    retired_to,
+)
+from toolkit.releases.catalogue import Catalogue
+from toolkit.util.errors import InvalidWheel
+from toolkit.util.workspace import REPOSITORY
+from toolkit.wheels.wheelfile import OfficialWheel
 
 SERIES = "5e" * 32
 Resolve = Callable[..., list[str] | str]

@@ -16,13 +16,13 @@ from publishing import make_pair, make_wheel
 
 import livekit_dispatched.__main__ as checker
 from livekit_dispatched.condition import examine, read_expected
-from toolkit.candidate import Generated
-from toolkit.companion import companion_of, retired_to
-from toolkit.environment import Environments
-from toolkit.fetched import fetch_release
-from toolkit.repacking import repack_release
-from toolkit.series import Series
-from toolkit.workspace import Workspace
+from toolkit.environments.environment import Environments
+from toolkit.index.metapackage import companion_of, retired_to
+from toolkit.index.staged_wheel import Generated
+from toolkit.patches.series import Series
+from toolkit.releases.official import fetch_release
+from toolkit.releases.repack import repack_release
+from toolkit.util.workspace import Workspace
 
 LOCAL = "+dispatched.1"
 

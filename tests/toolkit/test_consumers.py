@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from publishing import make_pair, make_wheel, proof_of
 
-from toolkit.companion import companion_of
-from toolkit.environment import uv
-from toolkit.index import consume_lines, publish
+from toolkit.environments.environment import uv
+from toolkit.index.metapackage import companion_of
+from toolkit.index.publish import consume_lines, publish
 
 pytestmark = pytest.mark.pypi
 

@@ -11,8 +11,8 @@ import pytest
 from consuming import RECIPES, SITUATIONS, Errand
 from worlds import PATCHED, Worlds, open_worlds
 
-from toolkit.companion import PROJECT
-from toolkit.environment import uv
+from toolkit.environments.environment import uv
+from toolkit.index.metapackage import PROJECT
 
 # "." the fix is there, "E" an error, "LOST" neither: done, and without the fix. "-" is no
 # situation of that client. The recipes below the line are those that README.md warns of.

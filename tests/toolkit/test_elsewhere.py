@@ -13,10 +13,10 @@ from publishing import LOSS, explored, outcome, proof_of, run_of, snapshot, subj
 
 import publish as merging
 import release as proving
-from toolkit.files import sha256
-from toolkit.index import read_list
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.index.publish import read_list
+from toolkit.proof.verdict import Verdict
+from toolkit.util.files import sha256
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 RELEASES = ("1.8.9", "1.8.8")
 

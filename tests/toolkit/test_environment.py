@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from publishing import UPLOADED, make_pair, make_wheel, snapshot
 
-from toolkit import environment
-from toolkit.environment import Environment, Environments, check, find_interpreter
-from toolkit.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
-from toolkit.run import run
-from toolkit.workspace import REPOSITORY
+from toolkit.environments import environment
+from toolkit.environments.environment import Environment, Environments, check, find_interpreter
+from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
+from toolkit.util.process import run
+from toolkit.util.workspace import REPOSITORY
 
 NAMES = ("livekit-agents", "livekit_plugins.openai")
 
@@ -170,7 +170,7 @@ def test_nothing_half_built_stays_after_ctrl_c(
 def test_two_processes_share_one_environment(tmp_path: Path, pair: list[Path]) -> None:
     script = (
         "import sys; from datetime import datetime; from pathlib import Path;"
-        "from toolkit.environment import Environments;"
+        "from toolkit.environments.environment import Environments;"
         "wheels = [Path(a) for a in sys.argv[3:]];"
         "moment = datetime.fromisoformat(sys.argv[2]);"
         "print(Environments(Path(sys.argv[1])).prepare(wheels, uploaded=moment, extra=()).path)"
@@ -247,7 +247,7 @@ def test_uv_is_found_by_many_threads_at_once() -> None:
     script = (
         "import sys; sys.setswitchinterval(1e-6)\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from toolkit.environment import uv\n"
+        "from toolkit.environments.environment import uv\n"
         "with ThreadPoolExecutor(8) as pool:\n"
         "    print(len({*pool.map(lambda _: uv(), range(8))}))"
     )

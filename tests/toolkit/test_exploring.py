@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from publishing import EXPLORER, LOST, UPLOADED, Prove, kept_in, make_runner, make_suite
 
-from toolkit import explorer, proving
-from toolkit.exploration import LOSS
-from toolkit.explorer import CANONICAL
+from toolkit.environments.pair import prepare
+from toolkit.proof import explorer, prove
+from toolkit.proof.exploration import LOSS
+from toolkit.proof.explorer import CANONICAL
 
 
 def test_the_verdict_says_what_the_schedules_showed(proved: Prove, said: list[str]) -> None:
@@ -41,7 +42,7 @@ def test_the_simplest_loss_is_drawn_and_drawn_again_from_the_cache(
     proved()
     pictures = [tmp_path / "a" / "verdict.svg", tmp_path / "b.svg"]
     proved(picture=pictures[0])
-    monkeypatch.setattr(proving, "Environments", None)
+    monkeypatch.setattr(prove, "Environments", None)
     proved(picture=pictures[1])
     assert [path.read_text() for path in pictures] == ["<svg>call:A 1.8.9</svg>"] * 2
 
@@ -127,7 +128,7 @@ def test_an_exploration_that_cannot_be_used(case: str, proved: Prove, tmp_path: 
 def test_an_explorer_that_hangs_is_ended(
     proved: Prove, tmp_path: Path, official: list[Path], patched: list[Path], shop: Path
 ) -> None:
-    pair = proving.prepare(
+    pair = prepare(
         official,
         patched,
         uploaded=UPLOADED,
@@ -146,6 +147,6 @@ def test_an_explorer_that_hangs_is_ended(
 
 def test_what_no_wheel_may_do_on_any_schedule() -> None:
     """A tool that never starts is as lost a call as a deleted one."""
-    names = runpy.run_path(str(proving.RACE_SUITE / "kit" / "explore" / "checks.py"))
+    names = runpy.run_path(str(prove.RACE_SUITE / "kit" / "explore" / "checks.py"))
     assert {LOSS, "not-started", "twice", "arguments", "undeletable"} <= {*names["FLAG"]}
     assert not {*names["FLAG"]} & {*names["DIFFERENTIAL"]}

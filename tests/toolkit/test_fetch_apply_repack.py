@@ -37,16 +37,17 @@ import apply as apply_verb
 import fetch as fetch_verb
 import repack as repack_verb
 import update as update_verb
-from toolkit import repacking
-from toolkit import workspace as workspace_module
-from toolkit.catalogue import Row, record
-from toolkit.errors import InvalidSeries, InvalidWheel
-from toolkit.fetched import fetch_release
-from toolkit.files import sha256_of
-from toolkit.repacking import RepackedRelease, repack_release
-from toolkit.series import Series
-from toolkit.wheelfile import OfficialWheel
-from toolkit.workspace import CACHE_VARIABLE, PatchedTree, Workspace
+from toolkit.patches import apply
+from toolkit.patches.apply import PatchedTree
+from toolkit.patches.series import Series
+from toolkit.releases import repack
+from toolkit.releases.catalogue import Row, record
+from toolkit.releases.official import fetch_release
+from toolkit.releases.repack import RepackedRelease, repack_release
+from toolkit.util.errors import InvalidSeries, InvalidWheel
+from toolkit.util.files import sha256_of
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
+from toolkit.wheels.wheelfile import OfficialWheel
 
 SCRIPTS = Path(repack_verb.__file__).parent
 ONE = engine_patch(line9="first = 1")
@@ -66,7 +67,7 @@ def here(
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     (tmp_path / "memory").mkdir()
-    monkeypatch.setattr("toolkit.workspace.MEMORY", tmp_path / "memory")
+    monkeypatch.setattr("toolkit.util.workspace.MEMORY", tmp_path / "memory")
     write_series(workspace.patches, {"guard": {"1.0": ONE}})
     return workspace
 
@@ -198,7 +199,7 @@ def test_no_work_is_done_twice(
     first = made(here, tmp_path / "out")
     stamp = first.wheels[0].stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr(repacking, "apply", lambda *_: pytest.fail("applied again"))
+        patch.setattr(repack, "apply", lambda *_: pytest.fail("applied again"))
         again = made(here, tmp_path / "out")
         assert made(here, tmp_path / "else").wheels[0].name == first.wheels[0].name
     assert again == first
@@ -237,9 +238,9 @@ def test_revision_grows_only_with_the_bytes(
 
     def spy(*words: Any, **more: Any) -> PatchedTree:
         applied.append(words[-1])
-        return workspace_module.apply(*words, **more)
+        return apply.apply(*words, **more)
 
-    monkeypatch.setattr(repacking, "apply", spy)
+    monkeypatch.setattr(repack, "apply", spy)
     second = made(here, tmp_path / "c")
     assert second.revision == 2
     assert len(applied) == 1
@@ -342,7 +343,7 @@ def test_interrupted_at_any_step(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"toolkit.repacking.{step}", interrupt)
+        patch.setattr(f"toolkit.releases.repack.{step}", interrupt)
         code, out, err = run(repack_verb.main, "1.8.9", "--out", tmp_path / "out")
     assert (code, out) == (130, "")
     assert "nothing half-done was kept" in err

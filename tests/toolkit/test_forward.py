@@ -35,19 +35,20 @@ from packaging.version import Version
 from publishing import explored, findings
 
 import forward as verb
-from toolkit import bugreport, explorer
-from toolkit.bugreport import KEPT, LOST, SCHEDULE, SCRIPT, Evidence
-from toolkit.environment import Environment, Environments
-from toolkit.errors import NotProved, PatchConflict, UnknownRelease
-from toolkit.exploration import LOSS, Violation
-from toolkit.fetched import fetch_release
-from toolkit.forwarding import check_mails, files_at, official_files, write_mails
-from toolkit.notices import bare, without_notices
-from toolkit.repacking import repack_release
-from toolkit.repository import Repository
-from toolkit.series import Series
-from toolkit.variant import Variant
-from toolkit.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
+from toolkit.environments.environment import Environment, Environments
+from toolkit.forward import bug_report
+from toolkit.forward.bug_report import KEPT, LOST, SCHEDULE, SCRIPT, Evidence
+from toolkit.forward.mails import check_mails, files_at, official_files, write_mails
+from toolkit.patches.notices import bare, without_notices
+from toolkit.patches.repository import Repository
+from toolkit.patches.series import Series
+from toolkit.patches.variant import Variant
+from toolkit.proof import explorer
+from toolkit.proof.exploration import LOSS, Violation
+from toolkit.releases.official import fetch_release
+from toolkit.releases.repack import repack_release
+from toolkit.util.errors import NotProved, PatchConflict, UnknownRelease
+from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
 
 NOTICE = "# Modified by somebody: calls survive.\n"
 FILES = {ENGINE_PATH: source().encode(), REALTIME_PATH: source().encode()}
@@ -232,7 +233,7 @@ def test_there_is_nothing_to_report_without_a_loss(
     )
     pair = places(tmp_path)
     with pytest.raises(NotProved, match=f"{said}:\nit says so"):
-        bugreport.gather(script, pair, None)
+        bug_report.gather(script, pair, None)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_the_shortest_schedule_that_a_proof_found_is_shown(
     script.write_text("import os\nraise SystemExit(os.environ['SIDE'] == 'official')")
     lost = replace(findings({}), violations={LOSS: Violation("flag", 3, shortest or "")})
     exploration = explored(official=lost).exploration if shortest else None
-    evidence = bugreport.gather(script, places(tmp_path), exploration)
+    evidence = bug_report.gather(script, places(tmp_path), exploration)
     assert evidence.schedule == (shown or shortest)
     assert evidence.picture == f"│ {evidence.schedule}"
     assert evidence.shortest == is_shortest
@@ -273,7 +274,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     evidence = Evidence("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
     pair = places(tmp_path)
     monkeypatch.setattr(verb, "pair_of", lambda *_: pair)
-    monkeypatch.setattr(bugreport, "gather", lambda *_: evidence)
+    monkeypatch.setattr(bug_report, "gather", lambda *_: evidence)
 
 
 @pytest.mark.usefixtures("quick")
@@ -314,7 +315,7 @@ def test_the_report_says_which_schedule_is_drawn(here: Workspace) -> None:
     series = Series.load(here.patches)
     release = fetch_release("1.8.9", here).release
     evidence = Evidence("3.11.0", "", "", "b:2", "│", shortest=True)
-    text = bugreport.report(release, series, (), evidence, None)
+    text = bug_report.report(release, series, (), evidence, None)
     said = (
         "The shortest schedule that loses a call, of all that were tried, in simulated time:\n`b:2`"
     )
@@ -325,7 +326,7 @@ def test_a_script_that_cannot_import_says_nothing_of_a_loss(
     here: Workspace, tmp_path: Path
 ) -> None:
     script = tmp_path / SCRIPT
-    script.write_text(bugreport.script_for(fetch_release("1.8.9", here).release), "utf-8")
+    script.write_text(bug_report.script_for(fetch_release("1.8.9", here).release), "utf-8")
     (tmp_path / "aiohttp.py").write_text("raise TypeError('of another day')")
     done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
     assert done.returncode == 2
@@ -347,7 +348,7 @@ def test_nothing_half_done_stays(
     def fail(*_: object) -> None:
         raise NotProved("no loss", next_step="rejoice")
 
-    monkeypatch.setattr(bugreport, "gather", fail)
+    monkeypatch.setattr(bug_report, "gather", fail)
     assert verb.main(words) == 18
     assert "no loss" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
@@ -360,7 +361,7 @@ def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -
     workspace = Workspace(tmp_path / "cache")
     found = fetch_release("1.8.9", workspace)
     script = tmp_path / SCRIPT
-    script.write_text(bugreport.script_for(found.release), "utf-8")
+    script.write_text(bug_report.script_for(found.release), "utf-8")
     text = script.read_text()
     assert text.count("\n") <= 165
     assert imported(text) - sys.stdlib_module_names == {"aiohttp", "livekit"}

@@ -13,10 +13,11 @@ import fuzzing
 import pytest
 from fuzzing import Fault, Subject, fuzz, refused
 
-from toolkit.errors import InvalidWheel, ToolkitError
-from toolkit.pypi import PyPI
-from toolkit.release import PARTNER, fetch
-from toolkit.workspace import Workspace
+from toolkit.releases.download import fetch
+from toolkit.releases.pypi import PyPI
+from toolkit.util.errors import InvalidWheel, ToolkitError
+from toolkit.util.names import PARTNER
+from toolkit.util.workspace import Workspace
 
 COUNTS = {"wheels": 1000, "patches": 250, "real patches": 750}
 

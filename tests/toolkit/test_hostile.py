@@ -29,20 +29,17 @@ from making import (
 from packaging.version import Version
 
 import fetch as fetch_verb
-from toolkit import pypi, release
-from toolkit.errors import (
-    HashMismatch,
-    InvalidWheel,
-    ToolkitError,
-    Unreachable,
-    printable,
-)
-from toolkit.pypi import PyPI
-from toolkit.release import Artefact, Release, fetch
-from toolkit.report import Outcome, show
-from toolkit.series import Series
-from toolkit.strict import Malformed, load
-from toolkit.workspace import Workspace, apply
+from toolkit.patches.apply import apply
+from toolkit.patches.series import Series
+from toolkit.pipeline.results import Outcome, show
+from toolkit.releases import pypi
+from toolkit.releases.download import fetch
+from toolkit.releases.pypi import PyPI
+from toolkit.releases.release import Artefact, Release
+from toolkit.util import http
+from toolkit.util.errors import HashMismatch, InvalidWheel, ToolkitError, Unreachable, printable
+from toolkit.util.strict_json import Malformed, load
+from toolkit.util.workspace import Workspace
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -136,7 +133,7 @@ def test_wheel_without_an_end(answer: Answer, pair: Index, workspace: Workspace)
 
 
 def test_answer_that_takes_too_long(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "PATIENCE", -1.0)
+    monkeypatch.setattr(http, "PATIENCE", -1.0)
     with answering(endless) as url:
         assert "has not sent all" in refused(url, workspace)
 

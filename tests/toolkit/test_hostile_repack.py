@@ -20,11 +20,11 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit.errors import InvalidWheel
-from toolkit.inspection import check_repacked
-from toolkit.series import Series
-from toolkit.transplant import repack
-from toolkit.wheelfile import OfficialWheel
+from toolkit.patches.series import Series
+from toolkit.releases.verify import check_repacked
+from toolkit.util.errors import InvalidWheel
+from toolkit.wheels.rewrite import repack
+from toolkit.wheels.wheelfile import OfficialWheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PINS = {PLUGIN: Version("1.8.9")}

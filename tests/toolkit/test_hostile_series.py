@@ -10,13 +10,13 @@ import pytest
 from making import AGENTS, ENGINE_PATH, diff, engine_patch, mail, source, write_series
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, Entry, dump
-from toolkit.errors import InvalidSeries
-from toolkit.release import Artefact
-from toolkit.series import Series
-from toolkit.strict import Malformed
-from toolkit.verdict import Verdict
-from toolkit.workspace import apply
+from toolkit.patches.apply import apply
+from toolkit.patches.series import Series
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Catalogue, Entry, dump
+from toolkit.releases.release import Artefact
+from toolkit.util.errors import InvalidSeries
+from toolkit.util.strict_json import Malformed
 
 ONE = engine_patch(line9="first = 1")
 CHANGE = diff(ENGINE_PATH, source(), source(line9="first = 1"))

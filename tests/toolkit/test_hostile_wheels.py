@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from making import AGENTS, contents_of, make_wheel, record_row, write_archive
 
-from toolkit.archive import Member, archived
-from toolkit.errors import InvalidWheel
-from toolkit.wheelfile import OfficialWheel
+from toolkit.util.errors import InvalidWheel
+from toolkit.wheels.archive import Member, archived
+from toolkit.wheels.wheelfile import OfficialWheel
 
 STEM = "livekit_agents-1.8.9"
 RECORD = f"{STEM}.dist-info/RECORD"

@@ -18,13 +18,13 @@ import pytest
 from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
 from pypi_simple import ProjectPage
 
-from toolkit.companion import companion_of
-from toolkit.environment import uv
-from toolkit.errors import IndexConflict
-from toolkit.files import sha256, sha256_of
-from toolkit.index import consume_lines, publish, read_list
-from toolkit.pages import Listed, render
-from toolkit.yanking import mark, yank
+from toolkit.environments.environment import uv
+from toolkit.index.metapackage import companion_of
+from toolkit.index.pages import Listed, render
+from toolkit.index.publish import consume_lines, publish, read_list
+from toolkit.index.yank import mark, yank
+from toolkit.util.errors import IndexConflict
+from toolkit.util.files import sha256, sha256_of
 
 ENTRY = Listed(
     filename="livekit_agents-1.8.9+dispatched.1-py3-none-any.whl",

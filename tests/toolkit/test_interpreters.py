@@ -13,7 +13,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 import toolkit
-from toolkit.workspace import REPOSITORY
+from toolkit.util.workspace import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scripts"
 VERBS = sorted(SCRIPTS.glob("*.py"))

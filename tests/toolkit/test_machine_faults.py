@@ -14,13 +14,13 @@ import pytest
 from making import ENGINE_PATH, engine_patch, source, write_series
 from packaging.version import Version
 
-import toolkit.workspace
-from toolkit.carrying import Carrying
-from toolkit.errors import CommandFailed, InvalidSeries, NotWritable
-from toolkit.series import Series
-from toolkit.workspace import apply
+import toolkit.util.workspace
+from toolkit.patches.apply import apply
+from toolkit.patches.series import Series
+from toolkit.refresh.rebase import Carrying
+from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable
 
-SCRIPTS = Path(toolkit.workspace.__file__).parents[1]
+SCRIPTS = Path(toolkit.util.workspace.__file__).parents[1]
 MEMORY = Path("/dev/shm")  # noqa: S108
 
 # Patches a file in a folder that scratch() chose; says what came of it, and where it was.
@@ -29,9 +29,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from packaging.version import Version
-from toolkit.errors import run_verb
-from toolkit.series import Series
-from toolkit.workspace import Workspace, apply
+from toolkit.util.errors import run_verb
+from toolkit.patches.series import Series
+from toolkit.util.workspace import Workspace, apply
 
 def body():
     series = Series.load(patches := Path(sys.argv[1], "patches"))
@@ -133,7 +133,7 @@ def test_a_fault_of_the_machine_is_no_conflict(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
 def test_a_full_disk_under_any_verb_is_one_line() -> None:
-    script = "from toolkit.errors import run_verb\nimport errno\ndef body():\n"
+    script = "from toolkit.util.errors import run_verb\nimport errno\ndef body():\n"
     script += "    raise OSError(errno.ENOSPC, 'No space left on device', '/there/file')\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{script}raise SystemExit(run_verb(body))"],

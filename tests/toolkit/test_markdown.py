@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from toolkit.errors import NotWritable
-from toolkit.markdown import append, cell, cut, fence, table
+from toolkit.util.errors import NotWritable
+from toolkit.util.markdown import append, cell, cut, fence, table
 
 NASTY = [
     "a | b",

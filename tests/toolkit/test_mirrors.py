@@ -32,16 +32,12 @@ import fetch as fetch_verb
 import release as release_verb
 import repack as repack_verb
 import update as update_verb
-from toolkit import run
-from toolkit.catalogue import Catalogue
-from toolkit.errors import (
-    CommandFailed,
-    Unreachable,
-    masked,
-)
-from toolkit.fetched import fetch_release, find_release
-from toolkit.release import remembered
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.download import remembered
+from toolkit.releases.official import fetch_release, find_release
+from toolkit.util import process
+from toolkit.util.errors import CommandFailed, Unreachable, masked
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 VERSIONS = ("1.8.5", "1.8.6", "1.8.7", "1.8.8", "1.8.9")
 DAYS = {v: datetime(2026, 1, 1 + n, 12, 0, 0, 5000, UTC) for n, v in enumerate(VERSIONS)}
@@ -471,7 +467,8 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
     """uv is told by a variable, and says in its own words what it could not reach."""
     script = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
-        "from toolkit.environment import Environments\nfrom toolkit.errors import run_verb\n"
+        "from toolkit.environments.environment import Environments\n"
+        "from toolkit.util.errors import run_verb\n"
         "sys.exit(run_verb(lambda: Environments(Path(sys.argv[1])).prepare("
         "[Path(p) for p in sys.argv[2:]], uploaded=datetime.now(UTC)) and None))"
     )
@@ -483,7 +480,7 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
             "UV_HTTP_RETRIES": "0",
             "UV_CACHE_DIR": str(tmp_path / "uv"),
             "LIVEKIT_DISPATCHED_VERBOSE": "1",
-            "PYTHONPATH": str(Path(run.__file__).parents[1]),
+            "PYTHONPATH": str(Path(process.__file__).parents[1]),
         }
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode in (12, 17), done.stderr
@@ -494,12 +491,12 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
 def test_an_echo_shows_no_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "verbose", True)
+    monkeypatch.setattr(process, "verbose", True)
     url = f"http://ci-bot:{SECRET}@127.0.0.1:9/x?token={SECRET}"
-    run.run([sys.executable, "-c", "", url])
+    process.run([sys.executable, "-c", "", url])
     with pytest.raises(CommandFailed) as caught:
-        run.run([sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", url])
-    run.run_together([run.Job([sys.executable, "-c", "", url])], timeout=60)
+        process.run([sys.executable, "-c", "import sys; sys.exit(sys.argv[1])", url])
+    process.run_together([process.Job([sys.executable, "-c", "", url])], timeout=60)
     assert capsys.readouterr().err.count("http://***@127.0.0.1:9/x?token=***") == 3
     assert SECRET not in repr(caught.value) + str(caught.value)
 

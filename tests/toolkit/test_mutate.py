@@ -16,10 +16,11 @@ from packaging.version import Version
 from publishing import make_runner, make_suite
 
 import mutate as verb
-from toolkit import proving, teeth
-from toolkit.mutation import Mutant, mutants_of
-from toolkit.series import Series
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.environments import pair
+from toolkit.patches.mutants import Mutant, mutants_of
+from toolkit.patches.series import Series
+from toolkit.proof import mutation_testing
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 SUITE = """
 import json, platform, sys, threading
@@ -135,7 +136,7 @@ def run(
     extra = (make_runner(tmp_path / "runner"),)
 
     def prepare(*wheels: Any, **inputs: Any) -> Any:
-        return proving.prepare(*wheels, **{**inputs, "extra": extra, "optional": ()})
+        return pair.prepare(*wheels, **{**inputs, "extra": extra, "optional": ()})
 
     monkeypatch.setattr(verb, "prepare", prepare)
     suite = make_suite(tmp_path / "suite", SUITE)
@@ -183,7 +184,7 @@ def test_every_outcome(
     assert not list(workspace.root.glob("scratch/*"))
 
     # and nothing of it is run again
-    monkeypatch.setattr(teeth, "run_together", None)
+    monkeypatch.setattr(mutation_testing, "run_together", None)
     assert run(text) == 23
     assert capsys.readouterr().out == first.out
 
@@ -202,7 +203,7 @@ def test_a_mutant_that_hangs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verb, "Teeth", partial(teeth.Teeth, timeout=3))
+    monkeypatch.setattr(verb, "Teeth", partial(mutation_testing.Teeth, timeout=3))
     assert run(source(line5="guard = hangs = 5", line20="del hangs")) == 0
     assert outcomes(capsys.readouterr().out)[1] == ("does not end", "")
     # which may be the machine's fault, and is asked again

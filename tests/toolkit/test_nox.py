@@ -17,7 +17,7 @@ from standing_in import judged
 from uv import find_uv_bin
 
 import release as verb
-from toolkit.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
+from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
 
 Nox = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,15 +14,14 @@ from packaging.tags import sys_tags
 from publishing import make_pair, proof_of
 
 import release as release_verb
-from toolkit.candidate import Proof
-from toolkit.catalogue import Row
-from toolkit.errors import EnvironmentUnresolvable, PatchConflict
-from toolkit.outcome import Judged, Loss, Outcomes
-from toolkit.platforms import fitting
-from toolkit.upstream_proof import REPOSITORY_VARIABLE
-from toolkit.upstream_result import Source, Upstream
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.environments.platforms import fitting
+from toolkit.proof.store import Judged, Loss, Outcomes
+from toolkit.proof.verdict import Proof, Verdict
+from toolkit.releases.catalogue import Row
+from toolkit.upstream_tests.compare import REPOSITORY_VARIABLE
+from toolkit.upstream_tests.result import Source, Upstream
+from toolkit.util.errors import EnvironmentUnresolvable, PatchConflict
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 SOURCE = Source("livekit-agents@1.8.9", "c0" * 20, "1.8.9", 0, {}, {})
 RAN = Upstream("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)

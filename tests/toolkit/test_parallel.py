@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.parallel import counting, side_by_side
-from toolkit.run import run
+from toolkit.util.console import counting
+from toolkit.util.parallel import side_by_side
+from toolkit.util.process import run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SLEEPERS = """
 import sys
 from pathlib import Path
-from toolkit.errors import run_verb
-from toolkit.parallel import side_by_side
-from toolkit.run import Job, run_together
+from toolkit.util.errors import run_verb
+from toolkit.util.parallel import side_by_side
+from toolkit.util.process import Job, run_together
 
 CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(600)"
 

@@ -40,12 +40,12 @@ from standing_in import judged
 import fetch
 import release as verb
 import update
-from toolkit import flow
-from toolkit.catalogue import Catalogue
-from toolkit.errors import EnvironmentUnresolvable
-from toolkit.files import sha256_of
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.pipeline import release
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Catalogue
+from toolkit.util.errors import EnvironmentUnresolvable
+from toolkit.util.files import sha256_of
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 RELEASES = ("1.8.9", "1.8.8")
 
@@ -254,7 +254,7 @@ def test_what_was_done_is_not_done_again(
     assert run(here, out, *RELEASES) == 0
     first = snapshot(out)
     with monkeypatch.context() as patch:
-        for place, name in ((flow, "fetched"), (flow, "repack_release"), (verb, "prove")):
+        for place, name in ((release, "fetched"), (release, "repack_release"), (verb, "prove")):
             patch.setattr(place, name, lambda *_, **__: pytest.fail("done again"))
         index.asked.clear()
         assert run(here, out, *RELEASES) == 0

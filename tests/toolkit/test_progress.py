@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import progress
+from toolkit.util import console
 
 
 def test_the_last_line_so_far(tmp_path: Path) -> None:
     path = tmp_path / "said.txt"
-    assert progress.last_line(path) == ""
+    assert console.last_line(path) == ""
     path.write_text("")
-    assert progress.last_line(path) == ""
+    assert console.last_line(path) == ""
     path.write_text("tests\n" + "x" * 1000 + "\nagent level, 3 scenarios\n")
-    assert progress.last_line(path) == "agent level, 3 scenarios"
+    assert console.last_line(path) == "agent level, 3 scenarios"
 
 
 def test_a_log_stays_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with progress.watching("proving", [tmp_path / "official.txt"]):
+    with console.watching("proving", [tmp_path / "official.txt"]):
         (tmp_path / "official.txt").write_text("tests\n")
     assert capfd.readouterr() == ("", "")
 
@@ -36,7 +36,7 @@ def test_a_terminal_says_who_does_what(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / f"{name}.txt").write_text(f"{doing}\n")
     with open(writer, "w") as terminal, monkeypatch.context() as patched:  # noqa: PTH123
         patched.setattr(sys, "stderr", terminal)
-        with progress.watching("proving", sorted(tmp_path.glob("*.txt"))):
+        with console.watching("proving", sorted(tmp_path.glob("*.txt"))):
             pass
     shown = b""
     with suppress(OSError):  # how a terminal says that nobody writes to it any more

@@ -28,9 +28,9 @@ import prove
 import release
 import status
 import update
-from toolkit import proving
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.environments.pair import prepare
+from toolkit.proof.verdict import Verdict
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 
 def test_the_command_line_says_why_it_stops(
@@ -172,14 +172,14 @@ def test_a_replay_shows_both_sides(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pair = proving.prepare(
+    pair = prepare(
         official,
         patched,
         uploaded=UPLOADED,
         environments=shop / "envs",
         extra=(make_runner(shop / "runner"),),
     )
-    monkeypatch.setattr(proving, "prepare", lambda *_, **__: pair)
+    monkeypatch.setattr(pair, "prepare", lambda *_, **__: pair)
     words = [*released["words"], "--suite", str(tmp_path / "suite"), "--replay"]
     assert prove.main([*words, "call:A"]) == 0
     said = capsys.readouterr().out

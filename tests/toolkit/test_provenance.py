@@ -11,13 +11,13 @@ from making import engine_patch, write_series
 from packaging.version import Version
 from publishing import make_pair, proof_of
 
-from toolkit.candidate import Generated, Proof
-from toolkit.errors import InvalidWheel
-from toolkit.files import sha256, sha256_of
-from toolkit.provenance import Statement, official_name, statements
-from toolkit.series import Series
-from toolkit.strict import Malformed
-from toolkit.verdict import Verdict
+from toolkit.index.provenance import Statement, official_name, statements
+from toolkit.index.staged_wheel import Generated
+from toolkit.patches.series import Series
+from toolkit.proof.verdict import Proof, Verdict
+from toolkit.util.errors import InvalidWheel
+from toolkit.util.files import sha256, sha256_of
+from toolkit.util.strict_json import Malformed
 
 OFFICIAL = "livekit_agents-1.8.9-py3-none-any.whl"
 

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from publishing import EXPLORER, LOSS, SUITE, UPLOADED, Prove, kept_in, make_suite, make_wheel
 
-from toolkit import proving
-from toolkit.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
-from toolkit.files import sha256_of
-from toolkit.probe import Probe
+from toolkit.proof import prove
+from toolkit.proof.probe import Probe
+from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
+from toolkit.util.files import sha256_of
 
 
 def test_publish(proved: Prove, official: list[Path], patched: list[Path], said: list[str]) -> None:
@@ -35,7 +35,7 @@ def test_a_known_verdict_runs_nothing_and_is_the_same(
 ) -> None:
     first = proved()
     assert kept_in(tmp_path) == [first.to_json()]
-    monkeypatch.setattr(proving, "Environments", None)
+    monkeypatch.setattr(prove, "Environments", None)
     assert proved() == first
     for change in (
         {"series": "5f" * 32},
@@ -173,7 +173,7 @@ def test_a_suite_that_hangs_is_ended_and_proves_nothing(
     proved: Prove, tmp_path: Path, hanging: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = once_both_run(tmp_path / "pids", lambda: None)
-    monkeypatch.setattr("toolkit.run.time", clock)
+    monkeypatch.setattr("toolkit.util.process.time", clock)
     verdict = proved(race_suite=hanging, timeout=0.05)
     assert verdict.verdict == "inconclusive"
     assert verdict.reason == (
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_the_suites_and_keeps_nothing(
     proved: Prove, tmp_path: Path, hanging: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = once_both_run(tmp_path / "pids", lambda: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr("toolkit.run.time", clock)
+    monkeypatch.setattr("toolkit.util.process.time", clock)
     with pytest.raises(KeyboardInterrupt):
         proved(race_suite=hanging)
     require_ended(tmp_path / "pids")

@@ -30,12 +30,12 @@ from publishing import (
 from pypi_simple import ProjectPage
 
 import publish as verb
-from toolkit.candidate import Generated, Proof
-from toolkit.errors import IndexConflict, InvalidWheel, NotProved, NotWritable
-from toolkit.files import sha256, sha256_of
-from toolkit.index import holds, publish, read_list
-from toolkit.pages import render
-from toolkit.verdict import Verdict
+from toolkit.index.pages import render
+from toolkit.index.publish import holds, publish, read_list
+from toolkit.index.staged_wheel import Generated
+from toolkit.proof.verdict import Proof, Verdict
+from toolkit.util.errors import IndexConflict, InvalidWheel, NotProved, NotWritable
+from toolkit.util.files import sha256, sha256_of
 
 SCRIPTS = Path(verb.__file__).parent
 
@@ -343,8 +343,8 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from toolkit.index import publish
-from toolkit.verdict import Verdict
+from toolkit.index.publish import publish
+from toolkit.proof.verdict import Verdict
 
 left, real = int(sys.argv[1]), Path.replace
 
@@ -404,7 +404,7 @@ def test_an_index_that_another_holds(
 ) -> None:
     publish(wheels, proof_of(wheels), index)
     more = make_pair(tmp_path / "more", "+dispatched.2")
-    monkeypatch.setattr("toolkit.index.PATIENCE", 0.03)
+    monkeypatch.setattr("toolkit.index.publish.PATIENCE", 0.03)
     lock = FileLock(index / ".lock")
     with lock, pytest.raises(NotWritable, match="has held"):
         publish(more, proof_of(more), index)
@@ -420,7 +420,7 @@ def test_an_index_that_another_holds(
             lock.release()
         return bytes(others)
 
-    monkeypatch.setattr("toolkit.index.content_of", content_of)
+    monkeypatch.setattr("toolkit.index.publish.content_of", content_of)
     lock.acquire()
     assert publish(more, proof_of(more), index).new == (more[0].name,)
     assert others == 4

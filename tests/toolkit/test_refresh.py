@@ -23,15 +23,15 @@ from packaging.version import Version
 from publishing import snapshot
 from refreshing_world import House, opened
 
-from toolkit import export as module
-from toolkit import files
-from toolkit.dilemma import first_that
-from toolkit.errors import NotWritable
-from toolkit.export import Step
-from toolkit.repository import Letter
-from toolkit.series import Series
-from toolkit.settling import settled
-from toolkit.workspace import Workspace
+from toolkit.patches import export as module
+from toolkit.patches.export import Step
+from toolkit.patches.repository import Letter
+from toolkit.patches.series import Series
+from toolkit.refresh.auto_resolve import settled
+from toolkit.refresh.conflict import first_that
+from toolkit.util import files
+from toolkit.util.errors import NotWritable
+from toolkit.util.workspace import Workspace
 
 NOTICE = "# Modified by us: it is so.\n"
 FOLDER = "livekit/agents/moved"

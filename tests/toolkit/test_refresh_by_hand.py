@@ -14,9 +14,9 @@ from standing_in import judged
 
 import apply as applying
 import refresh as verb
-from toolkit.repository import Repository
-from toolkit.series import Series
-from toolkit.workspace import Workspace
+from toolkit.patches.repository import Repository
+from toolkit.patches.series import Series
+from toolkit.util.workspace import Workspace
 
 
 @pytest.fixture

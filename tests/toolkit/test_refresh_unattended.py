@@ -27,15 +27,15 @@ from standing_in import judged
 import refresh
 import release as verb
 import update
-from toolkit.catalogue import Catalogue, dump
-from toolkit.index import opened
-from toolkit.ledger import Mark
-from toolkit.matrix import Lookup
-from toolkit.outcome import Outcomes
-from toolkit.report import hashes_below
-from toolkit.series import Series
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.index.ledger import Mark
+from toolkit.index.publish import opened
+from toolkit.patches.series import Series
+from toolkit.pipeline.results import hashes_below
+from toolkit.pipeline.support_matrix import Lookup
+from toolkit.proof.store import Outcomes
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Catalogue, dump
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
 

@@ -13,10 +13,17 @@ import pytest
 from making import AGENTS, PLUGIN, Index, make_wheel
 from packaging.version import Version
 
-from toolkit.errors import HashMismatch, NotWritable, UnknownRelease, Unreachable, YankedRelease
-from toolkit.pypi import PyPI
-from toolkit.release import Artefact, Release, fetch, fetch_all, remembered
-from toolkit.workspace import Workspace
+from toolkit.releases.download import fetch, fetch_all, remembered
+from toolkit.releases.pypi import PyPI
+from toolkit.releases.release import Artefact, Release
+from toolkit.util.errors import (
+    HashMismatch,
+    NotWritable,
+    UnknownRelease,
+    Unreachable,
+    YankedRelease,
+)
+from toolkit.util.workspace import Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
 

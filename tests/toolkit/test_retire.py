@@ -19,19 +19,20 @@ import release as release_verb
 import retire as verb
 import status
 import update
-from toolkit import proving
-from toolkit.environment import uv
-from toolkit.errors import IndexConflict, NotFixed, NotProved
-from toolkit.github import API_VARIABLE
-from toolkit.index import publish_all, read_list
-from toolkit.ledger import Mark, retired_by
-from toolkit.outcome import Outcomes
-from toolkit.release import Release
-from toolkit.retiring import UNDONE, alone, last_parcel, remember
-from toolkit.series import Series
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
-from toolkit.yanking import mark, yank
+from toolkit.environments.environment import uv
+from toolkit.forward.github import API_VARIABLE
+from toolkit.index.ledger import Mark, retired_by
+from toolkit.index.publish import publish_all, read_list
+from toolkit.index.retire import UNDONE, last_parcel
+from toolkit.index.yank import mark, yank
+from toolkit.patches.series import Series
+from toolkit.proof import prove
+from toolkit.proof.store import Outcomes
+from toolkit.proof.unpatched import alone, remember
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.release import Release
+from toolkit.util.errors import IndexConflict, NotFixed, NotProved
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 OLD = {AGENTS: "1.8.9+dispatched.1", PLUGIN: "1.8.9", COMPANION: "1.8.9.1"}
 NEW = {AGENTS: "1.8.10", PLUGIN: "1.8.10", COMPANION: "1.8.10.0"}
@@ -70,7 +71,7 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     suite, runner = make_suite(tmp_path / "suite"), make_runner(tmp_path / "runner")
-    real = partial(proving.prove, race_suite=suite, extra=(runner,), timeout=60.0)
+    real = partial(prove.prove, race_suite=suite, extra=(runner,), timeout=60.0)
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setattr(verb, "prove", real)
     before = snapshot(world.index)

@@ -18,16 +18,16 @@ from planting import plant
 
 import release as release_verb
 import retire as verb
-from toolkit.environment import uv
-from toolkit.errors import NotFixed, NotProved
-from toolkit.fetched import fetch_release
-from toolkit.files import sha256_of
-from toolkit.outcome import Outcomes
-from toolkit.release import Release
-from toolkit.retiring import remember, remembered
-from toolkit.series import Series
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
+from toolkit.environments.environment import uv
+from toolkit.patches.series import Series
+from toolkit.proof.store import Outcomes
+from toolkit.proof.unpatched import remember, remembered
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.official import fetch_release
+from toolkit.releases.release import Release
+from toolkit.util.errors import NotFixed, NotProved
+from toolkit.util.files import sha256_of
+from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.pypi
 FIXED = {

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import toolkit.errors
-from toolkit import inherited
-from toolkit.errors import CommandFailed
-from toolkit.run import Ended, Job, run, run_together
+import toolkit.util.errors
+from toolkit.util import inherited
+from toolkit.util.errors import CommandFailed
+from toolkit.util.process import Ended, Job, run, run_together
 
 SAY = "import os, sys; print(os.environ.get('SAID', 'nothing')); sys.exit(int(sys.argv[1]))"
 
@@ -61,9 +61,9 @@ def test_what_a_child_writes_may_be_read(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_crash() -> None:
-    script = "from toolkit.errors import run_verb\n"
+    script = "from toolkit.util.errors import run_verb\n"
     script += "raise SystemExit(run_verb(lambda: print('x' * 10_000_000)))"
-    scripts = Path(toolkit.errors.__file__).parents[1]
+    scripts = Path(toolkit.util.errors.__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(scripts)},

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from toolkit.catalogue import Catalogue, Entry, dump
-from toolkit.errors import SomeReleasesFailed, UnknownRelease, YankedRelease
-from toolkit.release import MAIN, PARTNER, Artefact
-from toolkit.selection import select
+from toolkit.releases.catalogue import Catalogue, Entry, dump
+from toolkit.releases.release import Artefact
+from toolkit.releases.select import select
+from toolkit.util.errors import SomeReleasesFailed, UnknownRelease, YankedRelease
+from toolkit.util.names import MAIN, PARTNER
 
 DAYS = {"1.0.0": 1, "1.0.2": 2, "1.5.0rc1": 3, "1.5.0": 4, "1.5.1": 5, "1.6.0": 6, "2.0.0b1": 7}
 LONE, YANKED = "1.0.0", "1.5.1"

@@ -18,8 +18,8 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit.errors import InvalidSeries, PatchConflict
-from toolkit.series import Series
+from toolkit.patches.series import Series
+from toolkit.util.errors import InvalidSeries, PatchConflict
 
 ONE, TWO, THREE = (engine_patch(line9=f"value_9 = {n}") for n in ("'one'", "'two'", "'three'"))
 

@@ -23,11 +23,11 @@ from pypi_simple import NoSuchProjectError, PyPISimple
 from worlds import THIRD, World, Worlds, open_worlds
 
 import serve as verb
-from toolkit.companion import PROJECT
-from toolkit.environment import uv
-from toolkit.errors import IndexConflict
-from toolkit.index import publish
-from toolkit.yanking import yank
+from toolkit.environments.environment import uv
+from toolkit.index.metapackage import PROJECT
+from toolkit.index.publish import publish
+from toolkit.index.yank import yank
+from toolkit.util.errors import IndexConflict
 
 SCRIPT = Path(verb.__file__)
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}

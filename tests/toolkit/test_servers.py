@@ -18,9 +18,9 @@ import pytest
 from torturing import AGENTS, COMPANION, parcel_of
 
 import publish as verb
-from toolkit.environment import uv
-from toolkit.errors import IndexConflict, ToolkitError, UploadRefused
-from toolkit.index import publish_all, read_list
+from toolkit.environments.environment import uv
+from toolkit.index.publish import publish_all, read_list
+from toolkit.util.errors import IndexConflict, ToolkitError, UploadRefused
 
 pytestmark = pytest.mark.pypi
 
@@ -119,7 +119,7 @@ def call(method: str, url: str, document: object, token: str) -> Any:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("toolkit.uploading.PAUSES", ())
+    monkeypatch.setattr("toolkit.index.mirror.PAUSES", ())
     for name in [name for name in os.environ if name.startswith(("UV_PUBLISH", "TWINE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TWINE_USERNAME", USER)

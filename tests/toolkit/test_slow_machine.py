@@ -19,9 +19,9 @@ import release
 import retire
 import update
 import upstream
-from toolkit.run import Ended, Job, run_together
-from toolkit.suite import how_far
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.proof.race_suite import how_far
+from toolkit.util.process import Ended, Job, run_together
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 # It says the next number once it may, as the file of that name says.
 STEPS = """
@@ -35,7 +35,7 @@ LIMIT = 0.2
 
 
 def clock(read: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.run.time", SimpleNamespace(monotonic=read))
+    monkeypatch.setattr("toolkit.util.process.time", SimpleNamespace(monotonic=read))
 
 
 def test_what_moves_on_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

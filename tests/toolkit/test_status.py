@@ -32,15 +32,15 @@ from retiring_world import FIXED, open_world
 import release as release_verb
 import status as verb
 import update
-from toolkit.catalogue import Row, record
-from toolkit.fetched import fetch_release
-from toolkit.github import API_VARIABLE, TOKENS
-from toolkit.outcome import Judged, Outcomes
-from toolkit.pythons import PYTHONS, groups, jobs
-from toolkit.retiring import remember
-from toolkit.series import Series
-from toolkit.verdict import Verdict
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.forward.github import API_VARIABLE, TOKENS
+from toolkit.patches.series import Series
+from toolkit.pipeline.pythons import PYTHONS, groups, jobs
+from toolkit.proof.store import Judged, Outcomes
+from toolkit.proof.unpatched import remember
+from toolkit.proof.verdict import Verdict
+from toolkit.releases.catalogue import Row, record
+from toolkit.releases.official import fetch_release
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 PULL = "https://github.com/livekit/agents/pull/5114"
 UPLOADS = {
@@ -110,7 +110,7 @@ def test_with_other_tests_it_is_not_current(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("toolkit.outcome.RACE_SUITE", tmp_path / "w")
+    monkeypatch.setattr("toolkit.proof.store.RACE_SUITE", tmp_path / "w")
     good = lines(here, tmp_path / "index", capsys)["1.8.9"]
     assert (good["verdict"], good["loses"], good["current"]) == ("publish", True, False)
     assert "1 of 2 tests" in good["official"]

@@ -24,14 +24,16 @@ from publishing import UPLOADED, snapshot
 from publishing import make_wheel as make_small_wheel
 from upstreaming import PYPROJECT, lend_pytest, make_repository
 
-from toolkit import environment, inherited, plain_git, upstream, upstream_suite
-from toolkit.environment import Environments
-from toolkit.errors import CommandFailed, HashMismatch
-from toolkit.files import sha256
-from toolkit.forwarding import files_at
-from toolkit.repository import Repository
-from toolkit.teeth import Teeth
-from toolkit.workspace import REPOSITORY
+from toolkit.environments import environment
+from toolkit.environments.environment import Environments
+from toolkit.forward.mails import files_at
+from toolkit.patches.repository import Repository
+from toolkit.proof.mutation_testing import Teeth
+from toolkit.upstream_tests import checkout, runner
+from toolkit.util import git, inherited
+from toolkit.util.errors import CommandFailed, HashMismatch
+from toolkit.util.files import sha256
+from toolkit.util.workspace import REPOSITORY
 
 RELEASE = "1.8.9"
 MAILS = "c8a373731f0230048359cee7c6a206df41ab4ed3fd1dcaa55383ba314f148d74"
@@ -40,9 +42,9 @@ PROGRAM = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from toolkit.environment import Environments, check
-from toolkit.errors import run_verb
-from toolkit.repository import Letter, Repository
+from toolkit.environments.environment import Environments, check
+from toolkit.util.errors import run_verb
+from toolkit.patches.repository import Letter, Repository
 
 DAY = "Sun, 22 Nov 2026 12:00:00 +0000"
 LETTER = Letter("A <a@example.org>", DAY, "Zo\\u00eb: change\\n\\nWhy.\\n")
@@ -594,7 +596,7 @@ def test_upstream_is_configured_by_itself_alone(
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
-    assert upstream_suite.configured(tmp_path) == read
+    assert runner.configured(tmp_path) == read
     assert (tmp_path / read).is_file()
 
 
@@ -606,8 +608,8 @@ def test_no_file_above_configures_upstreams_tests(
     (files / "tests/test_tools.py").write_text("def test_it(): pass\n", "utf-8")
     scratch = hostile_tree / "scratch"
     scratch.mkdir()
-    limits = upstream_suite.Limits(jobs=1)
-    side = upstream_suite.run_side(files, ["tests/test_tools.py"], lent, scratch, limits)
+    limits = runner.Limits(jobs=1)
+    side = runner.run_side(files, ["tests/test_tools.py"], lent, scratch, limits)
     assert (side.trouble, side.passed) == ("", 1)
 
 
@@ -729,10 +731,10 @@ def test_versions_of_git(
     stub.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     if usable:
-        plain_git.check_version()
+        git.check_version()
         return
     with pytest.raises(CommandFailed, match=r"git 2\.32 or newer is needed, this is: ") as caught:
-        plain_git.check_version()
+        git.check_version()
     assert said in str(caught.value)
 
 
@@ -758,7 +760,7 @@ def test_a_clone_that_belongs_to_somebody_else(clone: Path, tmp_path: Path) -> N
     for path in (clone, *clone.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     assert files_at(clone, "HEAD", ["a.py"]) == {"a.py": b"a = 1\n"}
-    upstream._asked.cache_clear()
-    (tag,) = upstream.tags_of(str(clone))
-    found = upstream.checkout(tag, str(clone), tmp_path / "cache")
+    checkout._asked.cache_clear()
+    (tag,) = checkout.tags_of(str(clone))
+    found = checkout.checkout(tag, str(clone), tmp_path / "cache")
     assert (found.files / "a.py").read_bytes() == b"a = 1\n"

@@ -10,13 +10,14 @@ import pytest
 from making import AGENTS, PLUGIN, TREES, diff, mail, write_series
 from standing_in import run_race
 
-from toolkit.environment import Environment, Environments
-from toolkit.fetched import Fetched, fetch_release
-from toolkit.proving import RACE_SUITE, prepare
-from toolkit.repacking import repack_release
-from toolkit.series import Series
-from toolkit.suite import Report
-from toolkit.workspace import Workspace
+from toolkit.environments.environment import Environment, Environments
+from toolkit.environments.pair import prepare
+from toolkit.patches.series import Series
+from toolkit.proof.prove import RACE_SUITE
+from toolkit.proof.race_report import Report
+from toolkit.releases.official import Fetched, fetch_release
+from toolkit.releases.repack import repack_release
+from toolkit.util.workspace import Workspace
 
 pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("teeth")]
 

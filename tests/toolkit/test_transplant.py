@@ -35,13 +35,13 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit import transplant
-from toolkit.archive import Member, archived
-from toolkit.errors import InvalidWheel, NotWritable
-from toolkit.inspection import check_repacked
-from toolkit.series import Series
-from toolkit.transplant import repack
-from toolkit.wheelfile import OfficialWheel
+from toolkit.patches.series import Series
+from toolkit.releases.verify import check_repacked
+from toolkit.util.errors import InvalidWheel, NotWritable
+from toolkit.wheels import rewrite
+from toolkit.wheels.archive import Member, archived
+from toolkit.wheels.rewrite import repack
+from toolkit.wheels.wheelfile import OfficialWheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PATCHED = source(line9="first = 1").encode()
@@ -264,7 +264,7 @@ def test_nothing_half_done_stays(
         yield members[0].stored
         raise failure
 
-    monkeypatch.setattr(transplant, "archived", fail)
+    monkeypatch.setattr(rewrite, "archived", fail)
     with pytest.raises((NotWritable, KeyboardInterrupt)):
         repacked(official, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -318,9 +318,9 @@ class Gate:
             same = self.official.read(names[name]) == content
             keep = same and name not in (f"{NEW}/METADATA", f"{NEW}/RECORD")
             members.append(
-                Member(transplant._named(member.info, name), member.extra, member.stored)
+                Member(rewrite._named(member.info, name), member.extra, member.stored)
                 if keep
-                else transplant._replaced(member, name, content)
+                else rewrite._replaced(member, name, content)
             )
         self.path.write_bytes(b"".join(archived(members)))
 

@@ -12,10 +12,10 @@ from making import AGENTS, PLUGIN, Index, make_wheel
 from packaging.version import Version
 
 import update as verb
-from toolkit.catalogue import Catalogue, Row, record
-from toolkit.errors import UnknownRelease
-from toolkit.fetched import fetch_release, find_release
-from toolkit.workspace import CACHE_VARIABLE, Workspace
+from toolkit.releases.catalogue import Catalogue, Row, record
+from toolkit.releases.official import fetch_release, find_release
+from toolkit.util.errors import UnknownRelease
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
 ROW = Row(2, "5e" * 32, {"livekit_agents-1.8.9+dispatched.2-py3-none-any.whl": "ab" * 32})

@@ -14,14 +14,13 @@ from torturing import AGENTS, COMPANION, PLUGIN, parcel_of
 from uploads import Shop, shop_open
 
 import publish as verb
-from toolkit import uploading
-from toolkit.errors import IndexConflict, ToolkitError, Unreachable, UploadRefused
-from toolkit.files import sha256_of
-from toolkit.index import publish_all, read_list
-from toolkit.ledger import Ledger
-from toolkit.server import Server, credentials_of
-from toolkit.uploading import mirror
-from toolkit.yanking import mark, yank
+from toolkit.index.ledger import Ledger
+from toolkit.index.mirror import mirror
+from toolkit.index.publish import publish_all, read_list
+from toolkit.index.server import Server, credentials_of
+from toolkit.index.yank import mark, yank
+from toolkit.util.errors import IndexConflict, ToolkitError, Unreachable, UploadRefused
+from toolkit.util.files import sha256_of
 
 USER, PASSWORD = "somebody", "s3cret-word"
 
@@ -38,8 +37,8 @@ def index(tmp_path: Path) -> Path:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """An empty server that wants credentials, and an uploader that has them and never waits."""
-    monkeypatch.setattr(uploading, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("toolkit.release.BACKOFF", 0.0)
+    monkeypatch.setattr("toolkit.index.mirror.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("toolkit.util.http.BACKOFF", 0.0)
     for name in [name for name in os.environ if name.startswith(("UV_", "TWINE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("UV_PUBLISH_USERNAME", USER)
@@ -238,7 +237,7 @@ def test_a_password_is_in_no_argument_and_no_log(
             super().__init__(words, **rest)
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
-    monkeypatch.setattr("toolkit.run.verbose", True)
+    monkeypatch.setattr("toolkit.util.process.verbose", True)
     shop.faults = ["500", "cut", "ok", "403"]
     assert verb.main(["--index", str(index), "--to", shop.url]) == UploadRefused.exit_code
     printed = "".join(capfd.readouterr())

@@ -10,9 +10,8 @@ from making import make_wheel
 from packaging.version import Version
 from upstreaming import make_repository
 
-from toolkit import upstream
-from toolkit.errors import CommandFailed, Unreachable
-from toolkit.upstream import Tag, checkout, differing, nearest, tags_of
+from toolkit.upstream_tests.checkout import Tag, _asked, checkout, differing, nearest, tags_of
+from toolkit.util.errors import CommandFailed, Unreachable
 
 TREE = "livekit-agents"
 MODULE = f"{TREE}/livekit/agents/__init__.py"
@@ -24,7 +23,7 @@ def tag(version: str) -> Tag:
 
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
-    upstream._asked.cache_clear()
+    _asked.cache_clear()
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def test_a_repository_that_is_not_there_is_asked_for_once(tmp_path: Path) -> Non
     make_repository(missing, {"livekit-agents@1.0.0": {"tests/test_a.py": ""}})
     with pytest.raises(Unreachable):
         tags_of(str(missing))
-    upstream._asked.cache_clear()
+    _asked.cache_clear()
     assert len(tags_of(str(missing))) == 1
 
 

@@ -25,13 +25,15 @@ from making import (
 from upstreaming import PYPROJECT, lend_pytest, make_repository
 
 import upstream as verb
-from toolkit import proving, run, upstream, upstream_proof, upstream_suite
-from toolkit.environment import Environment
-from toolkit.errors import CommandFailed
-from toolkit.strict import Malformed
-from toolkit.upstream_result import Source, Upstream, described, judge
-from toolkit.upstream_suite import Ended, Limits, Side, read, requirements, run_side, select
-from toolkit.workspace import CACHE_VARIABLE
+from toolkit.environments import pair
+from toolkit.environments.environment import Environment
+from toolkit.upstream_tests import checkout, compare, runner
+from toolkit.upstream_tests.result import Ended, Side, Source, Upstream, described, judge
+from toolkit.upstream_tests.runner import Limits, read, requirements, run_side, select
+from toolkit.util import process
+from toolkit.util.errors import CommandFailed
+from toolkit.util.strict_json import Malformed
+from toolkit.util.workspace import CACHE_VARIABLE
 
 CONFTEST = """
 import pytest
@@ -158,7 +160,7 @@ class Place:
         return make_repository(self.folder / name, {tag: {**self.files, **changed}})
 
     def run(self, *words: object) -> int:
-        upstream._asked.cache_clear()
+        checkout._asked.cache_clear()
         usual = {"--patches": self.patches, "--pypi": self.index.url, "--limit": 1.5}
         usual |= {"--timeout": 300, "--jobs": 1}
         fixed = [str(word) for option in usual.items() for word in option]
@@ -279,7 +281,7 @@ def test_a_kept_result_runs_nothing(
     assert place.run("--repo", calm) == 0
     first = capsys.readouterr().out
     assert json.loads(first)["status"] == "passed"
-    monkeypatch.setattr(proving, "prepare", None)
+    monkeypatch.setattr(pair, "prepare", None)
     assert place.run("--repo", calm) == 0
     assert capsys.readouterr().out == first
     with pytest.raises(TypeError, match="not callable"):
@@ -479,8 +481,8 @@ def test_a_run_that_is_ended_excuses_nothing(
     named: list[str],
 ) -> None:
     left = [*sides]
-    monkeypatch.setattr(proving, "prepare", lambda *_, **__: (None, None))
-    monkeypatch.setattr(upstream_proof, "run_side", lambda *_: left.pop(0))
+    monkeypatch.setattr(pair, "prepare", lambda *_, **__: (None, None))
+    monkeypatch.setattr(compare, "run_side", lambda *_: left.pop(0))
     place.run("--repo", repository, "--timeout", len(sides))
     told = json.loads(capsys.readouterr().out)
     assert (told["status"], [*told["regressed"]]) == (status, named)
@@ -490,7 +492,7 @@ def test_a_run_that_is_ended_excuses_nothing(
 def test_a_run_that_was_killed_says_nothing_of_the_wheels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_suite, "run_together", lambda *_, **__: (run.Ended(-9, ""),))
+    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Ended(-9, ""),))
     (tmp_path / "files").mkdir()
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
@@ -501,7 +503,7 @@ def test_a_run_that_was_killed_says_nothing_of_the_wheels(
 def test_a_run_that_takes_too_long_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_suite, "run_together", lambda *_, **__: (run.Ended(None, ""),))
+    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Ended(None, ""),))
     (tmp_path / "files").mkdir()
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
@@ -552,7 +554,7 @@ def test_offline_asks_no_repository(
     # what the verb needs is in the cache by now
     place.run("--repo", place.folder / "missing")
     capsys.readouterr()
-    monkeypatch.setattr(upstream, "tags_of", None)
+    monkeypatch.setattr(checkout, "tags_of", None)
     assert place.run("--repo", "https://example.invalid/agents", "--offline") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["status"], told["why"]) == ("not run", "it is elsewhere, and --offline was given")
@@ -569,7 +571,7 @@ print(json.dumps([name for _, name in socket.if_nameindex()]))
 
 
 def test_what_no_hook_sees_has_a_loopback_and_no_more() -> None:
-    prefix = upstream_suite.apart()
+    prefix = runner.apart()
     if not prefix:
         pytest.skip("this machine gives no network namespaces")
     # -I: without the hook, as native code would be
@@ -583,19 +585,19 @@ def test_what_no_hook_sees_has_a_loopback_and_no_more() -> None:
 def test_the_tests_run_apart_where_they_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives: bool
 ) -> None:
-    jobs: list[run.Job] = []
+    jobs: list[process.Job] = []
 
-    def together(started: list[run.Job], **_: object) -> tuple[run.Ended]:
+    def together(started: list[process.Job], **_: object) -> tuple[process.Ended]:
         jobs.extend(started)
-        return (run.Ended(1, ""),)
+        return (process.Ended(1, ""),)
 
     program = tmp_path / "bin" / "unshare"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\nexit {int(not gives)}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    monkeypatch.setattr(upstream_suite, "run_together", together)
-    monkeypatch.setattr(upstream_suite, "apart", upstream_suite.apart.__wrapped__)
+    monkeypatch.setattr(runner, "run_together", together)
+    monkeypatch.setattr(runner, "apart", runner.apart.__wrapped__)
     for name in ("files", "scratch"):
         (tmp_path / name).mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")

@@ -12,13 +12,16 @@ import pytest
 from making import engine_patch, write_series
 from publishing import Prove, kept_in
 
-from toolkit import summary, upstream, upstream_proof
-from toolkit.errors import Unreachable, UpstreamNotRun
-from toolkit.strict import Malformed
-from toolkit.upstream_proof import Asker, Question, add_options
-from toolkit.upstream_result import Source, Upstream
-from toolkit.verdict import Verdict
-from toolkit.workspace import Workspace
+from toolkit.cli import add_options
+from toolkit.proof import summary
+from toolkit.proof.upstream_tests import Asker
+from toolkit.proof.verdict import Verdict
+from toolkit.upstream_tests import checkout, compare
+from toolkit.upstream_tests.compare import Question
+from toolkit.upstream_tests.result import Source, Upstream
+from toolkit.util.errors import Unreachable, UpstreamNotRun
+from toolkit.util.strict_json import Malformed
+from toolkit.util.workspace import Workspace
 
 SOURCE = Source("livekit-agents@1.8.9", "c0" * 20, "1.8.9", 0, {}, {})
 GOOD = Upstream("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
@@ -122,7 +125,7 @@ def asking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
         asked.append((question, repository))
         return SILENT
 
-    monkeypatch.setattr(upstream_proof, "answer", answer)
+    monkeypatch.setattr(compare, "answer", answer)
     return asked
 
 
@@ -152,7 +155,7 @@ def test_the_command_line_names_the_repository(
     ((question, repository),) = asking
     assert repository == "elsewhere"
     assert question.trees["livekit-agents"] == "livekit-agents"
-    monkeypatch.delenv(upstream_proof.REPOSITORY_VARIABLE)
+    monkeypatch.delenv(compare.REPOSITORY_VARIABLE)
     usual = Asker.of(options(), workspace)
     assert usual is not None
     assert usual.repository.startswith("https://")
@@ -165,7 +168,7 @@ def test_the_command_line_names_the_repository(
 def test_an_address_with_credentials_is_refused_and_not_repeated(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(upstream_proof.REPOSITORY_VARIABLE, address)
+    monkeypatch.setenv(compare.REPOSITORY_VARIABLE, address)
     for words in (["--upstream", address], [], ["--help"]):
         with pytest.raises(SystemExit):
             options(*words)
@@ -203,7 +206,7 @@ def test_offline_asks_no_server(
         asked.append(repository)
         raise Unreachable("nobody answered", next_step="wait")
 
-    monkeypatch.setattr(upstream, "tags_of", tags_of)
+    monkeypatch.setattr(checkout, "tags_of", tags_of)
     assert Asker("https://upstream.invalid", False, workspace, True)([], [], **ABOUT).why == (
         "it is elsewhere, and --offline was given"
     )

@@ -20,13 +20,15 @@ from publishing import (
     subject_of,
 )
 
-from toolkit import summary
-from toolkit.exploration import Explored, Level, Violation
-from toolkit.judging import judge
-from toolkit.probe import Probe
-from toolkit.strict import Malformed
-from toolkit.suite import Outcome, Report, Run, digest
-from toolkit.verdict import Verdict
+from toolkit.proof import summary
+from toolkit.proof.exploration import Explored, Level, Violation
+from toolkit.proof.probe import Probe
+from toolkit.proof.race_report import Outcome, Report
+from toolkit.proof.race_suite import Run
+from toolkit.proof.rules import judge
+from toolkit.proof.verdict import Verdict
+from toolkit.util.files import digest
+from toolkit.util.strict_json import Malformed
 
 LOST = outcome("failed", documented=True)
 SAVED = outcome("passed", documented=True)

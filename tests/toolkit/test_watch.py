@@ -11,8 +11,8 @@ import pytest
 from packaging.version import Version
 from replaying import Recorded, replaying
 
-from toolkit.github import API_VARIABLE, RUNNER_VARIABLE, TOKENS, GitHub, NoAnswer
-from toolkit.watching import Change, watch
+from toolkit.forward.github import API_VARIABLE, RUNNER_VARIABLE, TOKENS, GitHub, NoAnswer
+from toolkit.forward.pull_requests import Change, watch
 
 PULL = "https://github.com/livekit/agents/pull/{}"
 OPEN, CLOSED, MERGED = "/repos/livekit/agents/pulls/7001", PULL.format(5021), PULL.format(5114)

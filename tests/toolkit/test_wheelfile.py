@@ -12,9 +12,9 @@ import pytest
 from making import AGENTS, contents_of, make_wheel, write_archive
 from packaging.version import Version
 
-from toolkit.archive import Member, has_second_opinion
-from toolkit.errors import InvalidWheel
-from toolkit.wheelfile import OfficialWheel
+from toolkit.util.errors import InvalidWheel
+from toolkit.wheels.archive import Member, has_second_opinion
+from toolkit.wheels.wheelfile import OfficialWheel
 
 STEM = "livekit_agents-1.8.9"
 RECORD = f"{STEM}.dist-info/RECORD"

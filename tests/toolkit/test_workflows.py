@@ -15,7 +15,7 @@ from typing import Any
 import git
 import pytest
 
-from toolkit.workspace import REPOSITORY
+from toolkit.util.workspace import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 LINT = ("--offline", "--strict-collection", "--persona=pedantic", "--no-progress")

@@ -20,10 +20,12 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit import workspace
-from toolkit.errors import CommandFailed, NotWritable, PatchConflict
-from toolkit.series import Series
-from toolkit.workspace import PatchedTree, Workspace, apply, replacing
+from toolkit.patches.apply import PatchedTree, apply
+from toolkit.patches.series import Series
+from toolkit.util import workspace
+from toolkit.util.errors import CommandFailed, NotWritable, PatchConflict
+from toolkit.util.files import replacing
+from toolkit.util.workspace import Workspace
 
 OFFICIAL = source().encode()
 

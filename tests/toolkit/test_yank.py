@@ -13,10 +13,10 @@ from pypi_simple import ProjectPage, ProjectStatus
 from torturing import AGENTS, COMPANION, PLUGIN, contents, parcel_of, require_whole
 
 import publish as verb
-from toolkit.environment import uv
-from toolkit.errors import IndexConflict, ToolkitError, UnknownRelease
-from toolkit.index import publish, publish_all, read_list
-from toolkit.yanking import Taken, mark, unyank, yank
+from toolkit.environments.environment import uv
+from toolkit.index.publish import publish, publish_all, read_list
+from toolkit.index.yank import Taken, mark, unyank, yank
+from toolkit.util.errors import IndexConflict, ToolkitError, UnknownRelease
 
 NASTY = 'loses "calls" <script>alert(1)</script> & more'
 

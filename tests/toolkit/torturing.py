@@ -21,14 +21,16 @@ from pathlib import Path
 from publishing import MOMENT, make_wheel
 from pypi_simple import ProjectPage
 
-from toolkit.candidate import Generated, Parcel, Proof
-from toolkit.environment import uv
-from toolkit.errors import ToolkitError
-from toolkit.files import sha256_of
-from toolkit.index import publish_all
-from toolkit.ledger import Ledger
-from toolkit.pages import render
-from toolkit.yanking import unyank, yank
+from toolkit.environments.environment import uv
+from toolkit.index.bundle import Parcel
+from toolkit.index.ledger import Ledger
+from toolkit.index.pages import render
+from toolkit.index.publish import publish_all
+from toolkit.index.staged_wheel import Generated
+from toolkit.index.yank import unyank, yank
+from toolkit.proof.verdict import Proof
+from toolkit.util.errors import ToolkitError
+from toolkit.util.files import sha256_of
 
 AGENTS, PLUGIN, COMPANION = "livekit-agents", "livekit-plugins-openai", "livekit-dispatched"
 WORD = "+dispatched.1"

@@ -18,15 +18,16 @@ from making import AGENTS, PLUGIN, listening, make_wheel
 from packaging.utils import parse_wheel_filename
 from publishing import MOMENT, proof_of
 
-from toolkit.candidate import Parcel, Proof
-from toolkit.companion import PROJECT, companion_of
-from toolkit.errors import ToolkitError
-from toolkit.files import sha256, sha256_of
-from toolkit.front import app_of
-from toolkit.index import publish_all
-from toolkit.ledger import Listed
-from toolkit.pages import render
-from toolkit.yanking import yank
+from toolkit.index.bundle import Parcel
+from toolkit.index.ledger import Listed
+from toolkit.index.metapackage import PROJECT, companion_of
+from toolkit.index.pages import render
+from toolkit.index.proxy import app_of
+from toolkit.index.publish import publish_all
+from toolkit.index.yank import yank
+from toolkit.proof.verdict import Proof
+from toolkit.util.errors import ToolkitError
+from toolkit.util.files import sha256, sha256_of
 
 THIRD = "livekit-plugins-third"
 LOCAL = "+dispatched.1"

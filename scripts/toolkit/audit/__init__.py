@@ -1,0 +1,1 @@
+"""Is it official plus series?."""

@@ -1,0 +1,137 @@
+"""What the verbs' command lines have in common."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from packaging.version import Version
+
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.select import select
+from toolkit.upstream_tests.compare import add_repository
+from toolkit.util.errors import Arguments, SomeReleasesFailed, ToolkitError
+from toolkit.util.http import Progress
+from toolkit.util.process import interrupted
+from toolkit.util.workspace import Workspace
+
+Result = TypeVar("Result")
+Name = TypeVar("Name")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text):
+        moment += timedelta(days=1, microseconds=-1)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{text} is no number of seconds")
+    return seconds
+
+
+def add_timeout(parser: argparse.ArgumentParser, default: float) -> None:
+    """The option ``--timeout`` of verbs that run tests."""
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=default,
+        help="end tests that stand still for so long (%(default)g); what moves on has no limit",
+    )
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "pypi": {"metavar": "URL", "help": "another simple index than PyPI's (a mirror)"},
+    "as-of": {
+        "metavar": "DATE",
+        "type": _moment,
+        "help": "later releases do not exist yet: a day (with all of it), or a time as in RFC 3339",
+    },
+    "json": {"action": "store_true", "help": "print JSON"},
+    "patches": {"metavar": "DIR", "type": Path, "help": "another series than the repository's own"},
+    "yanked": {"action": "store_true", "help": "take releases that were yanked"},
+    "offline": {"action": "store_true", "help": "ask no index: take what is known"},
+}
+
+
+def parser(description: str | None, *, without: Collection[str] = ()) -> Arguments:
+    """A parser with the options of a verb that asks PyPI, but for those it has no use for."""
+    new = Arguments(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, settings in _OPTIONS.items():
+        if name not in without:
+            new.add_argument(f"--{name}", **settings)
+    return new
+
+
+def workspace_of(options: argparse.Namespace) -> Workspace:
+    """The workspace that the command line names."""
+    return Workspace.default(getattr(options, "patches", None))
+
+
+def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | str | None]:
+    """The releases that the command line names; those left out are told on standard error."""
+    catalogue = Catalogue.read(workspace.catalogue)
+    found = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
+    for one in found.left_out:
+        print(f"{one.version} is left out: {one.reason}", file=sys.stderr)
+    found.require()
+    return list(found.names)
+
+
+def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> list[Result]:
+    """Do ``work`` for every release (none named: for the newest), the good ones to their end.
+
+    A single failure of a single release is raised as it is, else SomeReleasesFailed names all.
+    """
+    if len(releases) <= 1:
+        return [work(releases[0] if releases else None)]
+    done: list[Result] = []
+    failures: list[str] = []
+    for release in dict.fromkeys(releases):
+        try:
+            done.append(work(release))
+        except ToolkitError as error:
+            failures.append(f"{release}: {type(error).__name__}: {error}")
+    if failures:
+        raise SomeReleasesFailed(
+            "\n".join([f"{len(failures)} of {len(releases)} releases failed:", *failures]),
+            next_step="run again for one of these; the others are done",
+        )
+    return done
+
+
+def _heed(_: int) -> None:
+    if interrupted():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _progress(title: str, quiet: bool) -> Iterator[Progress]:
+    if quiet or not sys.stderr.isatty():
+        yield _heed
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"fetching {title}", total=None)
+        yield lambda size: bar.update(task, advance=size)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of verbs that prove."""
+    add_repository(parser, "--upstream", "upstream's repository, whose tests run too, or `no`; ")
+    parser.add_argument(
+        "--require-upstream", action="store_true", help="fail if upstream's tests cannot run"
+    )

@@ -1,0 +1,1 @@
+"""Interpreters, environments as of a date, the wheel that runs here."""

@@ -1,0 +1,1 @@
+"""The series for upstream: mails, bug report, pull requests."""

@@ -1,0 +1,112 @@
+"""A simple index's pages as a function of its list.
+
+PEP 503 (HTML), 691 (JSON), 629 and 700 (what a page says of itself, sizes and times), 592
+(yanks), 658 and 714 (metadata beside a wheel), 792 (project status). Left out is what would not
+be true here: ``tracks`` and ``alternate-locations`` (PEP 708) tell clients that they may mix two
+indexes under one name, and mixing with the public one is how a fix is lost; ``provenance``
+(PEP 740) is for signed attestations, and the statements beside our wheels are not signed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from packaging.version import Version
+
+from toolkit.index.ledger import QUARANTINED, Mark
+from toolkit.index.ledger import Listed as Listed
+
+API_VERSION = "1.4"
+
+
+def render(
+    files: Iterable[Listed],
+    yanked: Mapping[str, str] | None = None,
+    statuses: Mapping[str, Mark] | None = None,
+) -> dict[str, bytes]:
+    """Every page by its path below the index, in the order in which they should appear.
+
+    ``files`` are in the order of the list, ``yanked`` maps file names to reasons, ``statuses``
+    projects to their marks. A project whose newest file stands later in the list comes later,
+    and the root last, so nothing is shown before what was listed before it.
+    """
+    files = list(files)
+    last = {file.project: number for number, file in enumerate(files)}
+    ordered = sorted(files, key=lambda f: (f.project, Version(f.version), f.filename))
+    projects = {name: list(group) for name, group in groupby(ordered, lambda f: f.project)}
+    pages = {}
+    for project in sorted(projects, key=last.__getitem__):
+        mark = (statuses or {}).get(project)
+        group = projects[project]
+        offered = [] if mark and mark.status == QUARANTINED else group
+        html, document = _project(project, group, offered, yanked or {}, mark)
+        pages[f"simple/{project}/index.html"] = html
+        pages[f"simple/{project}/index.json"] = document
+    names = [{"name": project} for project in projects]
+    pages["simple/index.html"] = _html("root.html", projects=list(projects))
+    pages["simple/index.json"] = _json({"projects": names})
+    return pages
+
+
+def _project(
+    project: str,
+    files: Sequence[Listed],
+    offered: Sequence[Listed],
+    yanked: Mapping[str, str],
+    mark: Mark | None,
+) -> tuple[bytes, bytes]:
+    document: dict[str, Any] = {
+        "name": project,
+        "versions": list(dict.fromkeys(file.version for file in files)),
+        "files": [_file(file, yanked.get(file.filename)) for file in offered],
+    }
+    if mark:
+        reason = {"reason": mark.reason} if mark.reason else {}
+        document["project-status"] = {"status": mark.status, **reason}
+    html = _html("project.html", project=project, files=offered, yanked=yanked, mark=mark)
+    return html, _json(document)
+
+
+def _file(file: Listed, yanked: str | None) -> dict[str, Any]:
+    metadata = {"sha256": file.metadata_sha256}
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "url": file.url,
+        "hashes": {"sha256": file.sha256},
+        "core-metadata": metadata,
+        "dist-info-metadata": metadata,
+        "size": file.size,
+        "upload-time": file.upload_time,
+        "yanked": False if yanked is None else yanked,
+    }
+    if file.requires_python:
+        entry["requires-python"] = file.requires_python
+    return entry
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    # without indentation, which would take the encoder that is written in Python
+    whole = {"meta": {"api-version": API_VERSION}, **document}
+    return (json.dumps(whole, sort_keys=True) + "\n").encode()
+
+
+def _html(template: str, **values: object) -> bytes:
+    page: str = _templates().get_template(template).render(version=API_VERSION, **values)
+    return page.encode()
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )

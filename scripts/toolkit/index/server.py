@@ -1,0 +1,220 @@
+"""A server that takes uploads: devpi, pypiserver and their like.
+
+The upload itself is uv's. Credentials are in UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD or
+UV_PUBLISH_TOKEN (or TWINE_USERNAME and TWINE_PASSWORD), in the keyring, or in netrc; never in an
+argument, which other users of the machine and logs could show.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from toolkit.environments.environment import uv
+from toolkit.index.ledger import Listed
+from toolkit.util import inherited
+from toolkit.util.errors import IndexConflict, Unreachable, UploadRefused, masked
+from toolkit.util.files import sha256
+from toolkit.util.http import body_of, open_session
+from toolkit.util.process import run
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage, PyPISimple
+    from requests import PreparedRequest
+
+# Where servers show what was uploaded to an address: devpi, pypiserver, and where both differ.
+SHOWN_AT = ("+simple/", "simple/", "../simple/")
+_STATUS = re.compile(r"status code (\d{3})")
+# A conflict too: it may be with what an attempt of ours that seemed to fail has left.
+_PASSING = {"408", "409", "425", "429"}
+
+
+@dataclass
+class Server:
+    """A server: where it takes uploads, and the simple index where it shows them.
+
+    ``credentials`` as environment variables of uv. Use it in a ``with`` block.
+    """
+
+    upload_url: str
+    simple_url: str
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def at(cls, url: str, simple_url: str | None = None) -> Server:
+        """The server that takes uploads at ``url``; its index is looked for if not named.
+
+        Raises UploadRefused for an address with a password in it, Unreachable if nothing there
+        answers as a simple index does.
+        """
+        url = address(url)
+        credentials = credentials_of(os.environ)
+        if simple_url is not None:
+            return cls(url, address(simple_url), credentials)
+        for place in SHOWN_AT:
+            server = cls(url, urljoin(url, place), credentials)
+            with server:
+                if server.answers():
+                    return server
+        raise Unreachable(
+            f"no simple index answers at {', '.join(urljoin(url, place) for place in SHOWN_AT)}",
+            next_step="say where the server shows what it has: --simple URL",
+        )
+
+    def __post_init__(self) -> None:
+        from pypi_simple import PyPISimple
+
+        self._client: PyPISimple = PyPISimple(self.simple_url, session=open_session())
+        if "UV_PUBLISH_PASSWORD" in self.credentials:
+            self._client.s.auth = self._signed
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.s.close()
+
+    def answers(self) -> bool:
+        """Whether there is a simple index."""
+        import requests
+        from pypi_simple import UnsupportedContentTypeError
+
+        try:
+            self._client.get_index_page(timeout=30)
+        except (
+            requests.HTTPError,
+            requests.TooManyRedirects,
+            UnsupportedContentTypeError,
+            ValueError,
+        ):
+            return False
+        except requests.RequestException as error:
+            raise self._silent(error) from error
+        return True
+
+    def shown(self, project: str) -> dict[str, DistributionPackage]:
+        """What the project's page shows, by file name; nothing if there is no page."""
+        import requests
+        from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
+
+        try:
+            page = self._client.get_project_page(project, timeout=30)
+        except NoSuchProjectError:
+            return {}
+        except (requests.RequestException, UnsupportedContentTypeError, ValueError) as error:
+            raise self._silent(error) from error
+        return {package.filename: package for package in page.packages}
+
+    def require_same(self, package: DistributionPackage, entry: Listed, *, bytes_too: bool) -> None:
+        """Raise IndexConflict unless the server has what ``entry`` says.
+
+        Its page is asked, and with ``bytes_too``, or if the page tells no sha256, the file.
+        """
+        import requests
+
+        said = package.digests.get("sha256")
+        if said in (None, entry.sha256) and (bytes_too or said is None):
+            try:
+                with self._client.s.get(package.url, stream=True, timeout=30) as answer:
+                    answer.raise_for_status()
+                    said = sha256(body_of(answer, entry.size))
+            except requests.RequestException as error:
+                raise self._silent(error) from error
+        if said != entry.sha256:
+            raise IndexConflict(
+                f"{self.simple_url} has other bytes as {entry.filename}: their sha256 is {said}, "
+                f"not {entry.sha256}",
+                next_step="published files never change: see who put it there, and who serves it",
+            )
+
+    def send(self, wheel: Path) -> str:
+        """Try to upload a file once; what went wrong, or nothing.
+
+        Raises UploadRefused if the server will not take it at a later time either.
+        """
+        command = [uv(), "publish", "--quiet", "--no-config", "--no-attestations"]
+        command += ["--trusted-publishing", "never", "--publish-url", self.upload_url]
+        if self.keyring:
+            command += ["--keyring-provider", "subprocess"]
+        # in its folder, as uv reads a path as a pattern
+        done = run(
+            [*command, wheel.name],
+            cwd=wheel.parent,
+            env={**inherited.for_uv(), "UV_HTTP_RETRIES": "0", **self.credentials},
+            check=False,
+        )
+        if done.returncode == 0:
+            return ""
+        said = done.stderr.strip()
+        status = _STATUS.search(said)
+        if "Missing credentials" in said or (
+            status and status[1].startswith("4") and status[1] not in _PASSING
+        ):
+            raise UploadRefused(
+                f"{self.upload_url} does not take {wheel.name}:\n{said}",
+                next_step="set UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD, or check what they may",
+            )
+        return said
+
+    @property
+    def keyring(self) -> bool:
+        """Whether the password is to be looked for in the keyring."""
+        named = "UV_PUBLISH_USERNAME" in self.credentials
+        known = "UV_PUBLISH_PASSWORD" in self.credentials
+        return named and not known and shutil.which("keyring") is not None
+
+    def _signed(self, request: PreparedRequest) -> PreparedRequest:
+        """The request with the credentials, if it goes to the very server that they are for."""
+        from requests.auth import HTTPBasicAuth
+
+        if urlsplit(request.url or "")[:2] != urlsplit(self.upload_url)[:2]:
+            return request
+        name = self.credentials.get("UV_PUBLISH_USERNAME", "__token__")
+        sign: Callable[[PreparedRequest], PreparedRequest] = HTTPBasicAuth(
+            name, self.credentials["UV_PUBLISH_PASSWORD"]
+        )
+        return sign(request)
+
+    def _silent(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            f"{self.simple_url} gives no usable answer: {masked(str(error))[:2000]}",
+            next_step="look after the server, then run the same command again",
+        )
+
+
+def address(url: str) -> str:
+    """``url`` with a slash at its end; raises UploadRefused unless it is one without a password."""
+    # never repeated in a message: it may hold what it should not
+    try:
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise UploadRefused(
+                f"the address of {parts.hostname} has credentials in it, which logs would show",
+                next_step="leave them out; set UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD instead",
+            )
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UploadRefused(
+            "that is no address of a server", next_step="give one that begins with https://"
+        )
+    return url if url.endswith("/") else f"{url}/"
+
+
+def credentials_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What ``environment`` says, as uv wants it; twine's variables are understood too."""
+    found = {}
+    for name in ("USERNAME", "PASSWORD"):
+        value = environment.get(f"UV_PUBLISH_{name}") or environment.get(f"TWINE_{name}")
+        if value:
+            found[f"UV_PUBLISH_{name}"] = value
+    if token := environment.get("UV_PUBLISH_TOKEN"):
+        found = {"UV_PUBLISH_USERNAME": "__token__", "UV_PUBLISH_PASSWORD": token}
+    return found

@@ -1,0 +1,1 @@
+"""Series.toml, patch files, applying, exporting, git."""

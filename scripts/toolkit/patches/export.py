@@ -1,0 +1,160 @@
+"""Patched trees back to patch files, byte for byte the same wherever and whenever it is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.version import Version
+
+from toolkit.patches.fold import fold
+from toolkit.patches.repository import Repository
+from toolkit.patches.series import FILE, Series
+from toolkit.patches.variant import Variant
+from toolkit.releases.official import Fetched
+from toolkit.releases.sources import apply_series
+from toolkit.util.errors import CommandFailed, InvalidSeries, PatchConflict
+from toolkit.util.files import write_whole, writing
+from toolkit.util.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Step:
+    """An idea in the new release.
+
+    ``mail`` is what git exports, None if upstream's files contain the idea already; ``fresh``
+    tells that the old variant does not do the same here.
+    """
+
+    variant: Variant
+    mail: bytes | None
+    fresh: bool
+
+
+def mails_of(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, bytes]]:
+    """What git exports of a patched tree, one commit an idea.
+
+    Raises InvalidSeries if there is not one commit for each idea.
+    """
+    repository = Repository(tree)
+    commits = _commits(repository, variants)
+    return [(v, repository.export(c)) for v, c in zip(variants, commits, strict=True)]
+
+
+def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
+    """The ideas as such a tree has them now.
+
+    A variant that began with this very release is replaced if a byte of it differs, an older one
+    by a new variant if it does something else now.
+    """
+    variants = series.variants_for(version)
+    repository = Repository(tree)
+    mails = mails_of(tree, variants)
+    steps = steps_of(repository, variants, _commits(repository, variants))
+    return tuple(
+        replace(step, mail=mail, fresh=mail != variant.data)
+        if variant.since == version and step.mail is not None
+        else step
+        for step, (variant, mail) in zip(steps, mails, strict=True)
+    )
+
+
+def _commits(repository: Repository, variants: Sequence[Variant]) -> list[str]:
+    commits = repository.commits("", "HEAD")[1:]
+    one_each(repository.path, len(commits), len(variants))
+    return commits
+
+
+def one_each(tree: Path, commits: int, ideas: int) -> None:
+    """Raise InvalidSeries if a tree has not one commit for each idea on the official files."""
+    if commits != ideas:
+        raise InvalidSeries(
+            f"{tree} has {commits} commits on the official files, for {ideas} ideas",
+            next_step="leave one commit for each idea, in the order of series.toml",
+        )
+
+
+def steps_of(
+    repository: Repository, variants: Sequence[Variant], commits: Sequence[str]
+) -> tuple[Step, ...]:
+    """The variants as commits have them; what still does the same stays as it is."""
+    found = []
+    for variant, commit in zip(variants, commits, strict=True):
+        paths = repository.changed(f"{commit}~", commit)
+        if not paths:
+            found.append(Step(variant, None, fresh=True))
+            continue
+        own = [change.path for change in variant.changes]
+        before = {path: repository.text(f"{commit}~", path) for path in own}
+        after = {path: repository.text(commit, path) for path in {*paths, *own}}
+        old = None
+        with suppress(PatchConflict):
+            old = fold([variant], {p: data for p, data in before.items() if data is not None})
+        found.append(Step(variant, repository.export(commit), fresh=old != after))
+    return tuple(found)
+
+
+def differing(
+    series: Series,
+    workspace: Workspace,
+    fetch: Callable[[Version], Fetched],
+    only: Version | None = None,
+) -> Iterator[str]:
+    """The variants that are not what git exports of the release in their name, by file."""
+    named = {since for patch in series.patches for since in patch.variants}
+    for version in sorted(named & {only} if only else named):
+        with workspace.scratch(small=True) as scratch:
+            tree = apply_series(fetch(version), series, scratch / "tree").path
+            for variant, mail in mails_of(tree, series.variants_for(version)):
+                if variant.since == version and mail != variant.data:
+                    yield f"{variant.patch}/{variant.path.name}"
+
+
+def files_of(
+    patches: Path, version: Version, steps: Sequence[Step], *, ends: bool = True
+) -> dict[str, bytes]:
+    """The files of a series' folder that are new with these steps, by relative path.
+
+    An idea that upstream took ``ends`` with the release, or else is not for this one release.
+    """
+    files: dict[str, bytes] = {}
+    text = (patches / FILE).read_text("utf-8")
+    for step in steps:
+        if step.mail is None:
+            text = _without(text, step.variant.patch, f"{'<' if ends else '!='}{version}")
+            files[FILE] = text.encode()
+        elif step.fresh:
+            files[f"{step.variant.patch}/{version}.patch"] = step.mail
+    return files
+
+
+def put(patches: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write files into a series' folder; on an error all are as they were. Returns their names."""
+    paths = {patches / name: data for name, data in files.items()}
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    with writing(patches):
+        try:
+            for path, data in paths.items():
+                write_whole(path, data)
+        except BaseException:
+            for path, old in before.items():
+                path.unlink(missing_ok=True) if old is None else write_whole(path, old)
+            raise
+    return tuple(files)
+
+
+def _without(text: str, patch: str, releases: str) -> str:
+    """``series.toml`` with an idea whose `releases` are narrowed."""
+    table = re.compile(
+        rf'(\[\[patch\]\]\nname = "{re.escape(patch)}"\n(?:[^\[].*\n)*?releases = ")([^"]*)"'
+    )
+    changed, count = table.subn(rf'\g<1>\g<2>,{releases}"', text)
+    if count != 1:
+        raise CommandFailed(
+            f"{FILE} has no `releases` for {patch} where it was looked for",
+            next_step=f'add "{releases}" to its `releases` by hand',
+        )
+    return changed

@@ -1,0 +1,181 @@
+"""One patch file: its DEP-3 header and its hunks, checked before anything is applied."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from email.utils import parseaddr
+from pathlib import Path, PurePosixPath
+
+from packaging.version import Version
+
+from toolkit.patches.hunks import ENCODING, ERRORS, FileChange
+from toolkit.util.errors import InvalidSeries
+from toolkit.util.files import text_of
+
+MAX_PATCH = 1 << 20
+_MAIL = re.compile(rb"^From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\r?$", re.M)
+_DIFF = re.compile(r"^diff --git ", re.M)
+# What git takes for a diff where unidiff is not looking: before the first `diff --git`.
+_HIDDEN = re.compile(r"^(--- \S|\+\+\+ \S|@@ -)", re.M)
+_FIELD = re.compile(
+    r"^(Description|Origin|Forwarded|Last-Update|Applied-Upstream):[ \t]*(.*)$", re.M
+)
+_ORIGINS = ("upstream", "backport", "vendor", "other")
+_UNSUPPORTED = re.compile(
+    r"^(old mode|new mode|deleted file|rename|copy|similarity|Binary files|GIT binary patch)", re.M
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``patches/<patch>/<since>.patch``: good from that release until the folder's next file.
+
+    ``header`` holds the DEP-3 fields; Description falls back to the mail's subject.
+    """
+
+    patch: str
+    since: Version
+    path: Path
+    data: bytes
+    header: dict[str, str]
+    changes: tuple[FileChange, ...]
+
+    def hunk_at(self, path: str, line: int) -> str:
+        """Name the hunk of ``path`` that git counts from ``line``, for a message."""
+        for change in self.changes:
+            for number, hunk in enumerate(change.diff, start=1):
+                if change.path == path and line in (hunk.source_start, hunk.target_start):
+                    return (
+                        f"{path}, hunk {number} of {len(change.diff)} "
+                        f"(@@ -{hunk.source_start},{hunk.source_length} "
+                        f"+{hunk.target_start},{hunk.target_length} @@)"
+                    )
+        return f"{path}, line {line}"
+
+
+def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -> Variant | None:
+    """Read one patch file. What is wrong with it is added to ``problems``, each with its name."""
+    from unidiff.errors import UnidiffParseError
+    from unidiff.patch import PatchSet
+
+    where = f"{patch}/{path.name}"
+    data = read_patch(path)
+    if damage := _damage(data):
+        problems.append(f"{where} {damage}")
+        return None
+    text = data.decode(ENCODING, ERRORS)
+    found: list[str] = []
+    # about what git takes for the beginning of another mail
+    if len(re.findall(rb"^From .*:\d\d", data, re.M)) != 1 or not _MAIL.match(data):
+        found.append("is not one mail of `git format-patch --zero-commit`")
+    start = _DIFF.search(text)
+    head = text[: start.start() if start else None]
+    if _HIDDEN.search(head):
+        found.append("has a diff before its first `diff --git`")
+    header = _header(head, found)
+    changes: tuple[FileChange, ...] = ()
+    try:
+        diffs = PatchSet(text[start.start() :] if start else "")
+        changes = tuple(FileChange(diff.path, diff.is_added_file, diff) for diff in diffs)
+    except (UnidiffParseError, ValueError) as error:
+        found.append(f"is no unified diff: {error}")
+    else:
+        found += [] if changes else ["is empty"]
+        body = text[start.start() :] if start else ""
+        marked = len(re.findall(r"^[-+ \\]", body, re.M))
+        named = sum(2 for change in changes if change.diff)
+        if marked != named + sum(len(hunk) for change in changes for hunk in change.diff):
+            found.append("has lines outside of its hunks")
+        found += _check_changes(changes)
+    problems += [f"{where} {problem}" for problem in found]
+    return None if found else Variant(patch, since, path, data, header, changes)
+
+
+def read_patch(path: Path) -> bytes:
+    """The bytes of a patch file; raise InvalidSeries, with the system's reason, without them."""
+    try:
+        return text_of(path)
+    except OSError as error:
+        raise InvalidSeries(
+            f"the series is invalid:\n{path.parent.name}/{path.name} cannot be read: "
+            f"{error.strerror}",
+            next_step=f"restore it with `git checkout -- {path.parent.name}/{path.name}` "
+            "in patches/, or let it be read",
+        ) from error
+
+
+def _damage(data: bytes) -> str:
+    """Why that is no file that somebody wrote as a patch, as far as its bytes tell; or nothing."""
+    if len(data) > MAX_PATCH:
+        return f"is longer than {MAX_PATCH} bytes"
+    if not data.strip():
+        return "is empty"
+    if b"\0" in data:
+        return "is damaged: it has a NUL byte"
+    if not data.endswith(b"\n"):
+        return "is cut off: its last line has no end"
+    return ""
+
+
+def _header(text: str, found: list[str]) -> dict[str, str]:
+    mail = HeaderParser().parsestr(text)
+    fields = {name: value.strip() for name, value in _FIELD.findall(text)}
+    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(str(mail.get("Subject", "")).split()))
+    if not fields.get("Description"):
+        fields["Description"] = subject
+    for name in ("Description", "Origin", "Forwarded", "Last-Update"):
+        if not fields.get(name):
+            found.append(f"has no {name}")
+    origin = fields.get("Origin", "vendor")
+    if origin.split(",")[0].split(":")[0] not in _ORIGINS and "://" not in origin:
+        found.append(f"has an Origin that is none of {', '.join(_ORIGINS)} nor a URL: {origin!r}")
+    if not all(parseaddr(str(mail.get("From", "")))):
+        found.append("has no From of a name and an address")
+    try:
+        datetime.date.fromisoformat(fields.get("Last-Update") or "2020-02-02")
+    except ValueError:
+        found.append(f"has a Last-Update that is no date: {fields['Last-Update']!r}")
+    if str(mail.get("Content-Transfer-Encoding", "8bit")).lower() not in ("7bit", "8bit"):
+        found.append("has an encoded body; send it as 8bit")
+    return fields
+
+
+def _check_changes(changes: tuple[FileChange, ...]) -> list[str]:
+    found = []
+    seen: set[str] = set()
+    for change in changes:
+        diff, path = change.diff, change.path
+        info = "".join(str(line) for line in diff.patch_info or ())
+        sides = ((diff.source_file, "a/"), (diff.target_file, "b/"))
+        if not all(name == "/dev/null" or name.startswith(side) for name, side in sides):
+            found.append(f"has a path without a/ and b/: {path!r}")
+        if not is_safe(path):
+            found.append(f"has an unsafe path: {path!r}")
+        if path in seen:
+            found.append(f"changes {path} twice")
+        seen.add(path)
+        odd = diff.is_binary_file or diff.is_removed_file or diff.is_rename
+        if odd or _UNSUPPORTED.search(info):
+            found.append(f"does more to {path} than change its text or add it as a new .py file")
+        elif change.is_new and not (path.endswith(".py") and "file mode 100644" in info):
+            found.append(f"adds {path}, which is no plain .py file")
+        elif not diff:
+            found.append(f"has no hunk for {path}")
+    return found
+
+
+def is_safe(path: str) -> bool:
+    """Whether ``path`` is relative, POSIX, plain, and stays below its root."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and "/".join(parts) == path
+        and not path.startswith("/")
+        and not re.match(r"[A-Za-z]:", path)
+        and not set(path) & {"\\", "\0", '"', "\n", "\r"}
+        and ".." not in parts
+        and ".git" not in (part.lower() for part in parts)
+    )

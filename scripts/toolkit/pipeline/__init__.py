@@ -1,0 +1,1 @@
+"""Releases from a name to an index."""

@@ -1,0 +1,1 @@
+"""Race suite and explorer on both sides give a verdict."""

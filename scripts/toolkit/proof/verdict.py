@@ -1,0 +1,283 @@
+"""What the race suite, run on the official and on the patched wheels, says of a release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import parse_wheel_filename
+
+from toolkit.proof.exploration import Exploration, Explored
+from toolkit.proof.probe import Probe
+from toolkit.proof.race_suite import Run
+from toolkit.proof.rules import LOSES_CALLS, NOT_RUN, Compared, compare, judge, parse_test, troubles
+from toolkit.upstream_tests.result import Upstream
+from toolkit.util.errors import NotProved
+from toolkit.util.files import plain
+from toolkit.util.strict_json import Malformed, load, mapping_of, members, value_of
+
+FORMAT = 4
+VERDICTS = ("publish", "fixed", "conflict", "regressed", "inconclusive")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of wheels under the suite.
+
+    ``wheels``: file name -> sha256; ``lost``: the ids of the tests that lost a call.
+    """
+
+    wheels: Mapping[str, str]
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a verdict is about.
+
+    ``official``, ``patched``: file name -> sha256 of every wheel that was installed, so that
+    ``patched`` holds the official partner too where it needs no patch; ``series``, ``suite``:
+    digests; ``revision``: the number in the local version; ``python``: the interpreter's version.
+    ``others``: the same for the patched wheels of other platforms, which cannot run here.
+    """
+
+    release: str
+    uploaded: datetime
+    official: Mapping[str, str]
+    patched: Mapping[str, str]
+    series: str
+    revision: int
+    suite: str
+    python: str
+    others: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One of VERDICTS, the reason for it, and all that it rests on.
+
+    Holds neither a time nor a path of the machine that made it: the same inputs give the same
+    bytes. ``wheels`` (file name -> sha256) are what may be published if it says ``publish``,
+    ``dependencies`` (project -> version) what was installed beside them on both sides.
+    ``exploration`` is what the schedules showed, or None if none was run; ``probe`` whether the
+    suite would have noticed a loss, where it noticed none; ``upstream`` what upstream's own tests
+    say, or None if nobody asked.
+    """
+
+    release: str
+    verdict: str
+    reason: str
+    official: Side
+    patched: Side
+    wheels: Mapping[str, str]
+    series: str
+    revision: int
+    suite: str
+    python: str
+    uploaded: str
+    tests: Mapping[str, Compared] = field(default_factory=dict)
+    dependencies: Mapping[str, str] = field(default_factory=dict)
+    exploration: Exploration | None = None
+    probe: Probe | None = None
+    upstream: Upstream | None = None
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        official: Run,
+        patched: Run,
+        explored: Explored,
+        dependencies: Mapping[str, str] | None = None,
+        probe: Probe | None = None,
+    ) -> Verdict:
+        """Judge two runs of the suite over ``subject``, and what exploring both sides found."""
+        tests = compare(official.report, patched.report)
+        found = explored.exploration
+        trouble = troubles(official, patched) or explored.trouble
+        verdict, reason = ("inconclusive", trouble) if trouble else judge(tests, found, probe)
+        made = cls._make(subject, verdict, reason, tests, dependencies or {})
+        return replace(made, exploration=found, probe=probe)
+
+    @classmethod
+    def conflict(cls, subject: Subject, reason: str) -> Verdict:
+        """The verdict on a release that the series does not apply to; nothing ran."""
+        return cls._make(subject, "conflict", reason, {})
+
+    @classmethod
+    def inconclusive(cls, subject: Subject, reason: str) -> Verdict:
+        """The verdict on a release whose environments could not be had; nothing ran."""
+        return cls._make(subject, "inconclusive", reason, {})
+
+    @classmethod
+    def _make(
+        cls,
+        subject: Subject,
+        verdict: str,
+        reason: str,
+        tests: Mapping[str, Compared],
+        dependencies: Mapping[str, str] | None = None,
+    ) -> Verdict:
+        return cls(
+            release=subject.release,
+            verdict=verdict,
+            reason=reason,
+            official=_side(subject.official, {t: c.official for t, c in tests.items()}, tests),
+            patched=_side(subject.patched, {t: c.patched for t, c in tests.items()}, tests),
+            wheels={**subject.patched, **subject.others},
+            series=subject.series,
+            revision=subject.revision,
+            suite=subject.suite,
+            python=subject.python,
+            uploaded=subject.uploaded.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            tests=tests,
+            dependencies=dict(dependencies or {}),
+        )
+
+    def beside(self, upstream: Upstream) -> Verdict:
+        """This verdict judged again, with what upstream's own tests say."""
+        verdict, reason = judge(self.tests, self.exploration, self.probe, upstream)
+        return replace(self, verdict=verdict, reason=reason, upstream=upstream)
+
+    def to_json(self) -> str:
+        """The verdict as JSON text, byte for byte the same for equal verdicts."""
+        document = {"format": FORMAT, **asdict(self)}
+        return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def parse(cls, text: str) -> Verdict:
+        """Read what :meth:`to_json` wrote, and judge its tests and schedules again.
+
+        Raises Malformed for another format, and for a verdict that these do not bear out.
+        """
+        document = load(text, "the verdict")
+        texts = ("release", "verdict", "reason", "series", "suite", "python", "uploaded")
+        folders = ("official", "patched", "wheels", "tests", "dependencies")
+        keys: dict[str, type] = {"format": int, "revision": int} | dict.fromkeys(texts, str)
+        keys |= dict.fromkeys(folders, dict) | dict.fromkeys(
+            ("exploration", "probe", "upstream"), object
+        )
+        found = members(document, "the verdict", keys, {})
+        if found.pop("format") != FORMAT:
+            raise Malformed(f"the verdict is not of format {FORMAT}")
+        for name in ("wheels", "dependencies"):
+            found[name] = mapping_of(found[name], str, name)
+        for side in ("official", "patched"):
+            found[side] = _parse_side(found[side], side)
+        found["tests"] = {test: parse_test(raw, test) for test, raw in found["tests"].items()}
+        if (explored := found["exploration"]) is not None:
+            found["exploration"] = Exploration.parse(explored, "exploration")
+        if (probe := found["probe"]) is not None:
+            found["probe"] = Probe.parse(probe, "probe")
+        if (upstream := found["upstream"]) is not None:
+            found["upstream"] = Upstream.of(upstream, "upstream")
+        verdict = cls(**found)
+        verdict._hold_together()
+        return verdict
+
+    def _hold_together(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise Malformed(f"the verdict is {self.verdict!r}, which is none of {VERDICTS}")
+        judged = judge(self.tests, self.exploration, self.probe, self.upstream)
+        if self.verdict in ("publish", "fixed", "regressed"):
+            if judged != (self.verdict, self.reason):
+                raise Malformed(f"its own tests say {judged[0]} ({judged[1]}), not {self.verdict}")
+            for side, outcomes in (
+                (self.official, {t: c.official for t, c in self.tests.items()}),
+                (self.patched, {t: c.patched for t, c in self.tests.items()}),
+            ):
+                if side != _side(side.wheels, outcomes, self.tests):
+                    raise Malformed("the verdict's counts are not those of its tests")
+        tested = self.patched.wheels
+        if {name: self.wheels.get(name) for name in tested} != tested:
+            raise Malformed("the verdict's wheels are not those that were tested")
+        if {*map(_project, self.wheels)} != {*map(_project, tested)}:
+            raise Malformed("the verdict's wheels are not of the distributions that were tested")
+
+
+def _project(wheel: str) -> tuple[str, str]:
+    """Which distribution and version a file name tells, in whatever form."""
+    name, _, rest = wheel.partition("-")
+    return name, rest.partition("-")[0]
+
+
+def _side(
+    wheels: Mapping[str, str], outcomes: Mapping[str, str], tests: Mapping[str, Compared]
+) -> Side:
+    failed = sorted(test for test, outcome in outcomes.items() if outcome in ("failed", "error"))
+    return Side(
+        wheels=dict(wheels),
+        passed=sum(outcome == "passed" for outcome in outcomes.values()),
+        failed=len(failed),
+        skipped=sum(outcome in NOT_RUN for outcome in outcomes.values()),
+        lost=tuple(test for test in failed if tests[test].check == LOSES_CALLS),
+    )
+
+
+def _parse_side(raw: object, where: str) -> Side:
+    numbers = dict.fromkeys(("passed", "failed", "skipped"), int)
+    found: dict[str, Any] = members(raw, where, {"wheels": dict, "lost": list, **numbers}, {})
+    found["wheels"] = mapping_of(found["wheels"], str, f"{where}.wheels")
+    found["lost"] = tuple(value_of(test, str, f"{where}.lost") for test in found["lost"])
+    return Side(**found)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a verdict says of which wheels; the whole verdict is a :class:`Proof` of it.
+
+    ``wheels`` maps file names to sha256, ``dependencies`` projects to versions.
+    """
+
+    release: str
+    verdict: str
+    reason: str
+    wheels: Mapping[str, str]
+    dependencies: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The verdict's file name in an index, such as ``1.8.9+dispatched.1.json``."""
+        every = (parse_wheel_filename(wheel)[1].local for wheel in self.wheels)
+        # a borrowed partner's local part is longer than that of the release
+        local = min(filter(None, every), key=len, default="")
+        return plain("+".join(filter(None, (self.release, local))) + ".json")
+
+
+@dataclass(frozen=True)
+class Proof(Claim):
+    """A claim with its verdict, as bytes, which go into the index."""
+
+    data: bytes
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Proof:
+        """The proof that a verdict is."""
+        return cls(
+            verdict.release,
+            verdict.verdict,
+            verdict.reason,
+            verdict.wheels,
+            verdict.dependencies,
+            verdict.to_json().encode(),
+        )
+
+
+def read_verdict(path: Path) -> Verdict:
+    """The verdict in a file that prove.py wrote.
+
+    Raises NotProved if there is none, or if it is not one that prove.py would write.
+    """
+    try:
+        return Verdict.parse(path.read_text(encoding="utf-8"))
+    except (OSError, Malformed, UnicodeDecodeError) as error:
+        raise NotProved(
+            f"{path} is no verdict: {error}", next_step="write one with prove.py --out"
+        ) from error

@@ -1,0 +1,1 @@
+"""The series rebased onto a release that it does not fit."""

@@ -1,0 +1,1 @@
+"""Upstream's releases: PyPI, catalogue, downloads, patched and repacked."""

@@ -1,0 +1,1 @@
+"""Errors, processes, files, strict JSON, HTTP, the console."""
