@@ -35,7 +35,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-TESTING = {"PYTHONPATH": os.pathsep.join(["scripts", "tests/toolkit"])}
+TESTING = {"PYTHONPATH": os.pathsep.join(["scripts", "tests/toolkit/support"])}
 
 
 def install(session: nox.Session, group: str) -> None:
@@ -180,13 +180,13 @@ def workflows(session: nox.Session) -> None:
 @nox.session
 def torture(session: nox.Session) -> None:
     """Publishers killed at random moments, and a crowd of them: torture -- [--kills N]."""
-    script(session, "tests/toolkit/torturing.py", env=TESTING)
+    script(session, "tests/toolkit/support/torturing.py", env=TESTING)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME]."""
-    script(session, "tests/toolkit/fuzzing.py", group="test", env=TESTING)
+    script(session, "tests/toolkit/support/fuzzing.py", group="test", env=TESTING)
 
 
 @nox.session
@@ -196,6 +196,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
+    session.run("lint-imports", "--no-logo", "--no-cache", env={"PYTHONPATH": "scripts"})
     session.run("zizmor", "--offline", "--strict-collection", "--persona=pedantic", ".github")
     workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)

@@ -26,13 +26,14 @@ sys.path.insert(1, str(REPOSITORY / "scripts"))
 
 from packaging.version import Version  # noqa: E402
 
-import release as verb  # noqa: E402
+import release  # noqa: E402
+from toolkit.cli import verb  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
 from toolkit.proof.rules import Compared  # noqa: E402
 from toolkit.proof.verdict import Side, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
 from toolkit.releases.official import fetch_release  # noqa: E402
-from toolkit.util.errors import ToolkitError, run_verb  # noqa: E402
+from toolkit.util.errors import ToolkitError  # noqa: E402
 from toolkit.util.files import sha256_of  # noqa: E402
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
 
@@ -170,12 +171,13 @@ def _number(text: str) -> int:
     return sys.maxsize if text == "all" else int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark; return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == [CHILD]:
-        verb.prove = prove  # type: ignore[assignment]
-        return verb.main(words[1:])
+        release.prove = prove  # type: ignore[assignment]
+        sys.exit(release.main(words[1:]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -194,58 +196,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     options = parser.parse_args(words)
 
-    def body() -> None:
-        workspace = Workspace.default(options.patches)
-        releases = carried(workspace, options.release)
-        figures: dict[str, object] = {"releases": len(releases)}
-        known = Catalogue.read(workspace.catalogue)
-        pure = [name for name in releases if len(known[Version(name)].official) == 2]
-        workspace.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workspace.root) as folder:
-            track = Track(Path(folder), workspace)
-            track.run(releases)
-            # native ones weigh as much as all the others together: they come with the last step
-            steps = (round(len(pure) * n / options.steps) for n in range(1, options.steps))
-            sets = [sample(pure, size) for size in sorted({min(10, len(pure)), *steps, len(pure)})]
-            for chosen in [*sets, releases]:
-                size = len(chosen)
-                made, idle = [], []
-                for _ in range(options.runs):
-                    track.forget()
-                    made.append(track.run(chosen))
-                    idle.append(track.run(chosen))
-                figures[f"{size} made"], figures[f"{size} idle"] = made, idle
-                if not options.json:
-                    best, rest = (min(runs, key=lambda r: r["wall"]) for runs in (made, idle))
-                    print(
-                        f"{size:4} releases: {best['wall']:6.2f} s, "
-                        f"{1000 * best['wall'] / size:5.0f} ms each, {best['cpu']:6.2f} s of CPU, "
-                        f"{max(r['megabytes'] for r in made):4.0f} MB; "
-                        f"nothing to do: {rest['wall']:5.2f} s, {rest['megabytes']:4.0f} MB",
-                        flush=True,
-                    )
-            if options.usual:
-                good = [name for name in pure if known[Version(name)].yanked is None]
-                chosen = sample(good, options.usual)
-                ours, usual = track.best(chosen, options.runs), usual_way(chosen, workspace)
-                ratio = {key: usual[key] / ours[key] for key in usual}
-                figures["usual"] = {
-                    "releases": chosen,
-                    "ours": ours,
-                    "usual": usual,
-                    "ratio": ratio,
-                }
-                if not options.json:
-                    print(
-                        f"{len(chosen):4} releases by git am + uv build: {usual['wall']:.2f} s, "
-                        f"{usual['cpu']:.2f} s of CPU; ours: {ours['wall']:.2f} s, "
-                        f"{ours['cpu']:.2f} s of CPU; {ratio['wall']:.1f} and {ratio['cpu']:.1f} "
-                        "times as much"
-                    )
-        if options.json:
-            print(json.dumps(figures, indent=1))
-
-    return run_verb(body)
+    workspace = Workspace.default(options.patches)
+    releases = carried(workspace, options.release)
+    figures: dict[str, object] = {"releases": len(releases)}
+    known = Catalogue.read(workspace.catalogue)
+    pure = [name for name in releases if len(known[Version(name)].official) == 2]
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workspace.root) as folder:
+        track = Track(Path(folder), workspace)
+        track.run(releases)
+        # native ones weigh as much as all the others together: they come with the last step
+        steps = (round(len(pure) * n / options.steps) for n in range(1, options.steps))
+        sets = [sample(pure, size) for size in sorted({min(10, len(pure)), *steps, len(pure)})]
+        for chosen in [*sets, releases]:
+            size = len(chosen)
+            made, idle = [], []
+            for _ in range(options.runs):
+                track.forget()
+                made.append(track.run(chosen))
+                idle.append(track.run(chosen))
+            figures[f"{size} made"], figures[f"{size} idle"] = made, idle
+            if not options.json:
+                best, rest = (min(runs, key=lambda r: r["wall"]) for runs in (made, idle))
+                print(
+                    f"{size:4} releases: {best['wall']:6.2f} s, "
+                    f"{1000 * best['wall'] / size:5.0f} ms each, {best['cpu']:6.2f} s of CPU, "
+                    f"{max(r['megabytes'] for r in made):4.0f} MB; "
+                    f"nothing to do: {rest['wall']:5.2f} s, {rest['megabytes']:4.0f} MB",
+                    flush=True,
+                )
+        if options.usual:
+            good = [name for name in pure if known[Version(name)].yanked is None]
+            chosen = sample(good, options.usual)
+            ours, usual = track.best(chosen, options.runs), usual_way(chosen, workspace)
+            ratio = {key: usual[key] / ours[key] for key in usual}
+            figures["usual"] = {
+                "releases": chosen,
+                "ours": ours,
+                "usual": usual,
+                "ratio": ratio,
+            }
+            if not options.json:
+                print(
+                    f"{len(chosen):4} releases by git am + uv build: {usual['wall']:.2f} s, "
+                    f"{usual['cpu']:.2f} s of CPU; ours: {ours['wall']:.2f} s, "
+                    f"{ours['cpu']:.2f} s of CPU; {ratio['wall']:.1f} and {ratio['cpu']:.1f} "
+                    "times as much"
+                )
+    if options.json:
+        print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests" / "toolkit
 
 from publishing import make_pair, proof_of  # noqa: E402
 
+from toolkit.cli import verb  # noqa: E402
 from toolkit.environments.environment import uv  # noqa: E402
 from toolkit.index.ledger import Ledger, Listed  # noqa: E402
 from toolkit.util import inherited  # noqa: E402
-from toolkit.util.errors import run_verb  # noqa: E402
 from toolkit.util.process import run  # noqa: E402
 
 PUBLISH = REPOSITORY / "scripts" / "publish.py"
@@ -138,7 +138,8 @@ def count(folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the contest in both shapes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -148,30 +149,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
 
-    def body() -> None:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            run([uv(), "venv", "--quiet", folder / "env", "--python", sys.executable])
-            python = folder / "env" / "bin" / "python"
-            install = [uv(), "pip", "install", "--quiet", "--python", python, "dumb-pypi"]
-            run(install, env=inherited.for_uv())
-            dumb = python.with_name("dumb-pypi")
-            found = [
-                contest(folder / f"{projects}", dumb, options.wheels, projects, options.rounds)
-                for projects in (3, options.wheels)
-            ]
-        if options.json:
-            print(json.dumps(found, indent=2))
-            return
-        for shape in found:
-            print(f"{shape['wheels']} wheels of {shape['projects']} projects")
-            for name in ("one new", "whole", "dumb-pypi"):
-                figures = shape[name]
-                assert isinstance(figures, dict)
-                print(f"  {name:10} {figures['seconds']:7.3f} s, CPU {figures['cpu']:7.3f} s")
-            print(f"  pages: {shape['pages']}")
-
-    return run_verb(body)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run([uv(), "venv", "--quiet", folder / "env", "--python", sys.executable])
+        python = folder / "env" / "bin" / "python"
+        install = [uv(), "pip", "install", "--quiet", "--python", python, "dumb-pypi"]
+        run(install, env=inherited.for_uv())
+        dumb = python.with_name("dumb-pypi")
+        found = [
+            contest(folder / f"{projects}", dumb, options.wheels, projects, options.rounds)
+            for projects in (3, options.wheels)
+        ]
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    for shape in found:
+        print(f"{shape['wheels']} wheels of {shape['projects']} projects")
+        for name in ("one new", "whole", "dumb-pypi"):
+            figures = shape[name]
+            assert isinstance(figures, dict)
+            print(f"  {name:10} {figures['seconds']:7.3f} s, CPU {figures['cpu']:7.3f} s")
+        print(f"  pages: {shape['pages']}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ sys.path.insert(1, str(REPOSITORY / "scripts"))
 from packaging.specifiers import SpecifierSet  # noqa: E402
 from packaging.version import Version  # noqa: E402
 
+from toolkit.cli import verb  # noqa: E402
 from toolkit.patches.series import FILE, Series  # noqa: E402
 from toolkit.proof.prove import prove, prove_release  # noqa: E402
 from toolkit.proof.verdict import Side, Verdict  # noqa: E402
@@ -36,7 +37,7 @@ from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
 from toolkit.releases.official import Fetched, fetch_release  # noqa: E402
 from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
 from toolkit.releases.sources import apply_series, fits  # noqa: E402
-from toolkit.util.errors import NotProved, PatchConflict, ToolkitError, run_verb  # noqa: E402
+from toolkit.util.errors import NotProved, PatchConflict, ToolkitError  # noqa: E402
 from toolkit.util.files import sha256_of, write_whole, writing  # noqa: E402
 from toolkit.util.workspace import Workspace  # noqa: E402
 
@@ -171,7 +172,8 @@ def as_of(patches: Path, target: Path, release: Version) -> None:
     (target / "releases.toml").write_text(dump(entries), "utf-8")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Rehearse; the exit code tells only whether it ran to its end."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -184,28 +186,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--out", type=Path, metavar="FILE", help="write that JSON there too, after each step")
     options = parser.parse_args(argv)
 
-    def body() -> None:
-        workspace = Workspace.default(options.patches)
-        catalogue = Catalogue.read(workspace.catalogue)
-        stable = [v for v, e in sorted(catalogue.items()) if e.partner and not v.is_prerelease]
-        steps: list[Step] = []
-        with tempfile.TemporaryDirectory() as folder:
-            stage = Stage(workspace, Path(folder), options.prove)
-            for before, version in pairwise(stable):
-                if options.release and str(version) not in options.release:
-                    continue
-                steps.append(stage.step(before, version))
-                if options.out:
-                    with writing(options.out.parent):
-                        write_whole(options.out, json.dumps(document(steps), indent=1).encode())
-                if not options.json and (steps[-1].proved or steps[-1].result != "applies"):
-                    print(steps[-1], flush=True)
-        if options.json:
-            print(json.dumps(document(steps), indent=1))
-        else:
-            tell(steps, proved=options.prove)
-
-    return run_verb(body)
+    workspace = Workspace.default(options.patches)
+    catalogue = Catalogue.read(workspace.catalogue)
+    stable = [v for v, e in sorted(catalogue.items()) if e.partner and not v.is_prerelease]
+    steps: list[Step] = []
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(workspace, Path(folder), options.prove)
+        for before, version in pairwise(stable):
+            if options.release and str(version) not in options.release:
+                continue
+            steps.append(stage.step(before, version))
+            if options.out:
+                with writing(options.out.parent):
+                    write_whole(options.out, json.dumps(document(steps), indent=1).encode())
+            if not options.json and (steps[-1].proved or steps[-1].result != "applies"):
+                print(steps[-1], flush=True)
+    if options.json:
+        print(json.dumps(document(steps), indent=1))
+    else:
+        tell(steps, proved=options.prove)
 
 
 def document(steps: Sequence[Step]) -> dict[str, object]:

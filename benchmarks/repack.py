@@ -31,11 +31,12 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 from packaging.version import Version  # noqa: E402
 from uv import find_uv_bin  # noqa: E402
 
+from toolkit.cli import verb  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
 from toolkit.releases.official import fetch_release  # noqa: E402
 from toolkit.releases.pypi import ENDPOINT_VARIABLE  # noqa: E402
 from toolkit.util import inherited  # noqa: E402
-from toolkit.util.errors import UnknownRelease, run_verb  # noqa: E402
+from toolkit.util.errors import UnknownRelease  # noqa: E402
 from toolkit.util.process import run  # noqa: E402
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
 
@@ -163,7 +164,8 @@ def show(seconds: Mapping[str, Mapping[str, list[float]]]) -> None:
     Console().print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark; return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -174,15 +176,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print every run, in seconds")
     options = parser.parse_args(argv)
 
-    def body() -> None:
-        workspace = Workspace.default(options.patches)
-        seconds = measure(options.release, workspace, options.runs)
-        if options.json:
-            print(json.dumps(seconds, indent=1))
-        else:
-            show(seconds)
-
-    return run_verb(body)
+    workspace = Workspace.default(options.patches)
+    seconds = measure(options.release, workspace, options.runs)
+    if options.json:
+        print(json.dumps(seconds, indent=1))
+    else:
+        show(seconds)
 
 
 if __name__ == "__main__":

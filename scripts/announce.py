@@ -27,14 +27,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.cli import Arguments, verb
 from toolkit.util.errors import (
-    Arguments,
     CommandFailed,
     HashMismatch,
     NotWritable,
     SomeReleasesFailed,
     Unreachable,
-    run_verb,
 )
 from toolkit.util.files import write_whole, writing
 from toolkit.util.markdown import cell, cut, fence
@@ -124,7 +123,8 @@ def _why(row: dict[str, Any], refresh: Path) -> str:
     return text
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = arguments.add_argument
@@ -134,26 +134,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--out", metavar="DIR", type=Path, required=True)
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        try:
-            rows = value_of(load(options.outcome.read_bytes(), "it"), list, "the outcome")
-            change = options.change.read_text("utf-8")
-            found = announce(rows, change, options.refresh)
-        except (OSError, Malformed, ValueError, KeyError, TypeError) as error:
-            raise CommandFailed(
-                f"{options.outcome} is not what `release --json` prints: {error}",
-                next_step="see what the release itself said",
-            ) from error
-        with writing(options.out):
-            kinds = " ".join(one.kind for one in found) or NOTHING
-            write_whole(options.out / "kind", kinds.encode())
-            for one in found:
-                title = one.title if len(one.title) <= _TITLE else f"{one.title[:_TITLE]}…"
-                write_whole(options.out / f"{one.kind}.title", title.encode())
-                write_whole(options.out / f"{one.kind}.md", cut(one.body, _LONGEST).encode())
-        print(kinds)
-
-    return run_verb(body)
+    try:
+        rows = value_of(load(options.outcome.read_bytes(), "it"), list, "the outcome")
+        change = options.change.read_text("utf-8")
+        found = announce(rows, change, options.refresh)
+    except (OSError, Malformed, ValueError, KeyError, TypeError) as error:
+        raise CommandFailed(
+            f"{options.outcome} is not what `release --json` prints: {error}",
+            next_step="see what the release itself said",
+        ) from error
+    with writing(options.out):
+        kinds = " ".join(one.kind for one in found) or NOTHING
+        write_whole(options.out / "kind", kinds.encode())
+        for one in found:
+            title = one.title if len(one.title) <= _TITLE else f"{one.title[:_TITLE]}…"
+            write_whole(options.out / f"{one.kind}.title", title.encode())
+            write_whole(options.out / f"{one.kind}.md", cut(one.body, _LONGEST).encode())
+    print(kinds)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.patches.series import Series
 from toolkit.releases.official import fetched
 from toolkit.releases.sources import apply_series
-from toolkit.util.errors import run_verb
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     arguments.add_argument("release", metavar="RELEASE", help="such as 1.8.9")
@@ -35,21 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        series = Series.load(workspace.patches)
-        found = fetched(options.release, options, workspace)
-        tree = apply_series(found, series, options.tree)
-        changed = {name: sorted(members) for name, members in sorted(tree.changed.items())}
-        if options.json:
-            said = {"release": str(found.release.version), "tree": str(tree.path)}
-            print(json.dumps({**said, "commit": tree.commit, "changed": changed}))
-        else:
-            print(f"{tree.path} at {tree.commit}")
-            for name, members in changed.items():
-                print(*(f"  {name}: {member}" for member in members), sep="\n")
-
-    return run_verb(body)
+    workspace = workspace_of(options)
+    series = Series.load(workspace.patches)
+    found = fetched(options.release, options, workspace)
+    tree = apply_series(found, series, options.tree)
+    changed = {name: sorted(members) for name, members in sorted(tree.changed.items())}
+    if options.json:
+        said = {"release": str(found.release.version), "tree": str(tree.path)}
+        print(json.dumps({**said, "commit": tree.commit, "changed": changed}))
+    else:
+        print(f"{tree.path} at {tree.commit}")
+        for name, members in changed.items():
+            print(*(f"  {name}: {member}" for member in members), sep="\n")
 
 
 if __name__ == "__main__":

@@ -41,19 +41,20 @@ from toolkit.audit.auditor import (
     to_json,
 )
 from toolkit.audit.targets import find_wheels, is_url
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.index.metapackage import PROJECT
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Fetched, fetched
 from toolkit.util.console import counting
-from toolkit.util.errors import AuditFailed, run_verb
+from toolkit.util.errors import AuditFailed
 from toolkit.util.parallel import cores, side_by_side
 
 Item = TypeVar("Item")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Audit every target; return the exit code."""
     arguments = parser(__doc__, without=("yanked", "offline"))
     add = arguments.add_argument
@@ -64,26 +65,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a release that was yanked upstream is no less ours
     options.yanked = True
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        series = Series.load(workspace.patches)
+    workspace = workspace_of(options)
+    series = Series.load(workspace.patches)
 
-        def fetch(release: Version) -> Fetched:
-            return fetched(release, options, workspace, quiet=True)
+    def fetch(release: Version) -> Fetched:
+        return fetched(release, options, workspace, quiet=True)
 
-        auditor = Auditor(series, workspace, Catalogue.read(workspace.catalogue), fetch)
-        findings = [
-            finding for target in options.target for finding in audit(auditor, target, options.jobs)
-        ]
-        print(to_json(findings)) if options.json else show(findings)
-        if bad := [finding for finding in findings if not finding.is_good]:
-            raise AuditFailed(
-                f"{len(bad)} of {len(findings)} are not official plus series: "
-                + ", ".join(f"{finding.where} ({finding.status})" for finding in bad[:5]),
-                next_step="see what differs above; use none of them until it is explained",
-            )
-
-    return run_verb(body)
+    auditor = Auditor(series, workspace, Catalogue.read(workspace.catalogue), fetch)
+    findings = [
+        finding for target in options.target for finding in audit(auditor, target, options.jobs)
+    ]
+    print(to_json(findings)) if options.json else show(findings)
+    if bad := [finding for finding in findings if not finding.is_good]:
+        raise AuditFailed(
+            f"{len(bad)} of {len(findings)} are not official plus series: "
+            + ", ".join(f"{finding.where} ({finding.status})" for finding in bad[:5]),
+            next_step="see what differs above; use none of them until it is explained",
+        )
 
 
 def audit(auditor: Auditor, target: str, jobs: int) -> list[Finding]:

@@ -16,36 +16,33 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.cli import chosen, each, parser, workspace_of
+from toolkit.cli import chosen, each, parser, verb, workspace_of
 from toolkit.releases.official import fetched
 from toolkit.releases.select import HELP
-from toolkit.util.errors import run_verb
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        names = chosen(options, workspace)
-        for found in each(names, lambda name: fetched(name, options, workspace)):
-            if options.json:
-                print(
-                    json.dumps(
-                        {
-                            "release": str(found.release.version),
-                            "uploaded": found.release.uploaded.isoformat(),
-                            "official": [str(path) for path in found.paths],
-                        }
-                    )
+    workspace = workspace_of(options)
+    names = chosen(options, workspace)
+    for found in each(names, lambda name: fetched(name, options, workspace)):
+        if options.json:
+            print(
+                json.dumps(
+                    {
+                        "release": str(found.release.version),
+                        "uploaded": found.release.uploaded.isoformat(),
+                        "official": [str(path) for path in found.paths],
+                    }
                 )
-            else:
-                print(*found.paths, sep="\n")
-
-    return run_verb(body)
+            )
+        else:
+            print(*found.paths, sep="\n")
 
 
 if __name__ == "__main__":

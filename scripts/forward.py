@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Sequence
 from email.utils import parseaddr
 
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.environments import pair
 from toolkit.environments.environment import Environment
 from toolkit.environments.platforms import fitting
@@ -38,7 +38,7 @@ from toolkit.proof.store import Judged, Outcomes
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.repack import repack_release
-from toolkit.util.errors import NotWritable, run_verb
+from toolkit.util.errors import NotWritable
 from toolkit.util.files import replacing, writing
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
@@ -97,7 +97,8 @@ def _author(text: str) -> str:
     return f"{name} <{address}>"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -109,59 +110,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--ref", help="the commit to try them on (default: the release's tag)")
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        series = Series.load(workspace.patches)
-        found = fetched(options.release, options, workspace)
-        release = found.release
-        out = (options.out or Path("dist/forward") / str(release.version)).absolute()
-        refuse_others(out)
-        variants = series.variants_for(release.version)
-        files = official_files(found, series, variants)
-        with workspace.scratch() as scratch, writing(out.parent), replacing(out) as draft:
-            draft.mkdir(parents=True)
-            mails = write_mails(
-                variants,
-                files,
-                scratch / "series",
-                draft,
-                subject=series.why,
-                blurb=bug_report.cover(release, series),
-                author=options.author,
-                reroll=options.reroll,
+    workspace = workspace_of(options)
+    series = Series.load(workspace.patches)
+    found = fetched(options.release, options, workspace)
+    release = found.release
+    out = (options.out or Path("dist/forward") / str(release.version)).absolute()
+    refuse_others(out)
+    variants = series.variants_for(release.version)
+    files = official_files(found, series, variants)
+    with workspace.scratch() as scratch, writing(out.parent), replacing(out) as draft:
+        draft.mkdir(parents=True)
+        mails = write_mails(
+            variants,
+            files,
+            scratch / "series",
+            draft,
+            subject=series.why,
+            blurb=bug_report.cover(release, series),
+            author=options.author,
+            reroll=options.reroll,
+        )
+        trees = {f"the official files of {release.version}": files}
+        if options.repo:
+            ref = options.ref or TAG.format(release=release.version)
+            trees[f"{options.repo} at {ref}"] = files_at(options.repo, ref, sorted(files))
+        for number, (where, there) in enumerate(trees.items()):
+            check_mails(mails[1:], there, scratch / f"check{number}", where)
+        (draft / SCRIPT).write_text(bug_report.script_for(release), "utf-8")
+        pair = pair_of(found, series, workspace, scratch / "wheels")
+        exploration, figures = proof_of(found, series, workspace)
+        evidence = bug_report.gather(draft / SCRIPT, pair, exploration)
+        text = bug_report.report(release, series, variants, evidence, figures)
+        (draft / REPORT).write_text(text, "utf-8")
+        names = sorted(path.name for path in draft.iterdir())
+        shutil.rmtree(out, ignore_errors=True)
+    paths = [str(out / name) for name in names]
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "release": str(release.version),
+                    "files": paths,
+                    "applies": [*trees],
+                    "schedule": evidence.schedule,
+                    "shortest": evidence.shortest,
+                },
+                indent=1,
             )
-            trees = {f"the official files of {release.version}": files}
-            if options.repo:
-                ref = options.ref or TAG.format(release=release.version)
-                trees[f"{options.repo} at {ref}"] = files_at(options.repo, ref, sorted(files))
-            for number, (where, there) in enumerate(trees.items()):
-                check_mails(mails[1:], there, scratch / f"check{number}", where)
-            (draft / SCRIPT).write_text(bug_report.script_for(release), "utf-8")
-            pair = pair_of(found, series, workspace, scratch / "wheels")
-            exploration, figures = proof_of(found, series, workspace)
-            evidence = bug_report.gather(draft / SCRIPT, pair, exploration)
-            text = bug_report.report(release, series, variants, evidence, figures)
-            (draft / REPORT).write_text(text, "utf-8")
-            names = sorted(path.name for path in draft.iterdir())
-            shutil.rmtree(out, ignore_errors=True)
-        paths = [str(out / name) for name in names]
-        if options.json:
-            print(
-                json.dumps(
-                    {
-                        "release": str(release.version),
-                        "files": paths,
-                        "applies": [*trees],
-                        "schedule": evidence.schedule,
-                        "shortest": evidence.shortest,
-                    },
-                    indent=1,
-                )
-            )
-        else:
-            print(*paths, sep="\n")
-
-    return run_verb(body)
+        )
+    else:
+        print(*paths, sep="\n")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.environments.environment import Environment
 from toolkit.environments.pair import prepare
 from toolkit.environments.platforms import fitting
@@ -31,7 +31,7 @@ from toolkit.proof.prove import RACE_SUITE, SUBCLASSES
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.repack import repack_release
 from toolkit.util.console import counting
-from toolkit.util.errors import MutantSurvived, run_verb
+from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores
 from toolkit.util.workspace import Workspace
 
@@ -131,7 +131,8 @@ def show(tested: Sequence[Tested]) -> None:
         console.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -141,26 +142,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--jobs", type=int, default=cores(), help="at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        names = dict.fromkeys(options.release or RELEASES)
-        tested = [mutate(name, options, workspace) for name in names]
-        if options.json:
-            print(json.dumps([release.as_json() for release in tested], indent=2))
-        else:
-            show(tested)
-        survived = [
-            f"{release.release}: {mutant.patch}, {mutant.path} {mutant.hunk}"
-            for release in tested
-            for mutant in release.survivors
-        ]
-        if survived:
-            raise MutantSurvived(
-                "\n".join(["no race test fails without these hunks:", *survived]),
-                next_step="add a race test for what each is there for, or drop the hunk",
-            )
-
-    return run_verb(body)
+    workspace = workspace_of(options)
+    names = dict.fromkeys(options.release or RELEASES)
+    tested = [mutate(name, options, workspace) for name in names]
+    if options.json:
+        print(json.dumps([release.as_json() for release in tested], indent=2))
+    else:
+        show(tested)
+    survived = [
+        f"{release.release}: {mutant.patch}, {mutant.path} {mutant.hunk}"
+        for release in tested
+        for mutant in release.survivors
+    ]
+    if survived:
+        raise MutantSurvived(
+            "\n".join(["no race test fails without these hunks:", *survived]),
+            next_step="add a race test for what each is there for, or drop the hunk",
+        )
 
 
 if __name__ == "__main__":

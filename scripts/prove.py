@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from toolkit.cli import add_options, add_timeout, each, parser, workspace_of
+from toolkit.cli import add_options, add_timeout, each, parser, verb, workspace_of
 from toolkit.environments.pair import prepare
 from toolkit.proof import explorer, summary
 from toolkit.proof.exploration import TIERS
@@ -37,7 +37,7 @@ from toolkit.proof.upstream_tests import Asker
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import fetched
 from toolkit.util.console import watching
-from toolkit.util.errors import NotProved, PatchConflict, run_verb
+from toolkit.util.errors import NotProved, PatchConflict
 from toolkit.util.files import write_whole, writing
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
@@ -214,28 +214,26 @@ def outlives(target: Path, verdict: Verdict) -> bool:
     return same and tiers == ["full", "quick"] and verdict.verdict == "publish"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Prove releases; exit code 0 only if every verdict is ``publish``."""
     chosen = _options(argv)
 
-    def body() -> None:
-        workspace = workspace_of(chosen)
+    workspace = workspace_of(chosen)
 
-        def one(name: str | None) -> None:
-            with wheels_of(name, chosen, workspace) as wheels:
-                if chosen.replay:
-                    replay_one(wheels, chosen, workspace)
-                    return
-                verdict = prove_one(wheels, chosen, workspace)
-                if verdict.verdict != "publish":
-                    raise NotProved(
-                        f"{wheels.release}: {verdict.verdict}: {verdict.reason}",
-                        next_step=_NEXT[verdict.verdict],
-                    )
+    def one(name: str | None) -> None:
+        with wheels_of(name, chosen, workspace) as wheels:
+            if chosen.replay:
+                replay_one(wheels, chosen, workspace)
+                return
+            verdict = prove_one(wheels, chosen, workspace)
+            if verdict.verdict != "publish":
+                raise NotProved(
+                    f"{wheels.release}: {verdict.verdict}: {verdict.reason}",
+                    next_step=_NEXT[verdict.verdict],
+                )
 
-        each(chosen.release, one)
-
-    return run_verb(body)
+    each(chosen.release, one)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

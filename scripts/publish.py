@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from toolkit.cli import Arguments, verb
 from toolkit.index.bundle import VERDICT, Parcel, official_of, parcel_of, remade
 from toolkit.index.layout import require_index
 from toolkit.index.ledger import Listed
@@ -40,7 +41,7 @@ from toolkit.patches.series import Series
 from toolkit.pipeline.results import Outcome, require_all, summary_of, tell
 from toolkit.proof.store import Judged
 from toolkit.proof.verdict import Proof, read_verdict
-from toolkit.util.errors import Arguments, ToolkitError, run_verb
+from toolkit.util.errors import ToolkitError
 from toolkit.util.markdown import append
 from toolkit.util.parallel import cores, side_by_side
 from toolkit.util.workspace import Workspace
@@ -203,7 +204,8 @@ def parser() -> argparse.ArgumentParser:
     return new
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line says with one index, in the order of its help."""
     arguments = parser()
     chosen = arguments.parse_args(argv)
@@ -223,25 +225,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.dry_run and not (chosen.wheels or withdrawn or chosen.to):
         arguments.error("--dry-run goes with a WHEEL, --yank, --unyank or --to")
 
-    def body() -> None:
-        if chosen.source:
-            outcomes = bring(chosen)
-            tell(outcomes, as_json=chosen.json)
-            if chosen.summary:
-                append(chosen.summary, summary_of(outcomes, lines=bool(chosen.url)))
-            require_all(outcomes)
-            return
-        said = Said(chosen.json)
-        ahead = store(chosen, said) if chosen.wheels else []
-        if withdrawn:
-            take_back(chosen, said)
-        if not (chosen.wheels or withdrawn or chosen.to):
-            mend(chosen, said)
-        if chosen.to:
-            upload(chosen, said, ahead)
-        said.end()
-
-    return run_verb(body)
+    if chosen.source:
+        outcomes = bring(chosen)
+        tell(outcomes, as_json=chosen.json)
+        if chosen.summary:
+            append(chosen.summary, summary_of(outcomes, lines=bool(chosen.url)))
+        require_all(outcomes)
+        return
+    said = Said(chosen.json)
+    ahead = store(chosen, said) if chosen.wheels else []
+    if withdrawn:
+        take_back(chosen, said)
+    if not (chosen.wheels or withdrawn or chosen.to):
+        mend(chosen, said)
+    if chosen.to:
+        upload(chosen, said, ahead)
+    said.end()
 
 
 if __name__ == "__main__":

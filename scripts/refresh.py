@@ -29,18 +29,18 @@ from contextlib import suppress
 
 from packaging.version import InvalidVersion, Version
 
-from toolkit.cli import add_timeout, parser, workspace_of
-from toolkit.patches.export import differing, export, files_of, put
+from toolkit.cli import add_timeout, parser, verb, workspace_of
+from toolkit.patches.export import export, files_of, put
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import PATIENCE, prove, prove_release
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import Dilemma
-from toolkit.refresh.refresher import Refreshed, Refresher
+from toolkit.refresh.refresher import Refreshed, Refresher, differing
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.official import Fetched, fetched, find_release
 from toolkit.releases.repack import RepackedRelease
 from toolkit.releases.sources import fits
-from toolkit.util.errors import InvalidSeries, UnknownRelease, run_verb
+from toolkit.util.errors import InvalidSeries, UnknownRelease
 from toolkit.util.names import MAIN
 
 FOLDER = Path("dist/refresh")
@@ -58,7 +58,8 @@ def show(done: Refreshed, patches: Path, *, as_json: bool) -> None:
     print(*lines, sep="\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -78,54 +79,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
+    workspace = workspace_of(options)
 
-        def judge(repacked: RepackedRelease) -> Verdict:
-            return prove_release(
-                repacked,
-                workspace,
-                prove,
-                tier=options.tier,
-                python=options.python,
-                timeout=options.timeout,
-            )
+    def judge(repacked: RepackedRelease) -> Verdict:
+        return prove_release(
+            repacked,
+            workspace,
+            prove,
+            tier=options.tier,
+            python=options.python,
+            timeout=options.timeout,
+        )
 
-        refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
-        if options.check:
-            only = options.release and known(refresher.catalogue, options.release).version
-            check(refresher, only)
-        elif options.go_on:
-            waiting = Dilemma.read(options.go_on)
-            new, old = (
-                refresher.fetch(
-                    find_release(
-                        version,
-                        workspace,
-                        endpoint=options.pypi,
-                        yanked=True,
-                        offline=options.offline,
-                    )
+    refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
+    if options.check:
+        only = options.release and known(refresher.catalogue, options.release).version
+        check(refresher, only)
+    elif options.go_on:
+        waiting = Dilemma.read(options.go_on)
+        new, old = (
+            refresher.fetch(
+                find_release(
+                    version,
+                    workspace,
+                    endpoint=options.pypi,
+                    yanked=True,
+                    offline=options.offline,
                 )
-                for version in (waiting.release, waiting.base)
             )
-            show(refresher.go_on(new, old, options.go_on), workspace.patches, as_json=options.json)
-        elif options.export:
-            found = fetched(options.release, options, workspace)
-            version = found.release.version
-            steps = export(options.export, refresher.series, version)
-            written = put(workspace.patches, files_of(workspace.patches, version, steps))
-            print(*(written or ["nothing changed"]), sep="\n")
-        else:
-            found = fetched(options.release, options, workspace)
-            version = found.release.version
-            if fits(found, refresher.series):
-                print(json.dumps({"written": []}) if options.json else f"the series fits {version}")
-                return
-            folder = options.tree or FOLDER / str(version)
-            show(refresher.refresh(found, folder), workspace.patches, as_json=options.json)
-
-    return run_verb(body)
+            for version in (waiting.release, waiting.base)
+        )
+        show(refresher.go_on(new, old, options.go_on), workspace.patches, as_json=options.json)
+    elif options.export:
+        found = fetched(options.release, options, workspace)
+        version = found.release.version
+        steps = export(options.export, refresher.series, version)
+        written = put(workspace.patches, files_of(workspace.patches, version, steps))
+        print(*(written or ["nothing changed"]), sep="\n")
+    else:
+        found = fetched(options.release, options, workspace)
+        version = found.release.version
+        if fits(found, refresher.series):
+            print(json.dumps({"written": []}) if options.json else f"the series fits {version}")
+            return
+        folder = options.tree or FOLDER / str(version)
+        show(refresher.refresh(found, folder), workspace.patches, as_json=options.json)
 
 
 def known(catalogue: Catalogue, name: Version | str) -> Entry:

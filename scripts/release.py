@@ -23,7 +23,7 @@ import toolkit as toolkit  # isort: split
 import argparse
 from collections.abc import Sequence
 
-from toolkit.cli import add_options, add_timeout, parser, workspace_of
+from toolkit.cli import add_options, add_timeout, parser, verb, workspace_of
 from toolkit.index.publish import read_list
 from toolkit.patches.series import Series
 from toolkit.pipeline.release import Run
@@ -41,7 +41,6 @@ from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.select import HELP, NEW, Selection, among, select
 from toolkit.releases.update import additions, renew
-from toolkit.util.errors import run_verb
 from toolkit.util.markdown import append
 from toolkit.util.parallel import cores
 from toolkit.util.workspace import Workspace
@@ -51,7 +50,8 @@ KEPT_ENVIRONMENTS = 4
 _NEWS = "all of which PyPI has wheels that patches/releases.toml did not know"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow for every release selected; return the exit code."""
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -82,35 +82,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if NEW in options.release and (len(options.release) > 1 or options.offline):
         arguments.error(f"{NEW} goes with no other release, and not with --offline")
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        before = hashes_below(workspace.patches)
-        chosen = choose(options, workspace)
-        total = len(chosen.names)
-        run = Run(
-            options,
-            workspace,
-            Series.load(workspace.patches),
-            Catalogue.read(workspace.catalogue),
-            read_list(options.index),
-            alone=total == 1,
-            keep_environments=total <= KEPT_ENVIRONMENTS,
-            prove=prove,
-        )
-        ended = run.work(chosen.names)
-        run.carry(ended)
-        outcomes = run.publish([ended[name] for name in chosen.names])
-        outcomes += [Outcome(str(one.version), left_out=one.reason) for one in chosen.left_out]
-        tell(outcomes, as_json=options.json)
-        if options.summary:
-            append(options.summary, summary_of(outcomes, lines=False))
-        if not options.json:
-            show_changes(before, workspace.patches)
-        if options.release != [NEW]:
-            chosen.require()
-        require_all(outcomes, alone=total == 1)
-
-    return run_verb(body)
+    workspace = workspace_of(options)
+    before = hashes_below(workspace.patches)
+    chosen = choose(options, workspace)
+    total = len(chosen.names)
+    run = Run(
+        options,
+        workspace,
+        Series.load(workspace.patches),
+        Catalogue.read(workspace.catalogue),
+        read_list(options.index),
+        alone=total == 1,
+        keep_environments=total <= KEPT_ENVIRONMENTS,
+        prove=prove,
+    )
+    ended = run.work(chosen.names)
+    run.carry(ended)
+    outcomes = run.publish([ended[name] for name in chosen.names])
+    outcomes += [Outcome(str(one.version), left_out=one.reason) for one in chosen.left_out]
+    tell(outcomes, as_json=options.json)
+    if options.summary:
+        append(options.summary, summary_of(outcomes, lines=False))
+    if not options.json:
+        show_changes(before, workspace.patches)
+    if options.release != [NEW]:
+        chosen.require()
+    require_all(outcomes, alone=total == 1)
 
 
 def choose(options: argparse.Namespace, workspace: Workspace) -> Selection:

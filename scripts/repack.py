@@ -18,15 +18,15 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.cli import chosen, each, parser, workspace_of
+from toolkit.cli import chosen, each, parser, verb, workspace_of
 from toolkit.patches.series import Series
 from toolkit.releases.official import fetched
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.select import HELP
-from toolkit.util.errors import run_verb
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__)
     arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
@@ -38,23 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        series = Series.load(workspace.patches)
+    workspace = workspace_of(options)
+    series = Series.load(workspace.patches)
 
-        def work(name: Version | str | None) -> RepackedRelease:
-            found = fetched(name, options, workspace)
-            return repack_release(
-                found, series, workspace, options.out, cached=not options.no_cache
-            )
+    def work(name: Version | str | None) -> RepackedRelease:
+        found = fetched(name, options, workspace)
+        return repack_release(found, series, workspace, options.out, cached=not options.no_cache)
 
-        for done in each(chosen(options, workspace), work):
-            if options.json:
-                print(json.dumps(_as_json(done)))
-            else:
-                print(*done.wheels, sep="\n")
-
-    return run_verb(body)
+    for done in each(chosen(options, workspace), work):
+        if options.json:
+            print(json.dumps(_as_json(done)))
+        else:
+            print(*done.wheels, sep="\n")
 
 
 def _as_json(done: RepackedRelease) -> dict[str, object]:

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
-from toolkit.cli import add_timeout, parser, workspace_of
+from toolkit.cli import add_timeout, parser, verb, workspace_of
 from toolkit.index.retire import Retirement, last_parcel, retire, undo
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS
@@ -43,7 +43,6 @@ from toolkit.proof.verdict import Verdict, read_verdict
 from toolkit.releases.official import fetched, find_release
 from toolkit.releases.repack import RepackedRelease
 from toolkit.util.console import watching
-from toolkit.util.errors import run_verb
 from toolkit.util.files import write_whole, writing
 
 
@@ -60,7 +59,8 @@ def lines_of(done: Retirement, *, would: bool) -> list[str]:
     return lines if done else [*lines, "nothing to do"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__, without=("yanked",))
     add = arguments.add_argument
@@ -84,49 +84,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.yes and (options.as_of or options.offline):
         arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
 
-    def body() -> None:
-        if options.undo:
-            say(undo(options.index), options, {}, would=False)
-            return
-        workspace = workspace_of(options)
-        release = find_release(
-            None,
+    if options.undo:
+        say(undo(options.index), options, {}, would=False)
+        return
+    workspace = workspace_of(options)
+    release = find_release(
+        None,
+        workspace,
+        endpoint=options.pypi,
+        offline=options.offline,
+        as_of=options.as_of,
+    )
+    outcomes = Outcomes.open(workspace.outcomes, options.python)
+    official = fetched(release, options, workspace)
+
+    def judge(repacked: RepackedRelease, tier: str) -> Verdict:
+        shown = partial(prove, watch=watching)
+        return prove_release(
+            repacked,
             workspace,
-            endpoint=options.pypi,
-            offline=options.offline,
-            as_of=options.as_of,
+            shown,
+            tier=tier,
+            python=options.python,
+            timeout=options.timeout,
         )
-        outcomes = Outcomes.open(workspace.outcomes, options.python)
-        official = fetched(release, options, workspace)
 
-        def judge(repacked: RepackedRelease, tier: str) -> Verdict:
-            shown = partial(prove, watch=watching)
-            return prove_release(
-                repacked,
-                workspace,
-                shown,
-                tier=tier,
-                python=options.python,
-                timeout=options.timeout,
-            )
-
-        verdict: Verdict | None
-        if options.verdict:
-            verdict = read_verdict(options.verdict)
-        elif options.prove:
-            verdict = alone(official, outcomes, judge)
-        else:
-            verdict = remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
-        if verdict and options.out:
-            with writing(options.out):
-                write_whole(options.out, verdict.to_json().encode())
-        verdict = require_fixed(release, verdict)
-        parcel = last_parcel(official, verdict, Series.load(workspace.patches))
-        done = retire(options.index, parcel, dry_run=not options.yes)
-        about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
-        say(done, options, about, would=not options.yes)
-
-    return run_verb(body)
+    verdict: Verdict | None
+    if options.verdict:
+        verdict = read_verdict(options.verdict)
+    elif options.prove:
+        verdict = alone(official, outcomes, judge)
+    else:
+        verdict = remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
+    if verdict and options.out:
+        with writing(options.out):
+            write_whole(options.out, verdict.to_json().encode())
+    verdict = require_fixed(release, verdict)
+    parcel = last_parcel(official, verdict, Series.load(workspace.patches))
+    done = retire(options.index, parcel, dry_run=not options.yes)
+    about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
+    say(done, options, about, would=not options.yes)
 
 
 def say(

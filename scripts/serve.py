@@ -25,10 +25,10 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from toolkit.cli import Arguments, verb
 from toolkit.index.layout import require_index
 from toolkit.index.proxy import app_of, endpoint_of, reserved
 from toolkit.patches.series import Series
-from toolkit.util.errors import Arguments, run_verb
 from toolkit.util.workspace import Workspace
 
 
@@ -49,32 +49,30 @@ def parser() -> argparse.ArgumentParser:
     return new
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     arguments = parser()
     chosen = arguments.parse_args(argv)
 
-    def body() -> None:
-        require_index(chosen.index)
-        never = reserved(Series.load(Workspace.default(chosen.patches).patches))
-        app = app_of(chosen.index, endpoint_of(chosen.pypi), never, stream=chosen.stream)
+    require_index(chosen.index)
+    never = reserved(Series.load(Workspace.default(chosen.patches).patches))
+    app = app_of(chosen.index, endpoint_of(chosen.pypi), never, stream=chosen.stream)
+    try:
+        listening = socket.create_server((chosen.host, chosen.port))
+    except (OSError, OverflowError) as error:
+        arguments.error(f"--host {chosen.host} --port {chosen.port}: {error}")
+    with listening:
+        url = f"http://{chosen.host}:{listening.getsockname()[1]}/simple/"
+        said = {"url": url, "never from behind": sorted(never)}
+        print(json.dumps(said) if chosen.json else f"{url} until Ctrl-C", flush=True)
+        settings = uvicorn.Config(
+            app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3
+        )
         try:
-            listening = socket.create_server((chosen.host, chosen.port))
-        except (OSError, OverflowError) as error:
-            arguments.error(f"--host {chosen.host} --port {chosen.port}: {error}")
-        with listening:
-            url = f"http://{chosen.host}:{listening.getsockname()[1]}/simple/"
-            said = {"url": url, "never from behind": sorted(never)}
-            print(json.dumps(said) if chosen.json else f"{url} until Ctrl-C", flush=True)
-            settings = uvicorn.Config(
-                app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3
-            )
-            try:
-                uvicorn.Server(settings).run(sockets=[listening])
-            except KeyboardInterrupt:
-                return  # the way to end it
-
-    return run_verb(body)
+            uvicorn.Server(settings).run(sockets=[listening])
+        except KeyboardInterrupt:
+            return  # the way to end it
 
 
 if __name__ == "__main__":

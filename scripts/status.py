@@ -28,7 +28,7 @@ from itertools import chain
 
 from packaging.version import Version
 
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.forward.github import GitHub
 from toolkit.forward.pull_requests import Change, Newest, links_of, newest_of, watch
 from toolkit.patches.repository import Repository
@@ -38,7 +38,7 @@ from toolkit.pipeline.support_matrix import Line, Lookup
 from toolkit.proof.store import Outcomes
 from toolkit.releases.catalogue import Catalogue, Entry, Row
 from toolkit.releases.select import ALL, HELP, select
-from toolkit.util.errors import CommandFailed, UnknownRelease, printable, run_verb
+from toolkit.util.errors import CommandFailed, UnknownRelease, printable
 from toolkit.util.markdown import append, cell, table
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
@@ -127,57 +127,55 @@ def command_line() -> argparse.ArgumentParser:
     return arguments
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = command_line()
     options = arguments.parse_args(argv)
     if options.groups is not None and options.groups < 1:
         arguments.error("--groups takes a number from 1 on")
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        catalogue = Catalogue.read(workspace.catalogue)
-        words = options.release or [ALL]
-        if options.groups and not options.since:
-            # PyPI may have names that the catalogue does not know yet
-            named = select(words, catalogue, yanked=False, as_of=options.as_of)
-            named.require()
-            print(json.dumps({"include": groups([*map(str, named.names)], options.groups)}))
-            return
-        entries = entries_of(words, catalogue, options.as_of)
-        if options.since:
-            before = recorded_at(options.since, workspace)
-            entries = [e for e in entries if e.row and e.row != before.get(e.version)]
-        if options.groups:
-            names = [str(entry.version) for entry in entries]
-            print(json.dumps({"include": groups(names, options.groups)}))
-            return
-        if options.matrix:
-            taken = entries if options.release else [e for e in entries if e.yanked is None]
-            print(json.dumps({"include": matrix_of(taken, options.jobs, arguments)}))
-            return
-        existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
-        outcomes = Outcomes.open(workspace.outcomes, options.python)
-        lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
-        lines = [lookup.line(entry) for entry in entries]
-        changes: tuple[Change, ...] = ()
-        if not options.offline:
-            changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(existing))
-        found = newest_of(existing, lookup.series, workspace, lambda e: lookup.line(e).loses)
-        if options.json:
-            document = {
-                "releases": [asdict(line) for line in lines],
-                "upstream": [asdict(change) for change in changes],
-                "newest": found and asdict(found),
-            }
-            print(json.dumps(document, indent=1))
-        else:
-            show(lines)
-            tell(changes, found)
-        if options.summary:
-            append(options.summary, summary_of(lines, changes, found))
-
-    return run_verb(body)
+    workspace = workspace_of(options)
+    catalogue = Catalogue.read(workspace.catalogue)
+    words = options.release or [ALL]
+    if options.groups and not options.since:
+        # PyPI may have names that the catalogue does not know yet
+        named = select(words, catalogue, yanked=False, as_of=options.as_of)
+        named.require()
+        print(json.dumps({"include": groups([*map(str, named.names)], options.groups)}))
+        return
+    entries = entries_of(words, catalogue, options.as_of)
+    if options.since:
+        before = recorded_at(options.since, workspace)
+        entries = [e for e in entries if e.row and e.row != before.get(e.version)]
+    if options.groups:
+        names = [str(entry.version) for entry in entries]
+        print(json.dumps({"include": groups(names, options.groups)}))
+        return
+    if options.matrix:
+        taken = entries if options.release else [e for e in entries if e.yanked is None]
+        print(json.dumps({"include": matrix_of(taken, options.jobs, arguments)}))
+        return
+    existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
+    outcomes = Outcomes.open(workspace.outcomes, options.python)
+    lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
+    lines = [lookup.line(entry) for entry in entries]
+    changes: tuple[Change, ...] = ()
+    if not options.offline:
+        changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(existing))
+    found = newest_of(existing, lookup.series, workspace, lambda e: lookup.line(e).loses)
+    if options.json:
+        document = {
+            "releases": [asdict(line) for line in lines],
+            "upstream": [asdict(change) for change in changes],
+            "newest": found and asdict(found),
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        show(lines)
+        tell(changes, found)
+    if options.summary:
+        append(options.summary, summary_of(lines, changes, found))
 
 
 def matrix_of(

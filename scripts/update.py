@@ -20,13 +20,13 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.cli import parser, workspace_of
+from toolkit.cli import parser, verb, workspace_of
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.update import renew
-from toolkit.util.errors import run_verb
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__, without=("yanked", "offline"))
     arguments.add_argument(
@@ -39,18 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
-        with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
-            changes = renew(workspace, pypi, options.gone)
-        said = {str(version): what for version, what in changes.items()}
-        if options.json:
-            print(json.dumps(said, indent=1))
-        else:
-            print(*(f"{version}: {what}" for version, what in said.items()), sep="\n")
-            print(f"{len(said)} releases changed" if said else "nothing changed")
-
-    return run_verb(body)
+    workspace = workspace_of(options)
+    with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
+        changes = renew(workspace, pypi, options.gone)
+    said = {str(version): what for version, what in changes.items()}
+    if options.json:
+        print(json.dumps(said, indent=1))
+    else:
+        print(*(f"{version}: {what}" for version, what in said.items()), sep="\n")
+        print(f"{len(said)} releases changed" if said else "nothing changed")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from toolkit.cli import add_timeout, each, parser, workspace_of
+from toolkit.cli import add_timeout, each, parser, verb, workspace_of
 from toolkit.environments.platforms import fitting
 from toolkit.patches.series import Series
 from toolkit.pipeline.results import telling
@@ -35,7 +35,7 @@ from toolkit.releases.repack import repack_release
 from toolkit.upstream_tests.compare import Question, add_repository, answer
 from toolkit.upstream_tests.result import Upstream
 from toolkit.upstream_tests.runner import Limits
-from toolkit.util.errors import NotProved, run_verb
+from toolkit.util.errors import NotProved
 from toolkit.util.parallel import cores
 from toolkit.util.workspace import Workspace
 
@@ -60,7 +60,8 @@ def compare(name: str | None, options: argparse.Namespace, workspace: Workspace)
         return answer(question, options.repo, workspace, limits=limits, offline=options.offline)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@verb
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; exit code 0 unless a test regressed, or nothing ran and that is required."""
     arguments = parser(__doc__)
     add = arguments.add_argument
@@ -75,27 +76,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--jobs", type=int, default=cores(), help="tests at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
-    def body() -> None:
-        workspace = workspace_of(options)
+    workspace = workspace_of(options)
 
-        def one(name: str | None) -> None:
-            result = compare(name, options, workspace)
-            if options.json:
-                print(json.dumps(asdict(result)))
-            else:
-                print("\n".join([f"{result.release}: {result.status}", *result.lines]))
-            if result.status == "regressed":
-                raise NotProved(
-                    f"{result.release}: {len(result.regressed)} of upstream's tests regressed "
-                    f"(the first: {min(result.regressed)})",
-                    next_step="run that test in the patched environment; the fix broke it",
-                )
-            if options.require_upstream:
-                result.require()
+    def one(name: str | None) -> None:
+        result = compare(name, options, workspace)
+        if options.json:
+            print(json.dumps(asdict(result)))
+        else:
+            print("\n".join([f"{result.release}: {result.status}", *result.lines]))
+        if result.status == "regressed":
+            raise NotProved(
+                f"{result.release}: {len(result.regressed)} of upstream's tests regressed "
+                f"(the first: {min(result.regressed)})",
+                next_step="run that test in the patched environment; the fix broke it",
+            )
+        if options.require_upstream:
+            result.require()
 
-        each(options.release, one)
-
-    return run_verb(body)
+    each(options.release, one)
 
 
 if __name__ == "__main__":

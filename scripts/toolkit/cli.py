@@ -3,26 +3,72 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from packaging.version import Version
 
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.select import select
 from toolkit.upstream_tests.compare import add_repository
-from toolkit.util.errors import Arguments, SomeReleasesFailed, ToolkitError
-from toolkit.util.http import Progress
-from toolkit.util.process import interrupted
+from toolkit.util.errors import (
+    NotWritable,
+    SomeReleasesFailed,
+    ToolkitError,
+    machine_fault,
+    masked,
+    step_after,
+)
 from toolkit.util.workspace import Workspace
 
 Result = TypeVar("Result")
 Name = TypeVar("Name")
+P = ParamSpec("P")
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser that repeats no password when it refuses what it was given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(masked(message))
+
+
+def verb(main: Callable[P, int | None]) -> Callable[P, int]:
+    """Turn what ends a verb's ``main`` early into one message and an exit code."""
+
+    @wraps(main)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except ToolkitError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+        except BrokenPipeError:
+            # whoever read us has stopped, as `| head` does; keep the interpreter's exit quiet
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+            return 141
+        except OSError as error:
+            fault = machine_fault(error)
+            print(f"error: {fault}", file=sys.stderr)
+            return fault.exit_code
+        except MemoryError:
+            print(f"error: no memory\n  next: {step_after(errno.ENOMEM)}", file=sys.stderr)
+            return NotWritable.exit_code
+        except KeyboardInterrupt:
+            print(
+                "interrupted: nothing half-done was kept; run the same command again",
+                file=sys.stderr,
+            )
+            return 130
+
+    return wrapped
 
 
 def _moment(text: str) -> datetime:
@@ -108,25 +154,6 @@ def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> lis
             next_step="run again for one of these; the others are done",
         )
     return done
-
-
-def _heed(_: int) -> None:
-    if interrupted():
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _progress(title: str, quiet: bool) -> Iterator[Progress]:
-    if quiet or not sys.stderr.isatty():
-        yield _heed
-        return
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"fetching {title}", total=None)
-        yield lambda size: bar.update(task, advance=size)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import pytest
 from making import Index, serving
 from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
+from verbs import RunVerb, runner
 
 from toolkit.proof import prove
 from toolkit.proof.verdict import Verdict
@@ -22,6 +23,12 @@ from toolkit.util.workspace import Workspace
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the tier full too: half an hour more")
+
+
+@pytest.fixture
+def run_verb(capsys: pytest.CaptureFixture[str]) -> RunVerb:
+    """Run a verb: ``run_verb("publish", "--index", index)`` gives code, out, err and json."""
+    return runner(capsys)
 
 
 @pytest.fixture

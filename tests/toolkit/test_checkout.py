@@ -21,7 +21,7 @@ import release as verb
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
-from toolkit.util.files import digest, sha256_of
+from toolkit.util.files import sha256_of, tree_digest
 from toolkit.util.process import run
 from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
@@ -125,8 +125,8 @@ def test_crlf_changes_no_digest(tmp_path: Path) -> None:
     for part in PARTS:
         shutil.copytree(REPOSITORY / part, tmp_path / part)
         end_in_crlf(tmp_path / part)
-    assert digest(tmp_path / "tests/race") == digest(REPOSITORY / "tests/race")
-    assert digest(tmp_path / "scripts") == digest(REPOSITORY / "scripts")
+    assert tree_digest(tmp_path / "tests/race") == tree_digest(REPOSITORY / "tests/race")
+    assert tree_digest(tmp_path / "scripts") == tree_digest(REPOSITORY / "scripts")
     ours, theirs = (Series.load(folder / "patches") for folder in (REPOSITORY, tmp_path))
     theirs.check()
     published = Catalogue.read(tmp_path / "patches/releases.toml").rows()

@@ -29,7 +29,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from packaging.version import Version
-from toolkit.util.errors import run_verb
+from toolkit.cli import verb
 from toolkit.patches.series import Series
 from toolkit.util.workspace import Workspace, apply
 
@@ -41,7 +41,7 @@ def body():
         apply(series, series.variants_for(Version("1.0")), files, scratch / "tree")
         print(scratch.parent)
 
-sys.exit(run_verb(body))
+sys.exit(verb(body)())
 """
 
 
@@ -133,10 +133,10 @@ def test_a_fault_of_the_machine_is_no_conflict(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
 def test_a_full_disk_under_any_verb_is_one_line() -> None:
-    script = "from toolkit.util.errors import run_verb\nimport errno\ndef body():\n"
+    script = "from toolkit.cli import verb\nimport errno\ndef body():\n"
     script += "    raise OSError(errno.ENOSPC, 'No space left on device', '/there/file')\n"
     done = subprocess.run(
-        [sys.executable, "-c", f"{script}raise SystemExit(run_verb(body))"],
+        [sys.executable, "-c", f"{script}raise SystemExit(verb(body)())"],
         env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
         capture_output=True,
         text=True,

@@ -468,8 +468,8 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
         "from toolkit.environments.environment import Environments\n"
-        "from toolkit.util.errors import run_verb\n"
-        "sys.exit(run_verb(lambda: Environments(Path(sys.argv[1])).prepare("
+        "from toolkit.cli import verb\n"
+        "sys.exit(verb(lambda: Environments(Path(sys.argv[1])).prepare("
         "[Path(p) for p in sys.argv[2:]], uploaded=datetime.now(UTC)) and None))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "envs"), *map(str, official)]

@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 SLEEPERS = """
 import sys
 from pathlib import Path
-from toolkit.util.errors import run_verb
+from toolkit.cli import verb
 from toolkit.util.parallel import side_by_side
 from toolkit.util.process import Job, run_together
 
@@ -29,7 +29,7 @@ CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); 
 def work(number):
     run_together([Job([sys.executable, "-c", CHILD, f"{sys.argv[1]}/{number}"])], timeout=600)
 
-sys.exit(run_verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None))
+sys.exit(verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None))
 """
 
 

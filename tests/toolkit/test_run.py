@@ -61,8 +61,8 @@ def test_what_a_child_writes_may_be_read(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_crash() -> None:
-    script = "from toolkit.util.errors import run_verb\n"
-    script += "raise SystemExit(run_verb(lambda: print('x' * 10_000_000)))"
+    script = "from toolkit.cli import verb\n"
+    script += "raise SystemExit(verb(lambda: print('x' * 10_000_000))())"
     scripts = Path(toolkit.util.errors.__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, "-c", script],

@@ -43,7 +43,7 @@ import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from toolkit.environments.environment import Environments, check
-from toolkit.util.errors import run_verb
+from toolkit.cli import verb
 from toolkit.patches.repository import Letter, Repository
 
 DAY = "Sun, 22 Nov 2026 12:00:00 +0000"
@@ -74,7 +74,7 @@ def body():
     check(place, ["livekit-agents"])
     print(json.dumps({**place.distributions(), "mails": mails(folder / "tree")}))
 
-sys.exit(run_verb(body))
+sys.exit(verb(body)())
 """
 
 

@@ -27,7 +27,7 @@ from toolkit.proof.race_report import Outcome, Report
 from toolkit.proof.race_suite import Run
 from toolkit.proof.rules import judge
 from toolkit.proof.verdict import Verdict
-from toolkit.util.files import digest
+from toolkit.util.files import tree_digest
 from toolkit.util.strict_json import Malformed
 
 LOST = outcome("failed", documented=True)
@@ -495,12 +495,12 @@ def test_a_report_of_another_shape_is_refused(edit: Any) -> None:
 def test_the_digest_of_a_suite_is_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "kit").mkdir()
     (tmp_path / "kit" / "a.py").write_text("1")
-    first = digest(tmp_path)
+    first = tree_digest(tmp_path)
     for cache in ("kit/__pycache__/a.pyc", ".pytest_cache/x"):
         (tmp_path / cache).parent.mkdir()
         (tmp_path / cache).write_text("junk")
-    assert digest(tmp_path) == first
+    assert tree_digest(tmp_path) == first
     (tmp_path / "kit" / "a.py").rename(tmp_path / "kit" / "b.py")
-    renamed = digest(tmp_path)
+    renamed = tree_digest(tmp_path)
     (tmp_path / "kit" / "b.py").write_text("2")
-    assert len({first, renamed, digest(tmp_path)}) == 3
+    assert len({first, renamed, tree_digest(tmp_path)}) == 3

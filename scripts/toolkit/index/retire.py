@@ -26,10 +26,10 @@ from toolkit.index.metapackage import PROJECT, retired_to
 from toolkit.index.provenance import statements
 from toolkit.index.publish import foresee, opened, publish_all
 from toolkit.index.staged_wheel import moment_of
-from toolkit.index.yank import ours
+from toolkit.index.yank import ours, verdicts_in
 from toolkit.patches.series import Series
 from toolkit.proof.store import FIXED
-from toolkit.proof.unpatched import _fixed, require_fixed
+from toolkit.proof.unpatched import require_fixed
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import Fetched
 from toolkit.util.errors import ToolkitError
@@ -165,3 +165,12 @@ def _retired(
     return _Change(ledger, moment_of(now)).done(
         superseded, returned, reason, marked, STATUS, new=new, kept=tuple(sorted(kept))
     )
+
+
+def _fixed(folder: Path) -> dict[str, str]:
+    """The verdicts by which the index was retired: sha256 -> release."""
+    return {
+        digest: document["release"]
+        for digest, _, document in verdicts_in(folder, release=str, verdict=str)
+        if document["verdict"] == FIXED
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,8 @@ from toolkit.patches.fold import fold
 from toolkit.patches.repository import Repository
 from toolkit.patches.series import FILE, Series
 from toolkit.patches.variant import Variant
-from toolkit.releases.official import Fetched
-from toolkit.releases.sources import apply_series
 from toolkit.util.errors import CommandFailed, InvalidSeries, PatchConflict
 from toolkit.util.files import write_whole, writing
-from toolkit.util.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -95,22 +92,6 @@ def steps_of(
             old = fold([variant], {p: data for p, data in before.items() if data is not None})
         found.append(Step(variant, repository.export(commit), fresh=old != after))
     return tuple(found)
-
-
-def differing(
-    series: Series,
-    workspace: Workspace,
-    fetch: Callable[[Version], Fetched],
-    only: Version | None = None,
-) -> Iterator[str]:
-    """The variants that are not what git exports of the release in their name, by file."""
-    named = {since for patch in series.patches for since in patch.variants}
-    for version in sorted(named & {only} if only else named):
-        with workspace.scratch(small=True) as scratch:
-            tree = apply_series(fetch(version), series, scratch / "tree").path
-            for variant, mail in mails_of(tree, series.variants_for(version)):
-                if variant.since == version and mail != variant.data:
-                    yield f"{variant.patch}/{variant.path.name}"
 
 
 def files_of(

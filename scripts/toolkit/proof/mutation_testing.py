@@ -17,7 +17,7 @@ from toolkit.environments.environment import Environment
 from toolkit.proof.race_report import Report
 from toolkit.proof.race_suite import surroundings
 from toolkit.util.errors import CommandFailed
-from toolkit.util.files import digest, sha256, write_whole, writing
+from toolkit.util.files import sha256, tree_digest, write_whole, writing
 from toolkit.util.parallel import side_by_side
 from toolkit.util.process import Job, interrupted, run_together
 from toolkit.util.strict_json import Malformed, members
@@ -103,7 +103,7 @@ class Teeth:
     @cached_property
     def _inputs(self) -> list[object]:
         # an environment's folder is named by the digest of what went into it
-        return [FORMAT, self.environment.path.name, digest(self.suite), self.timeout]
+        return [FORMAT, self.environment.path.name, tree_digest(self.suite), self.timeout]
 
     def _key(self, change: Change) -> str:
         said = [change[0], sha256(change[1])] if change else []

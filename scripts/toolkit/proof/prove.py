@@ -99,7 +99,7 @@ def prove(
         patched={wheel.name: sha256_of(wheel) for wheel in patched},
         series=series,
         revision=max(_revision(version) for version in versions[1].values()),
-        suite=files.digest(race_suite),
+        suite=files.tree_digest(race_suite),
         python=environment.find_interpreter(python).version,
         others={wheel.name: sha256_of(wheel) for wheel in others},
     )

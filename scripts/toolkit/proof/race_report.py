@@ -72,7 +72,3 @@ def _outcome(raw: object, test: str) -> Outcome:
     if found["outcome"] not in OUTCOMES:
         raise Malformed(f"{test} ended as {found['outcome']!r}, which is none of {OUTCOMES}")
     return Outcome(**found)
-
-
-def _left_out(part: str) -> bool:
-    return part.startswith(".") or part == "__pycache__"

@@ -17,7 +17,7 @@ from toolkit.proof.verdict import Claim, Proof, Side, Verdict
 from toolkit.releases.catalogue import Row
 from toolkit.releases.release import Release
 from toolkit.util.errors import PatchConflict
-from toolkit.util.files import digest, sha256, write_whole, writing
+from toolkit.util.files import sha256, tree_digest, write_whole, writing
 from toolkit.util.inherited import sources
 from toolkit.util.strict_json import Malformed, mapping_of, members
 
@@ -131,7 +131,7 @@ class Outcomes:
     @classmethod
     def open(cls, root: Path, python: str | None = None) -> Outcomes:
         """The outcomes below ``root`` on this machine, by today's scripts and race suite."""
-        code = [digest(Path(__file__).parents[2]), digest(RACE_SUITE)]
+        code = [tree_digest(Path(__file__).parents[2]), tree_digest(RACE_SUITE)]
         code += [f"{name}={value}" for name, value in sources()[-1].items()]
         return cls(root, (*code, find_interpreter(python).version, sysconfig.get_platform()))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from toolkit.index.yank import verdicts_in
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.store import FIXED, LASTING, Judged, Loss, Outcomes
 from toolkit.proof.verdict import Proof, Verdict
@@ -98,12 +96,3 @@ def require_fixed(release: Release, verdict: Verdict | None) -> Verdict:
             next_step="remove the cause, then `nox -s retire -- --prove`",
         )
     return verdict
-
-
-def _fixed(folder: Path) -> dict[str, str]:
-    """The verdicts by which the index was retired: sha256 -> release."""
-    return {
-        digest: document["release"]
-        for digest, _, document in verdicts_in(folder, release=str, verdict=str)
-        if document["verdict"] == FIXED
-    }

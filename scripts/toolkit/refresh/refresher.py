@@ -289,3 +289,19 @@ class Refresher:
                 return False
 
         return first_that(breaks, [v for v in entries if old < v < new]) or new
+
+
+def differing(
+    series: Series,
+    workspace: Workspace,
+    fetch: Callable[[Version], Fetched],
+    only: Version | None = None,
+) -> Iterator[str]:
+    """The variants that are not what git exports of the release in their name, by file."""
+    named = {since for patch in series.patches for since in patch.variants}
+    for version in sorted(named & {only} if only else named):
+        with workspace.scratch(small=True) as scratch:
+            tree = apply_series(fetch(version), series, scratch / "tree").path
+            for variant, mail in mails_of(tree, series.variants_for(version)):
+                if variant.since == version and mail != variant.data:
+                    yield f"{variant.patch}/{variant.path.name}"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.cli import _progress
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.download import fetch_all, is_kept, remembered
 from toolkit.releases.release import Artefact, Release
+from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
 from toolkit.util.files import writing
 from toolkit.util.http import Progress
@@ -207,7 +207,7 @@ def fetched(
     """
     if not isinstance(release, Release):
         release = found(release, options, workspace)
-    with _progress(str(release.version), quiet) as progress:
+    with download_progress(str(release.version), quiet) as progress:
         return fetch_release(
             release, workspace, endpoint=options.pypi, offline=options.offline, progress=progress
         )

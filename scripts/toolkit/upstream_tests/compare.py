@@ -218,7 +218,7 @@ def _key(question: Question, source: Source, limits: Limits) -> str:
         "selection": _selection(question),
         "optional": sorted(question.optional),
         "python": [environment.find_interpreter(question.python).version, sysconfig.get_platform()],
-        "sandbox": [files.digest(GUEST), bool(runner.apart())],
+        "sandbox": [files.tree_digest(GUEST), bool(runner.apart())],
         "limits": [*astuple(limits)[:2], AGAIN],
     }
     return sha256(json.dumps(inputs, sort_keys=True).encode())

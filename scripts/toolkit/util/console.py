@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from toolkit.util.http import Progress
+from toolkit.util.process import interrupted
+
 # Says that a step begins, and into which files those that do it say how far they are.
 Watch = Callable[[str, Sequence[Path]], AbstractContextManager[None]]
 
@@ -68,3 +71,26 @@ def counting(title: str, total: int) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total, last="")
         yield lambda last: bar.update(task, advance=1, last=last)
+
+
+def _heed(_: int) -> None:
+    if interrupted():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def download_progress(title: str, quiet: bool) -> Iterator[Progress]:
+    if quiet or not sys.stderr.isatty():
+        yield _heed
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"fetching {title}", total=None)
+        yield lambda size: bar.update(task, advance=size)

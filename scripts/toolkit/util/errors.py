@@ -6,13 +6,10 @@ The codes are part of the command line's contract and are listed in README.md.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import re
-import sys
-from collections.abc import Callable
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 # What stands before the last @ of an address, though a password holds the slash it should not,
 # and the values of its query, which sign or name whoever asks.
@@ -23,7 +20,7 @@ _VALUE = re.compile(r"([?&][\w.%-]+=)[^\s&#\"'<>)]+")
 class ToolkitError(Exception):
     """What is wrong, and the next step for whoever reads it.
 
-    ``main`` of a verb catches this once, by way of :func:`run_verb`.
+    ``main`` of a verb catches this once, by way of ``cli.verb``.
     """
 
     exit_code: ClassVar[int] = 1
@@ -144,13 +141,6 @@ def masked(text: str) -> str:
     return _VALUE.sub(r"\1***", _USER.sub("***@", text))
 
 
-class Arguments(argparse.ArgumentParser):
-    """A parser that repeats no password when it refuses what it was given."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(masked(message))
-
-
 _ROOM = "make room there, then run the same command again"
 _PATH = "name a folder, not a file or a path below one"
 _LIMIT = "end other programs or raise the limit (`ulimit -n`), then run again"
@@ -218,28 +208,3 @@ class AuditFailed(ToolkitError):
     """A wheel or an installed file is not what official wheel and series give."""
 
     exit_code = 25
-
-
-def run_verb(body: Callable[[], int | None]) -> int:
-    """Run a verb's body and turn what ends it early into one message and an exit code."""
-    try:
-        return body() or 0
-    except ToolkitError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # whoever read us has stopped, as `| head` does; keep the interpreter's exit quiet
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        return 141
-    except OSError as error:
-        fault = machine_fault(error)
-        print(f"error: {fault}", file=sys.stderr)
-        return fault.exit_code
-    except MemoryError:
-        print(f"error: no memory\n  next: {step_after(errno.ENOMEM)}", file=sys.stderr)
-        return NotWritable.exit_code
-    except KeyboardInterrupt:
-        print(
-            "interrupted: nothing half-done was kept; run the same command again", file=sys.stderr
-        )
-        return 130

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from toolkit.proof.race_report import _left_out
 from toolkit.util.errors import (
     InvalidWheel,
     NotWritable,
@@ -139,18 +138,23 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
 
 
-def digest(suite: Path) -> str:
-    """The sha256 of the suite's files, names included, caches and hidden files left out.
+def tree_digest(folder: Path) -> str:
+    """Return the sha256 of the files below a folder, names included.
 
-    The ends of their lines do not count: git or an archive may have changed them.
+    Caches and hidden files are left out. The ends of lines do not count: git or an archive may
+    have changed them.
     """
     files = sorted(
         path
-        for path in suite.rglob("*")
-        if path.is_file() and not any(_left_out(part) for part in path.relative_to(suite).parts)
+        for path in folder.rglob("*")
+        if path.is_file() and not any(map(_left_out, path.relative_to(folder).parts))
     )
-    listing = [(path.relative_to(suite).as_posix(), sha256(text_of(path))) for path in files]
+    listing = [(path.relative_to(folder).as_posix(), sha256(text_of(path))) for path in files]
     return sha256(json.dumps(listing).encode())
+
+
+def _left_out(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
 
 
 def plain(name: str) -> str:

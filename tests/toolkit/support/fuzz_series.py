@@ -18,7 +18,7 @@ from toolkit.patches.variant import Variant, parse_variant
 from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.errors import InvalidSeries, PatchConflict, ToolkitError
 
-PATCHES = Path(__file__).resolve().parents[2] / "patches"
+PATCHES = Path(__file__).resolve().parents[3] / "patches"
 RELEASE = Version("1.8.9")
 NEW = f"{TREES['livekit-agents']}/livekit/agents/new.py"
 OTHER = diff("conftest.py", "", "import os\n").partition("\n")[2]

@@ -1,4 +1,4 @@
-"""Mutated input for every reader: `python tests/toolkit/fuzzing.py --help`, or `nox -s fuzz`.
+"""Mutated input for every reader: `nox -s fuzz -- --help`.
 
 A case is made from a seed and a number alone. What a reader makes of it must be one clear
 ToolkitError, or provably harmless; each subject says what that means for it. Anything else, a

@@ -1,6 +1,6 @@
 """Publishers that are killed and publishers in a crowd, and a client that watches the index.
 
-As a script, the whole torture: python tests/toolkit/torturing.py [--kills N] [--writers N]
+As a script, the whole torture: python tests/toolkit/support/torturing.py [--kills N] [--writers N]
 [--rounds N] [--seed N].
 """
 
