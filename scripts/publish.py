@@ -30,11 +30,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from toolkit.cli import Arguments, verb
-from toolkit.index.bundle import VERDICT, Parcel, official_of, parcel_of, remade
+from toolkit.index.bundle import VERDICT, Bundle, catalogued_wheels, make_bundle, remake_bundle
 from toolkit.index.layout import require_index
 from toolkit.index.ledger import Listed
 from toolkit.index.mirror import mirror
-from toolkit.index.publish import Publication, consume_lines, foresee, publish_all, read_list
+from toolkit.index.publish import Publication, consume_lines, preview, publish_all, read_list
 from toolkit.index.server import Server
 from toolkit.index.yank import unyank, yank
 from toolkit.patches.series import Series
@@ -70,18 +70,18 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
     verdict = read_verdict(chosen.verdict)
     picture = chosen.verdict.with_suffix(".svg")
     workspace = Workspace.default(chosen.patches)
-    parcel = parcel_of(
+    bundle = make_bundle(
         chosen.wheels,
         Proof.of(verdict),
         series=Series.load(workspace.patches),
-        official=official_of(workspace, verdict.release),
+        official=catalogued_wheels(workspace, verdict.release),
         picture=picture,
     )
     done: Publication | ToolkitError
     if chosen.dry_run:
-        done = foresee(parcel, chosen.index)
+        done = preview(bundle, chosen.index)
     else:
-        (done,) = publish_all([parcel], chosen.index)
+        (done,) = publish_all([bundle], chosen.index)
     if isinstance(done, ToolkitError):
         raise done
     word = "would publish" if chosen.dry_run else "published"
@@ -91,7 +91,7 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
     if not chosen.dry_run:
         lines.append(f"pip: {how.pip}\nuv:  {how.uv}")
     said.add({**asdict(done), **asdict(how)}, lines)
-    return [c.entry for c in parcel.everything if chosen.dry_run and c.entry.filename in done.new]
+    return [c.entry for c in bundle.everything if chosen.dry_run and c.entry.filename in done.new]
 
 
 def bring(chosen: argparse.Namespace) -> list[Outcome]:
@@ -102,7 +102,7 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
     workspace = Workspace.default(chosen.patches)
     series = Series.load(workspace.patches)
 
-    def work(path: Path) -> tuple[Outcome, Parcel | None]:
+    def work(path: Path) -> tuple[Outcome, Bundle | None]:
         outcome = Outcome(path.name.removesuffix(VERDICT))
         try:
             verdict = read_verdict(path)
@@ -110,7 +110,7 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
             if verdict.verdict != "publish":
                 return outcome, None
             picture = path.with_suffix(".svg")
-            return outcome, remade(
+            return outcome, remake_bundle(
                 verdict, series, workspace, picture=picture, endpoint=chosen.pypi
             )
         except ToolkitError as error:
@@ -118,8 +118,8 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
 
     made = dict(side_by_side(work, sorted(chosen.source.rglob(f"*{VERDICT}")), jobs=cores()))
     sorted_ = [made[path] for path in sorted(made)]
-    answers = iter(publish_all([parcel for _, parcel in sorted_ if parcel], chosen.index))
-    return [_ended(chosen, one, next(answers)) if parcel else one for one, parcel in sorted_]
+    answers = iter(publish_all([bundle for _, bundle in sorted_ if bundle], chosen.index))
+    return [_ended(chosen, one, next(answers)) if bundle else one for one, bundle in sorted_]
 
 
 def _ended(

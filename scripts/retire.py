@@ -33,7 +33,7 @@ from dataclasses import asdict
 from functools import partial
 
 from toolkit.cli import add_timeout, parser, verb, workspace_of
-from toolkit.index.retire import Retirement, last_parcel, retire, undo
+from toolkit.index.retire import Retirement, last_bundle, retire, undo
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import PATIENCE, prove, prove_release
@@ -120,8 +120,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         with writing(options.out):
             write_whole(options.out, verdict.to_json().encode())
     verdict = require_fixed(release, verdict)
-    parcel = last_parcel(official, verdict, Series.load(workspace.patches))
-    done = retire(options.index, parcel, dry_run=not options.yes)
+    bundle = last_bundle(official, verdict, Series.load(workspace.patches))
+    done = retire(options.index, bundle, dry_run=not options.yes)
     about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
     say(done, options, about, would=not options.yes)
 

@@ -17,10 +17,10 @@ from uv import find_uv_bin
 
 from toolkit.index.metapackage import (
     SOURCES,
-    companion_of,
-    companion_version,
+    final_metapackage,
+    make_metapackage,
+    metapackage_version,
     release_of,
-    retired_to,
 )
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.errors import InvalidWheel
@@ -32,7 +32,7 @@ Resolve = Callable[..., list[str] | str]
 
 
 def companion(folder: Path, wheels: list[Path], release: str = "1.8.9", revision: int = 1) -> Path:
-    made = companion_of(wheels, release=release, revision=revision, series=SERIES)
+    made = make_metapackage(wheels, release=release, revision=revision, series=SERIES)
     path = folder / made.filename
     path.write_bytes(made.data)
     return path
@@ -42,7 +42,7 @@ def test_versions_stand_in_the_order_of_releases_and_revisions() -> None:
     releases = sorted(Catalogue.read(REPOSITORY / "patches/releases.toml"))
     assert len(releases) > 100
     pairs = [(release, revision) for release in releases for revision in (1, 2, 9, 10, 11)]
-    versions = [companion_version(*pair) for pair in pairs]
+    versions = [metapackage_version(*pair) for pair in pairs]
     assert versions == sorted(versions)
     assert len(set(versions)) == len(pairs)
     assert [release_of(version) for version in versions] == pairs
@@ -60,7 +60,7 @@ def test_versions_stand_in_the_order_of_releases_and_revisions() -> None:
     ],
 )
 def test_version(release: str, revision: int, version: str) -> None:
-    assert str(companion_version(release, revision)) == version
+    assert str(metapackage_version(release, revision)) == version
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_version(release: str, revision: int, version: str) -> None:
 )
 def test_a_scheme_that_would_break_the_order(release: str, revision: int) -> None:
     with pytest.raises(InvalidWheel, match="no version of livekit-dispatched"):
-        companion_version(release, revision)
+        metapackage_version(release, revision)
 
 
 @pytest.mark.parametrize("version", ["1.8.9", "1.8.9.1.2", "1.8.9.1rc1", "1.8.9.post1"])
@@ -93,10 +93,10 @@ def test_what_it_says_of_itself(tmp_path: Path, patched: list[Path]) -> None:
 
 def test_the_same_pair_gives_the_same_bytes(tmp_path: Path, patched: list[Path]) -> None:
     moved = [Path(shutil.copy(wheel, tmp_path)) for wheel in patched]
-    every = [companion_of(w, release="1.8.9", revision=3, series=SERIES)
+    every = [make_metapackage(w, release="1.8.9", revision=3, series=SERIES)
              for w in (patched, moved, moved[::-1])]  # fmt: skip
     assert every[0] == every[1] == every[2]
-    other = companion_of(patched, release="1.8.9", revision=3, series="5f" * 32)
+    other = make_metapackage(patched, release="1.8.9", revision=3, series="5f" * 32)
     assert other.data != every[0].data
 
 
@@ -120,7 +120,7 @@ def test_no_pair(tmp_path: Path, patched: list[Path], kind: str) -> None:
         wheels[0] = tmp_path / wheels[0].name
         wheels[0].write_bytes(b"no zip")
     with pytest.raises(InvalidWheel):
-        companion_of(wheels, release="1.8.9", revision=3, series=SERIES)
+        make_metapackage(wheels, release="1.8.9", revision=3, series=SERIES)
 
 
 def test_its_code_runs_on_every_python_that_releases_admit() -> None:
@@ -173,7 +173,7 @@ def test_a_resolver_takes_both_or_fails(tmp_path: Path, resolve: Resolve) -> Non
 def test_after_retirement(tmp_path: Path, resolve: Resolve) -> None:
     shelf = tmp_path / "shelf"
     companion(shelf, make_pair(shelf, "+dispatched.1"))
-    last = retired_to(make_pair(shelf, release="1.9.0"), release="1.9.0")
+    last = final_metapackage(make_pair(shelf, release="1.9.0"), release="1.9.0")
     (shelf / last.filename).write_bytes(last.data)
     make_wheel(shelf, "livekit-agents", "1.9.1")
     assert sorted(resolve("livekit-dispatched")) == [

@@ -17,7 +17,7 @@ from publishing import make_pair, make_wheel
 import livekit_dispatched.__main__ as checker
 from livekit_dispatched.condition import examine, read_expected
 from toolkit.environments.environment import Environments
-from toolkit.index.metapackage import companion_of, retired_to
+from toolkit.index.metapackage import final_metapackage, make_metapackage
 from toolkit.index.staged_wheel import Generated
 from toolkit.patches.series import Series
 from toolkit.releases.official import fetch_release
@@ -60,7 +60,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         make_wheel(folder, "livekit-agents", f"1.4.6{LOCAL}", agents),
         make_wheel(folder, "livekit-plugins-openai", f"1.4.6{LOCAL}", partner),
     ]
-    companion = companion_of(made, release="1.4.6", revision=1, series="5e" * 32)
+    companion = make_metapackage(made, release="1.4.6", revision=1, series="5e" * 32)
     return [*made, write(folder, companion)]
 
 
@@ -200,7 +200,7 @@ def test_not_importable(place: Place) -> None:
 def test_an_official_partner_from_anywhere(place: Place, tmp_path: Path) -> None:
     """It is held against its own RECORD, since any build of that version will do."""
     agents, partner = make_pair(tmp_path, LOCAL)
-    made = companion_of([agents, partner], release="1.8.9", revision=1, series="5e" * 32)
+    made = make_metapackage([agents, partner], release="1.8.9", revision=1, series="5e" * 32)
     install(place.path, agents, partner, write(tmp_path, made))
     assert place.check("--files-only")[0] == 0
     other = make_wheel(
@@ -225,7 +225,9 @@ def test_what_the_schedule_says(
     played = {"outcome": outcome, "reason": "why", "seconds": 0.1, "timeline": ["one line"]}
     monkeypatch.setattr(checker, "_played", lambda: played)
     monkeypatch.setattr(checker, "examine", lambda _: [])
-    made = companion_of(make_pair(tmp_path, LOCAL), release="1.8.9", revision=1, series="5e" * 32)
+    made = make_metapackage(
+        make_pair(tmp_path, LOCAL), release="1.8.9", revision=1, series="5e" * 32
+    )
     expected = read_expected(unpacked(write(tmp_path, made), tmp_path))
     found = checker.report(expected)
     assert (found["exit_code"], found["status"]) == (code, status)
@@ -244,7 +246,9 @@ def test_each_status_has_its_own_code() -> None:
 
 
 def test_without_any_of_it(tmp_path: Path) -> None:
-    made = companion_of(make_pair(tmp_path, LOCAL), release="1.8.9", revision=1, series="5e" * 32)
+    made = make_metapackage(
+        make_pair(tmp_path, LOCAL), release="1.8.9", revision=1, series="5e" * 32
+    )
     expected = read_expected(unpacked(write(tmp_path, made), tmp_path))
     assert {problem.kind for problem in examine(expected)} == {"incomplete"}
 
@@ -260,7 +264,7 @@ def test_real_wheels(tmp_path: Path) -> None:
         wheels, uploaded=made.release.uploaded, extra=()
     )
     place = Place(environment.path)
-    companion = companion_of(wheels, release="1.8.9", revision=1, series=made.series_digest)
+    companion = make_metapackage(wheels, release="1.8.9", revision=1, series=made.series_digest)
     install(place.path, write(tmp_path, companion))
     code, found = place.check()
     assert (code, found["schedule"]["outcome"]) == (0, "kept"), found
@@ -268,6 +272,6 @@ def test_real_wheels(tmp_path: Path) -> None:
     install(place.path, *made.official)
     code, found = place.check()
     assert (code, found["schedule"]["outcome"]) == (3, "lost"), found
-    install(place.path, write(tmp_path, retired_to(made.official, release="1.8.9")))
+    install(place.path, write(tmp_path, final_metapackage(made.official, release="1.8.9")))
     code, found = place.check()
     assert (code, found["status"], found["problems"]) == (7, "lost", [])

@@ -16,7 +16,7 @@ import pytest
 from publishing import make_pair, make_wheel, proof_of
 
 from toolkit.environments.environment import uv
-from toolkit.index.metapackage import companion_of
+from toolkit.index.metapackage import make_metapackage
 from toolkit.index.publish import consume_lines, publish
 
 pytestmark = pytest.mark.pypi
@@ -52,7 +52,7 @@ def wheels(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def index(tmp_path: Path, wheels: list[Path]) -> Path:
     folder = tmp_path / "an index"
-    companion = companion_of(wheels, release="1.8.9", revision=1, series="5e" * 32)
+    companion = make_metapackage(wheels, release="1.8.9", revision=1, series="5e" * 32)
     publish(wheels, proof_of(wheels), folder, generated=[companion])
     return folder
 

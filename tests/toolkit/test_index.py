@@ -19,7 +19,7 @@ from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
 from pypi_simple import ProjectPage
 
 from toolkit.environments.environment import uv
-from toolkit.index.metapackage import companion_of
+from toolkit.index.metapackage import make_metapackage
 from toolkit.index.pages import Listed, render
 from toolkit.index.publish import consume_lines, publish, read_list
 from toolkit.index.yank import mark, yank
@@ -278,8 +278,8 @@ def test_consume_lines_name_the_companion_that_is_there(tmp_path: Path) -> None:
     proof = proof_of(wheels)
     publish(wheels, proof, folder)
     assert "livekit-dispatched" not in consume_lines(folder, proof).pip
-    other = companion_of(wheels, release="1.8.9", revision=2, series="5e" * 32)
-    companion = companion_of(wheels, release="1.8.9", revision=12, series="5e" * 32)
+    other = make_metapackage(wheels, release="1.8.9", revision=2, series="5e" * 32)
+    companion = make_metapackage(wheels, release="1.8.9", revision=12, series="5e" * 32)
     publish(wheels, proof, folder, generated=[other, companion])
     lines = consume_lines(folder, proof)
     assert shlex.split(lines.uv)[-1] == "livekit-dispatched==1.8.9.12"

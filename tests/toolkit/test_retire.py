@@ -23,7 +23,7 @@ from toolkit.environments.environment import uv
 from toolkit.forward.github import API_VARIABLE
 from toolkit.index.ledger import Mark, retired_by
 from toolkit.index.publish import publish_all, read_list
-from toolkit.index.retire import UNDONE, last_parcel
+from toolkit.index.retire import UNDONE, last_bundle
 from toolkit.index.yank import mark, yank
 from toolkit.patches.series import Series
 from toolkit.proof import prove
@@ -114,8 +114,8 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
 def test_a_retirement_that_was_cut_is_finished(world: World) -> None:
     verdict = world.judged()
     world.remember(verdict)
-    parcel = last_parcel(world.fetched(), verdict, Series.load(world.workspace.patches))
-    publish_all([parcel], world.index)
+    bundle = last_bundle(world.fetched(), verdict, Series.load(world.workspace.patches))
+    publish_all([bundle], world.index)
     assert world.retire("--yes") == 0
     assert world.page(AGENTS)["project-status"]["status"] == "deprecated"
     assert [f["filename"] for f in world.page(AGENTS)["files"] if f["yanked"]] == PATCHED

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torturing import AGENTS, COMPANION, parcel_of
+from torturing import AGENTS, COMPANION, pair_bundle
 
 import publish as verb
 from toolkit.environments.environment import uv
@@ -125,7 +125,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", PASSWORD)
     for release in ("1.0.0", "1.0.1"):
-        (done,) = publish_all([parcel_of(tmp_path / "wheels", release)], tmp_path / "index")
+        (done,) = publish_all([pair_bundle(tmp_path / "wheels", release)], tmp_path / "index")
         assert not isinstance(done, ToolkitError)
     return tmp_path / "index"
 
@@ -159,7 +159,7 @@ def test_a_real_server_takes_all_and_gives_it_to_pip_and_uv(
 
 def test_a_real_server_that_has_other_bytes(server: str, index: Path, tmp_path: Path) -> None:
     assert verb.main(["--index", str(index), "--to", server]) == 0
-    (done,) = publish_all([parcel_of(tmp_path / "w", "1.0.1", "others")], tmp_path / "others")
+    (done,) = publish_all([pair_bundle(tmp_path / "w", "1.0.1", "others")], tmp_path / "others")
     assert not isinstance(done, ToolkitError)
     words = ["--index", str(tmp_path / "others"), "--to", server]
     assert verb.main(words) == IndexConflict.exit_code
@@ -171,7 +171,7 @@ def test_a_real_server_whose_password_is_another(
     server: str, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWINE_PASSWORD", "wrong")
-    (done,) = publish_all([parcel_of(tmp_path / "w", "1.0.2")], tmp_path / "more")
+    (done,) = publish_all([pair_bundle(tmp_path / "w", "1.0.2")], tmp_path / "more")
     assert not isinstance(done, ToolkitError)
     words = ["--index", str(tmp_path / "more"), "--to", server]
     assert verb.main(words) == UploadRefused.exit_code

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torturing import AGENTS, COMPANION, PLUGIN, parcel_of
+from torturing import AGENTS, COMPANION, PLUGIN, pair_bundle
 from uploads import Shop, shop_open
 
 import publish as verb
@@ -28,8 +28,8 @@ USER, PASSWORD = "somebody", "s3cret-word"
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     """Two releases, each with a partner and a companion."""
-    parcels = [parcel_of(tmp_path / "wheels", release) for release in ("1.0.0", "1.0.1")]
-    for done in publish_all(parcels, tmp_path / "index"):
+    bundles = [pair_bundle(tmp_path / "wheels", release) for release in ("1.0.0", "1.0.1")]
+    for done in publish_all(bundles, tmp_path / "index"):
         assert not isinstance(done, ToolkitError)
     return tmp_path / "index"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of, snapshot
 from pypi_simple import ProjectPage, ProjectStatus
-from torturing import AGENTS, COMPANION, PLUGIN, contents, parcel_of, require_whole
+from torturing import AGENTS, COMPANION, PLUGIN, contents, pair_bundle, require_whole
 
 import publish as verb
 from toolkit.environments.environment import uv
@@ -33,8 +33,8 @@ def index(tmp_path: Path) -> Path:
 @pytest.fixture
 def companion_index(tmp_path: Path) -> Path:
     """Two releases, each with a companion."""
-    parcels = [parcel_of(tmp_path / "wheels", release) for release in ("1.0.0", "1.0.1")]
-    for done in publish_all(parcels, tmp_path / "index"):
+    bundles = [pair_bundle(tmp_path / "wheels", release) for release in ("1.0.0", "1.0.1")]
+    for done in publish_all(bundles, tmp_path / "index"):
         assert not isinstance(done, ToolkitError)
     return tmp_path / "index"
 
@@ -129,7 +129,7 @@ def test_pages_appear_in_an_order_that_clients_can_follow(
         return replace(draft, path)
 
     monkeypatch.setattr(Path, "replace", watched)
-    publish_all([parcel_of(tmp_path, "1.0.0")], index)
+    publish_all([pair_bundle(tmp_path, "1.0.0")], index)
     pages = [f"simple/{project}/index.html" for project in (PLUGIN, AGENTS, COMPANION)]
     pages.append("simple/index.html")
     assert [path for path in written if path.endswith("html")] == pages

@@ -16,7 +16,13 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from toolkit.index.metapackage import PACKAGE, PROJECT, companion_of, release_of, retired_to
+from toolkit.index.metapackage import (
+    PACKAGE,
+    PROJECT,
+    final_metapackage,
+    make_metapackage,
+    release_of,
+)
 from toolkit.index.provenance import Statement
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
@@ -135,7 +141,7 @@ class Auditor:
             fetched = self.fetch(origin.release)
             official = {path.name: path.read_bytes() for path in fetched.paths}
             if not origin.revision:
-                last = retired_to(fetched.paths, release=origin.release)
+                last = final_metapackage(fetched.paths, release=origin.release)
                 return Originals("", official, {last.filename: last.data})
             series = self.series.digest(origin.release)
             return Originals(series, official, self.made(fetched, series, origin))
@@ -150,7 +156,7 @@ class Auditor:
             patched = {canonicalize_name(path.name.partition("-")[0]) for path in made}
             pairs = zip(fetched.paths, fetched.release.artefacts, strict=True)
             partners = [path for path, a in pairs if a.distribution not in patched]
-            companion = companion_of(
+            companion = make_metapackage(
                 [*made, *partners],
                 release=origin.release,
                 revision=origin.revision,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.index.metapackage import companion_of
+from toolkit.index.metapackage import make_metapackage
 from toolkit.index.provenance import statements
 from toolkit.index.staged_wheel import (
-    Candidate,
     Generated,
-    moment_of,
-    read_candidate,
-    read_generated,
+    StagedWheel,
+    stage_generated,
+    stage_wheel,
+    timestamp,
 )
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Claim, Proof, Verdict
@@ -32,9 +32,9 @@ from toolkit.util.workspace import Workspace
 VERDICT = ".verdict.json"
 
 
-def remade(
+def remake_bundle(
     verdict: Verdict, series: Series, workspace: Workspace, *, picture: Path, endpoint: str | None
-) -> Parcel:
+) -> Bundle:
     """All that is published by a verdict, repacked here and now; nothing is proved.
 
     ``endpoint`` is another index than PyPI's. Raises NotProved if that gives other wheels than the
@@ -48,7 +48,7 @@ def remade(
             f"the verdict on {verdict.release} is on another series than {workspace.patches}",
             next_step="prove the release with the series as it is here",
         )
-    return parcel_of(
+    return make_bundle(
         [*repacked.wheels, *repacked.passthrough],
         Proof.of(verdict),
         series=series,
@@ -57,7 +57,7 @@ def remade(
     )
 
 
-def parcel_of(
+def make_bundle(
     wheels: Sequence[Path],
     proof: Proof,
     *,
@@ -65,44 +65,44 @@ def parcel_of(
     official: Mapping[str, str] | None = None,
     picture: Path | None = None,
     now: datetime | None = None,
-) -> Parcel:
+) -> Bundle:
     """All that goes into an index by a proof; ``wheels`` are those that it speaks of.
 
     ``official`` maps the release's official wheels to sha256, where the verdict does not name all
     platforms' of them. Raises NotProved, InvalidWheel.
     """
     if proof.verdict != "publish":
-        return Parcel.of(wheels, proof)
+        return Bundle.of(wheels, proof)
     verdict = json.loads(proof.data)
-    companion = companion_of(
+    companion = make_metapackage(
         wheels, release=proof.release, revision=verdict["revision"], series=verdict["series"]
     )
     beside = statements(
         wheels, proof, official=official or {}, series=series, generated=[companion]
     )
-    return Parcel.of(
+    return Bundle.of(
         wheels, proof, picture=picture, now=now, generated=[companion], statements=beside
     )
 
 
-def official_of(workspace: Workspace, release: str) -> dict[str, str]:
+def catalogued_wheels(workspace: Workspace, release: str) -> dict[str, str]:
     """The official wheels of a release that the catalogue knows, file name -> sha256."""
     entry = Catalogue.read(workspace.catalogue).get(Version(release))
     return {a.filename: a.sha256 for a in entry.official} if entry else {}
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """What is published together: all wheels of a proof, and what was made from it.
 
     ``candidates`` are the proved wheels, those that pin others first, ``generated`` the others.
     ``picture`` is an SVG, if it exists.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[StagedWheel, ...]
     proof: Proof
     picture: Path | None = None
-    generated: tuple[Candidate, ...] = ()
+    generated: tuple[StagedWheel, ...] = ()
 
     @classmethod
     def of(
@@ -115,7 +115,7 @@ class Parcel:
         generated: Sequence[Generated] = (),
         statements: Mapping[str, bytes] | None = None,
         accepted: str = "publish",
-    ) -> Parcel:
+    ) -> Bundle:
         """Check ``wheels`` and that ``proof`` speaks of all of them, and of no other.
 
         ``generated`` wheels are published with them; ``statements`` maps names of either to what
@@ -123,11 +123,11 @@ class Parcel:
         the index does not have yet, ``accepted`` the verdict that lets them in.
         Raises NotProved, InvalidWheel.
         """
-        moment = moment_of(now)
+        moment = timestamp(now)
         digest = sha256(proof.data)
-        candidates = [read_candidate(wheel, moment, digest) for wheel in wheels]
+        candidates = [stage_wheel(wheel, moment, digest) for wheel in wheels]
         require_proof(candidates, proof, accepted)
-        made = [read_generated(one, moment, digest) for one in generated]
+        made = [stage_generated(one, moment, digest) for one in generated]
         statements = statements or {}
         known = {c.entry.filename for c in (*candidates, *made)}
         if unknown := sorted(statements.keys() - known):
@@ -139,17 +139,17 @@ class Parcel:
         return cls(tuple(sealed), proof, picture, tuple(_sealed(c, statements) for c in made))
 
     @property
-    def everything(self) -> tuple[Candidate, ...]:
+    def everything(self) -> tuple[StagedWheel, ...]:
         """All wheels, in the order in which they should appear."""
         return self.candidates + self.generated
 
 
-def _sealed(candidate: Candidate, statements: Mapping[str, bytes]) -> Candidate:
+def _sealed(candidate: StagedWheel, statements: Mapping[str, bytes]) -> StagedWheel:
     statement = statements.get(candidate.entry.filename)
     return candidate if statement is None else candidate.stated(statement)
 
 
-def _pinning_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _pinning_first(candidates: Sequence[StagedWheel]) -> list[StagedWheel]:
     """In the order in which a client may see them one by one.
 
     A wheel that pins its partner cannot be taken without it; a wheel that is pinned could be
@@ -161,7 +161,7 @@ def _pinning_first(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def require_proof(
-    candidates: Sequence[Candidate], verdict: Claim, accepted: str = "publish"
+    candidates: Sequence[StagedWheel], verdict: Claim, accepted: str = "publish"
 ) -> None:
     """Raise NotProved unless ``verdict`` lets exactly these files be published, all of them."""
     if verdict.verdict != accepted:

@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from toolkit.index.ledger import LIST, Listed
-from toolkit.index.staged_wheel import Candidate
+from toolkit.index.staged_wheel import StagedWheel
 from toolkit.proof.verdict import Claim, Proof
 from toolkit.util.errors import IndexConflict
 from toolkit.util.files import sha256, sha256_of, write_whole
@@ -19,7 +19,7 @@ def wheel_of(folder: Path, entry: Listed) -> Path:
     return folder / "files" / entry.filename
 
 
-def put(folder: Path, candidate: Candidate) -> None:
+def put(folder: Path, candidate: StagedWheel) -> None:
     """Put a wheel in place, its METADATA and the statement on it."""
     path = wheel_of(folder, candidate.entry)
     write_whole(path, candidate.read())

@@ -56,7 +56,7 @@ class _Part:
     record: str
 
 
-def companion_version(release: Version | str, revision: int) -> Version:
+def metapackage_version(release: Version | str, revision: int) -> Version:
     """``1.8.9.1`` for revision 1 of 1.8.9, and for a pre-release ``2.0.0b1.post1`` (PEP 440).
 
     Revision 0 is the official release, with nothing patched.
@@ -77,13 +77,13 @@ def companion_version(release: Version | str, revision: int) -> Version:
     return Version(".".join(map(str, (*parts, revision))))
 
 
-def companion_name(release: Version | str, revision: int) -> str:
+def metapackage_name(release: Version | str, revision: int) -> str:
     """The file name of a release's companion. Raises InvalidWheel, as its version does."""
-    return f"{PACKAGE}-{companion_version(release, revision)}-py3-none-any.whl"
+    return f"{PACKAGE}-{metapackage_version(release, revision)}-py3-none-any.whl"
 
 
 def release_of(version: Version) -> tuple[Version, int]:
-    """The release and revision that :func:`companion_version` made ``version`` of; ValueError."""
+    """The release and revision that :func:`metapackage_version` made ``version`` of; ValueError."""
     if version.post is not None and version.pre:
         return Version(str(version).partition(".post")[0]), version.post
     if len(version.release) != 4 or version != Version(".".join(map(str, version.release))):
@@ -91,7 +91,7 @@ def release_of(version: Version) -> tuple[Version, int]:
     return Version(".".join(map(str, version.release[:3]))), version.release[3]
 
 
-def companion_of(
+def make_metapackage(
     wheels: Sequence[Path], *, release: Version | str, revision: int, series: str
 ) -> Generated:
     """The companion of a pair; ``series`` is the digest of the patches that were applied.
@@ -104,7 +104,9 @@ def companion_of(
     return _generate(parts, pins, Version(str(release)), revision, series)
 
 
-def retired_to(wheels: Sequence[Path], *, release: Version | str, revision: int = 0) -> Generated:
+def final_metapackage(
+    wheels: Sequence[Path], *, release: Version | str, revision: int = 0
+) -> Generated:
     """The last companion: it requires the official ``release`` that is fixed, or a later one."""
     parts = [_read(wheel) for wheel in wheels]
     pins = {part.project: f">={part.version}" for part in parts}
@@ -118,7 +120,7 @@ def _generate(
     revision: int,
     series: str | None,
 ) -> Generated:
-    version = companion_version(release, revision)
+    version = metapackage_version(release, revision)
     main = [part for part in parts if part.project == MAIN]
     if not main or len({(p.project, p.version) for p in parts}) != len(pins):
         raise InvalidWheel(
@@ -136,7 +138,7 @@ def _generate(
     license_text = text_of(REPOSITORY / "LICENSE")
     contents[f"{stem}.dist-info/licenses/LICENSE"] = license_text
     return Generated(
-        companion_name(release, revision), _archive(contents, f"{stem}.dist-info/RECORD")
+        metapackage_name(release, revision), _archive(contents, f"{stem}.dist-info/RECORD")
     )
 
 

@@ -34,7 +34,7 @@ REMEMBERED = 256
 Context = model.RequestContext
 
 
-class Published(SimpleRepository):
+class LocalIndex(SimpleRepository):
     """The index at ``folder``, read at each request: a publication shows at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Published(SimpleRepository):
         return model.LocalResource(self.folder / "files" / resource_name)
 
 
-class Elsewhere(Exception):
+class Redirected(Exception):
     """What was asked for is at ``url``."""
 
     def __init__(self, url: str) -> None:
@@ -73,7 +73,7 @@ class Elsewhere(Exception):
         self.url = url
 
 
-class Behind(HttpRepository):
+class UpstreamIndex(HttpRepository):
     """The index at ``url``, but for the projects named ``never`` (normalised).
 
     Clients are sent there for its pages; or with ``stream``, they are read and passed on, which
@@ -102,7 +102,7 @@ class Behind(HttpRepository):
         if name in self.never:
             raise errors.PackageNotFoundError(name)
         if not self.stream:
-            raise Elsewhere(f"{self.url}{name}/")
+            raise Redirected(f"{self.url}{name}/")
         page = self._pages[name] = await super().get_project_page(name)
         self._pages.move_to_end(name)
         if len(self._pages) > REMEMBERED:
@@ -143,7 +143,7 @@ def app_of(folder: Path, url: str, never: frozenset[str], *, stream: bool = Fals
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient(follow_redirects=True) as client:
-            both = [Published(folder), Behind(url, client, never, stream=stream)]
+            both = [LocalIndex(folder), UpstreamIndex(url, client, never, stream=stream)]
             repository = PrioritySelectedProjectsRepository(both)
             app.include_router(
                 build_router(repository, http_client=client, stream_http_resources=stream)
@@ -152,8 +152,8 @@ def app_of(folder: Path, url: str, never: frozenset[str], *, stream: bool = Fals
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
 
-    @app.exception_handler(Elsewhere)
-    async def elsewhere(request: Request, error: Elsewhere) -> RedirectResponse:
+    @app.exception_handler(Redirected)
+    async def elsewhere(request: Request, error: Redirected) -> RedirectResponse:
         return RedirectResponse(error.url, status_code=302)
 
     @app.exception_handler(errors.PackageNotFoundError)

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from toolkit.index.bundle import Parcel
+from toolkit.index.bundle import Bundle
 from toolkit.index.layout import (
     constraints_name,
     content_of,
@@ -36,9 +36,9 @@ from toolkit.index.layout import (
     require_whole,
 )
 from toolkit.index.ledger import CLOSED, LIST, Ledger, Listed
-from toolkit.index.metapackage import companion_name
+from toolkit.index.metapackage import metapackage_name
 from toolkit.index.pages import render
-from toolkit.index.staged_wheel import Candidate, Generated
+from toolkit.index.staged_wheel import Generated, StagedWheel
 from toolkit.proof.verdict import Claim, Proof, Verdict
 from toolkit.util.errors import IndexConflict, NotWritable, ToolkitError
 from toolkit.util.files import TEMPORARY, settle, sha256_of, write_together, write_whole, writing
@@ -76,47 +76,47 @@ def publish(
     """Put ``wheels`` into the index at ``folder``, which is made if it is missing or empty.
 
     They must be the very files that the verdict ``publish`` speaks of, all of them. What is in
-    the index already stays untouched. The other arguments are those of :meth:`Parcel.of`.
+    the index already stays untouched. The other arguments are those of :meth:`Bundle.of`.
 
     Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
     else, is damaged, or holds other bytes under the same name.
     """
     proof = Proof.of(verdict)
-    parcel = Parcel.of(
+    bundle = Bundle.of(
         wheels, proof, picture=picture, now=now, generated=generated, statements=statements
     )
-    (done,) = publish_all([parcel], folder)
+    (done,) = publish_all([bundle], folder)
     if isinstance(done, ToolkitError):
         raise done
     return done
 
 
-def publish_all(parcels: Sequence[Parcel], folder: Path) -> list[Publication | ToolkitError]:
-    """Put each parcel into the index at ``folder``, whole or not at all, and make the pages once.
+def publish_all(bundles: Sequence[Bundle], folder: Path) -> list[Publication | ToolkitError]:
+    """Put each bundle into the index at ``folder``, whole or not at all, and make the pages once.
 
-    The answers are in the order of ``parcels``: an error of one does not stop the others.
+    The answers are in the order of ``bundles``: an error of one does not stop the others.
     Raises NotWritable, and IndexConflict if the folder is something else or is damaged.
     """
-    with opened(folder) as ledger:
+    with locked_ledger(folder) as ledger:
         done: list[Publication | ToolkitError] = []
-        for parcel in parcels:
+        for bundle in bundles:
             try:
-                done.append(_store(folder, parcel, ledger))
+                done.append(_store(folder, bundle, ledger))
             except ToolkitError as error:
                 done.append(error)
         return done
 
 
-def foresee(parcel: Parcel, folder: Path) -> Publication:
-    """What :func:`publish_all` would do with a parcel now; nothing is written."""
+def preview(bundle: Bundle, folder: Path) -> Publication:
+    """What :func:`publish_all` would do with a bundle now; nothing is written."""
     if folder.is_dir():
         _require_ours(folder)
     ledger = Ledger.read(folder)
-    return _outcome(parcel, _unpublished(folder, parcel, ledger))
+    return _outcome(bundle, _unpublished(folder, bundle, ledger))
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Ledger]:
+def locked_ledger(folder: Path) -> Iterator[Ledger]:
     """The list of the index at ``folder``, while no other process changes it.
 
     What the block adds to the list is written at its end, and the pages that this changes.
@@ -219,7 +219,7 @@ def _companion(folder: Path, claim: Claim) -> Path | None:
     local = Version(claim.name.removesuffix(".json")).local or ""
     if not (revision := local.rpartition(".")[2]).isdecimal():
         return None
-    path = folder / "files" / companion_name(claim.release, int(revision))
+    path = folder / "files" / metapackage_name(claim.release, int(revision))
     return path if path.is_file() else None
 
 
@@ -230,37 +230,37 @@ def _show(folder: Path, ledger: Ledger, *, withdrawing: bool) -> None:
     write_together({folder / page: pages[page] for page in changed})
 
 
-def _store(folder: Path, parcel: Parcel, ledger: Ledger) -> Publication:
+def _store(folder: Path, bundle: Bundle, ledger: Ledger) -> Publication:
     """Put the files in place, and their entries into ``ledger`` once all are there."""
-    proof = parcel.proof
-    new = _unpublished(folder, parcel, ledger)
+    proof = bundle.proof
+    new = _unpublished(folder, bundle, ledger)
     if new:
         referenced = {entry.verdict_sha256 for entry in ledger.files.values()}
         put_proof(folder, proof, referenced)
         for candidate in new:
             put(folder, candidate)
-    put_beside(folder, proof, parcel.picture)
+    put_beside(folder, proof, bundle.picture)
     for candidate in new:
         ledger.add(candidate.entry)
     if new and proof.verdict == "publish":
         ledger.revive(Version(proof.release), new[0].entry.upload_time)
-    return _outcome(parcel, new)
+    return _outcome(bundle, new)
 
 
-def _outcome(parcel: Parcel, new: Sequence[Candidate]) -> Publication:
-    names = {candidate.entry.filename for candidate in parcel.everything}
+def _outcome(bundle: Bundle, new: Sequence[StagedWheel]) -> Publication:
+    names = {candidate.entry.filename for candidate in bundle.everything}
     fresh = {candidate.entry.filename for candidate in new}
     return Publication(tuple(sorted(fresh)), tuple(sorted(names - fresh)))
 
 
-def _unpublished(folder: Path, parcel: Parcel, ledger: Ledger) -> list[Candidate]:
-    """The wheels of a parcel that the index does not have.
+def _unpublished(folder: Path, bundle: Bundle, ledger: Ledger) -> list[StagedWheel]:
+    """The wheels of a bundle that the index does not have.
 
     A generated wheel that was published once stays, whatever would be generated today.
     Raises IndexConflict if it has others under their names, or takes no more of a project.
     """
     new = []
-    for candidate in parcel.everything:
+    for candidate in bundle.everything:
         wanted = candidate.entry
         entry = ledger.files.get(wanted.filename)
         if entry is None:

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.index.bundle import Parcel
+from toolkit.index.bundle import Bundle
 from toolkit.index.layout import require_index
 from toolkit.index.ledger import ACTIVE, Ledger, Mark, Yank, retired_by
-from toolkit.index.metapackage import PROJECT, retired_to
+from toolkit.index.metapackage import PROJECT, final_metapackage
 from toolkit.index.provenance import statements
-from toolkit.index.publish import foresee, opened, publish_all
-from toolkit.index.staged_wheel import moment_of
+from toolkit.index.publish import locked_ledger, preview, publish_all
+from toolkit.index.staged_wheel import timestamp
 from toolkit.index.yank import ours, verdicts_in
 from toolkit.patches.series import Series
 from toolkit.proof.store import FIXED
@@ -57,38 +57,38 @@ class Retirement:
         return bool(self.new or self.yanked or self.unyanked or self.marked)
 
 
-def last_parcel(fetched: Fetched, verdict: Verdict, series: Series) -> Parcel:
+def last_bundle(fetched: Fetched, verdict: Verdict, series: Series) -> Bundle:
     """The official wheels of a release that is fixed, and the companion that requires them.
 
-    Raises NotFixed unless ``verdict`` says so, and as :meth:`Parcel.of`.
+    Raises NotFixed unless ``verdict`` says so, and as :meth:`Bundle.of`.
     """
     proof = Proof.of(require_fixed(fetched.release, verdict))
-    last = retired_to(fetched.paths, release=fetched.release.version)
+    last = final_metapackage(fetched.paths, release=fetched.release.version)
     beside = statements(fetched.paths, proof, official={}, series=series, generated=[last])
-    return Parcel.of(fetched.paths, proof, generated=[last], statements=beside, accepted=FIXED)
+    return Bundle.of(fetched.paths, proof, generated=[last], statements=beside, accepted=FIXED)
 
 
 def retire(
-    folder: Path, parcel: Parcel, *, now: datetime | None = None, dry_run: bool = False
+    folder: Path, bundle: Bundle, *, now: datetime | None = None, dry_run: bool = False
 ) -> Retirement:
-    """End the series in the index at ``folder``; ``parcel`` is :func:`last_parcel`'s.
+    """End the series in the index at ``folder``; ``bundle`` is :func:`last_bundle`'s.
 
     What others yanked or marked stays so. Raises as :func:`publish_all`, and IndexConflict if
     there is no index.
     """
     require_index(folder)
     if dry_run:
-        done = foresee(parcel, folder)
+        done = preview(bundle, folder)
         ledger = Ledger.read(folder)
-        for candidate in parcel.everything:
+        for candidate in bundle.everything:
             if candidate.entry.filename in done.new:
                 ledger.take(candidate.entry)
-        return _retired(folder, ledger, parcel, done.new, now)
-    (answer,) = publish_all([parcel], folder)
+        return _retired(folder, ledger, bundle, done.new, now)
+    (answer,) = publish_all([bundle], folder)
     if isinstance(answer, ToolkitError):
         raise answer
-    with opened(folder) as ledger:
-        return _retired(folder, ledger, parcel, answer.new, now)
+    with locked_ledger(folder) as ledger:
+        return _retired(folder, ledger, bundle, answer.new, now)
 
 
 def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
@@ -97,7 +97,7 @@ def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
     The official partner stays on offer, as later releases may share it. Raises as :func:`retire`.
     """
     require_index(folder)
-    with opened(folder) as ledger:
+    with locked_ledger(folder) as ledger:
         fixed = _fixed(folder)
         reasons = {*map(retired_by, fixed.values())}
         withdrawn = [
@@ -107,7 +107,7 @@ def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
         ]
         returned = [name for name, reason in ledger.yanked.items() if reason in reasons]
         marked = [mark.project for mark in ledger.statuses.values() if mark.reason in reasons]
-        change = _Change(ledger, moment_of(now))
+        change = _Change(ledger, timestamp(now))
         return change.done(withdrawn, returned, UNDONE, marked, ACTIVE)
 
 
@@ -141,11 +141,11 @@ class _Change:
 
 
 def _retired(
-    folder: Path, ledger: Ledger, parcel: Parcel, new: tuple[str, ...], now: datetime | None
+    folder: Path, ledger: Ledger, bundle: Bundle, new: tuple[str, ...], now: datetime | None
 ) -> Retirement:
-    release = Version(parcel.proof.release)
+    release = Version(bundle.proof.release)
     reason = retired_by(release)
-    last = {candidate.entry.filename for candidate in parcel.everything}
+    last = {candidate.entry.filename for candidate in bundle.everything}
     superseded, kept = [], []
     for entry, of in ours(folder, ledger):
         patched = Version(entry.version).local is not None
@@ -154,7 +154,7 @@ def _retired(
             kept.append(entry.filename)
         elif (patched or base == release) and entry.filename not in last:
             superseded.append(entry.filename)
-    projects = {candidate.entry.project for candidate in parcel.everything}
+    projects = {candidate.entry.project for candidate in bundle.everything}
     earlier = {*map(retired_by, _fixed(folder).values())} - {reason}
     marked = [
         project
@@ -162,7 +162,7 @@ def _retired(
         if (mark := ledger.statuses.get(project)) is None or mark.reason in earlier
     ]
     returned = [name for name in last if ledger.yanked.get(name) == UNDONE]
-    return _Change(ledger, moment_of(now)).done(
+    return _Change(ledger, timestamp(now)).done(
         superseded, returned, reason, marked, STATUS, new=new, kept=tuple(sorted(kept))
     )
 

@@ -42,7 +42,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class StagedWheel:
     """A wheel about to be published: where it is, its METADATA and what the list will say.
 
     ``requires`` are the projects that it cannot do without, ``statement`` what is to stand beside
@@ -63,18 +63,18 @@ class Candidate:
             raise InvalidWheel(f"{self.path} changes while it is read", next_step="run again")
         return data
 
-    def stated(self, statement: bytes) -> Candidate:
+    def stated(self, statement: bytes) -> StagedWheel:
         """The same with a statement to stand beside the wheel."""
         entry = replace(self.entry, provenance_sha256=sha256(statement))
         return replace(self, entry=entry, statement=statement)
 
 
-def moment_of(now: datetime | None) -> str:
+def timestamp(now: datetime | None) -> str:
     """``now`` (with a time zone; the running time if None) as the list writes it."""
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
+def stage_wheel(wheel: Path, moment: str, proof: str) -> StagedWheel:
     """Check a wheel; ``moment`` is its upload time, ``proof`` its verdict's sha256.
 
     Raises InvalidWheel if it is none, or if its METADATA speaks of something else.
@@ -89,13 +89,13 @@ def read_candidate(wheel: Path, moment: str, proof: str) -> Candidate:
     return _checked(wheel, data, moment, proof)
 
 
-def read_generated(wheel: Generated, moment: str, proof: str) -> Candidate:
+def stage_generated(wheel: Generated, moment: str, proof: str) -> StagedWheel:
     """The same for a wheel that is in no file."""
     checked = _checked(Path(plain(wheel.filename)), wheel.data, moment, proof)
     return replace(checked, content=wheel.data)
 
 
-def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> Candidate:
+def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> StagedWheel:
     try:
         name, version, _, _ = parse_wheel_filename(wheel.name)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -135,4 +135,4 @@ def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> Candidate:
         metadata_sha256=sha256(raw),
         verdict_sha256=proof,
     )
-    return Candidate(wheel, entry, raw, requires)
+    return StagedWheel(wheel, entry, raw, requires)

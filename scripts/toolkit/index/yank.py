@@ -16,8 +16,8 @@ from packaging.version import InvalidVersion, Version
 
 from toolkit.index.layout import require_index
 from toolkit.index.ledger import ACTIVE, STATUSES, Ledger, Listed, Mark, Yank
-from toolkit.index.publish import opened
-from toolkit.index.staged_wheel import moment_of
+from toolkit.index.publish import locked_ledger
+from toolkit.index.staged_wheel import timestamp
 from toolkit.util.errors import IndexConflict, UnknownRelease
 from toolkit.util.files import sha256
 from toolkit.util.strict_json import load, value_of
@@ -48,14 +48,14 @@ def yank(
     Raises UnknownRelease if the index has no such release, IndexConflict for a reason that does
     not fit into a page, and as :func:`publish_all`.
     """
-    return _change(folder, release, Yank("yank", "", _said(reason), moment_of(now)), dry_run)
+    return _change(folder, release, Yank("yank", "", _said(reason), timestamp(now)), dry_run)
 
 
 def unyank(
     folder: Path, release: str, *, now: datetime | None = None, dry_run: bool = False
 ) -> Taken:
     """Undo :func:`yank`; raises as it does."""
-    return _change(folder, release, Yank("unyank", "", "", moment_of(now)), dry_run)
+    return _change(folder, release, Yank("unyank", "", "", timestamp(now)), dry_run)
 
 
 def mark(
@@ -77,7 +77,7 @@ def mark(
         )
     reason = _said(reason) if reason else ""
     require_index(folder)
-    with opened(folder) as ledger:
+    with locked_ledger(folder) as ledger:
         known = ledger.projects
         wanted = [str(canonicalize_name(project)) for project in dict.fromkeys(projects)]
         if strangers := sorted({*wanted} - known):
@@ -89,7 +89,7 @@ def mark(
         for project in wanted:
             now_is = ledger.statuses.get(project)
             if (status, reason) != ((now_is.status, now_is.reason) if now_is else (ACTIVE, "")):
-                ledger.add(Mark("status", project, status, reason, moment_of(now)))
+                ledger.add(Mark("status", project, status, reason, timestamp(now)))
                 changed.append(project)
         return tuple(changed)
 
@@ -98,7 +98,7 @@ def _change(folder: Path, release: str, model: Yank, dry_run: bool) -> Taken:
     require_index(folder)
     if dry_run:
         return _changed(folder, Ledger.read(folder), release, model)
-    with opened(folder) as ledger:
+    with locked_ledger(folder) as ledger:
         return _changed(folder, ledger, release, model)
 
 

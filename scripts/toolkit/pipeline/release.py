@@ -12,8 +12,8 @@ from threading import BoundedSemaphore, Lock
 
 from packaging.version import Version
 
-from toolkit.index.bundle import VERDICT, Parcel, parcel_of
-from toolkit.index.metapackage import companion_name
+from toolkit.index.bundle import VERDICT, Bundle, make_bundle
+from toolkit.index.metapackage import metapackage_name
 from toolkit.index.pages import Listed
 from toolkit.index.publish import Publication, consume_lines, holds, publish_all
 from toolkit.patches.series import Series
@@ -46,7 +46,7 @@ class Done:
 
     outcome: Outcome
     release: Release | None = None
-    parcel: Parcel | None = None
+    bundle: Bundle | None = None
 
 
 @dataclass
@@ -243,17 +243,17 @@ class Run:
         if known.claim.verdict != "publish":
             return Done(replace(outcome, error=refusal(label, known, self.options.tier)), release)
         wheels = [*repacked.wheels, *repacked.passthrough]
-        parcel = parcel_of(
+        bundle = make_bundle(
             wheels,
             proof,
             series=self.series,
             official={artefact.filename: artefact.sha256 for artefact in release.artefacts},
             picture=self.outcomes.picture(key),
         )
-        return Done(outcome, release, parcel)
+        return Done(outcome, release, bundle)
 
     def holds(self, judged: Judged) -> bool:
-        companion = companion_name(judged.claim.release, judged.revision)
+        companion = metapackage_name(judged.claim.release, judged.revision)
         return holds(self.options.index, self.listed, judged.claim, also=[companion])
 
     def proved(self, repacked: RepackedRelease, key: str) -> tuple[Judged, Proof]:
@@ -282,7 +282,7 @@ class Run:
 
     def publish(self, done: Sequence[Done]) -> list[Outcome]:
         """Publish what was proved, in one go, and record it; the outcomes in the same order."""
-        waiting = {number: one.parcel for number, one in enumerate(done) if one.parcel}
+        waiting = {number: one.bundle for number, one in enumerate(done) if one.bundle}
         nothing: Publication | ToolkitError = Publication((), ())
         answers = dict.fromkeys(range(len(done)), nothing)
         if waiting or self.listed:

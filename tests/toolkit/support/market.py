@@ -18,7 +18,7 @@ from publishing import LOSS, UPLOADED, explored, outcome, run_of
 from uv import find_uv_bin
 
 import audit as verb
-from toolkit.index.bundle import parcel_of
+from toolkit.index.bundle import make_bundle
 from toolkit.index.publish import publish_all
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Proof, Subject, Verdict
@@ -80,8 +80,8 @@ def open_market(root: Path) -> Iterator[Market]:
         fetched = fetch_release("1.8.9", workspace, endpoint=index.url)
         made = repack_release(fetched, series, workspace)
         wheels = [*made.wheels, *made.passthrough]
-        parcel = parcel_of(wheels, proof_that(made, wheels), series=series)
-        (done,) = publish_all([parcel], root / "index")
+        bundle = make_bundle(wheels, proof_that(made, wheels), series=series)
+        (done,) = publish_all([bundle], root / "index")
         assert not isinstance(done, Exception), done
         yield Market(workspace, root / "index", made, index.url)
 

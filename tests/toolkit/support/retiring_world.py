@@ -18,7 +18,7 @@ from publishing import LOSS, MOMENT, UPLOADED, explored, findings, outcome, prob
 
 import retire as verb
 from toolkit.environments.environment import uv
-from toolkit.index.bundle import parcel_of
+from toolkit.index.bundle import make_bundle
 from toolkit.index.publish import publish_all
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import Explored
@@ -66,8 +66,8 @@ class World:
         series = Series.load(self.workspace.patches)
         made = repack_release(self.fetched(version), series, self.workspace)
         wheels = [*made.wheels, *made.passthrough]
-        parcel = parcel_of(wheels, proof_that(made, wheels), series=series, now=MOMENT)
-        (done,) = publish_all([parcel], self.index)
+        bundle = make_bundle(wheels, proof_that(made, wheels), series=series, now=MOMENT)
+        (done,) = publish_all([bundle], self.index)
         assert not isinstance(done, Exception), done
 
     def fetched(self, version: str = FIXED) -> Fetched:

@@ -22,7 +22,7 @@ from publishing import MOMENT, make_wheel
 from pypi_simple import ProjectPage
 
 from toolkit.environments.environment import uv
-from toolkit.index.bundle import Parcel
+from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger
 from toolkit.index.pages import render
 from toolkit.index.publish import publish_all
@@ -36,7 +36,7 @@ AGENTS, PLUGIN, COMPANION = "livekit-agents", "livekit-plugins-openai", "livekit
 WORD = "+dispatched.1"
 
 
-def parcel_of(folder: Path, release: str, text: str = "") -> Parcel:
+def pair_bundle(folder: Path, release: str, text: str = "") -> Bundle:
     """A pair in which the plugin pins its partner, and a companion that pins both."""
     version = f"{release}{WORD}"
     pin = f"{AGENTS}=={version}"
@@ -50,7 +50,7 @@ def parcel_of(folder: Path, release: str, text: str = "") -> Parcel:
     # nothing of a verdict matters here but the wheels that it names
     data = json.dumps({"release": release, "wheels": named}).encode()
     proof = Proof(release, "publish", "", named, {}, data)
-    return Parcel.of(
+    return Bundle.of(
         wheels,
         proof,
         now=MOMENT,
@@ -150,8 +150,8 @@ def serve() -> None:
 def do(index: str, wheels: str, release: str, action: str = "publish") -> None:
     """One job: publish a release, yank it, or undo that."""
     if action == "publish":
-        parcel = parcel_of(Path(wheels), release)
-        for done in publish_all([parcel], Path(index)):
+        bundle = pair_bundle(Path(wheels), release)
+        for done in publish_all([bundle], Path(index)):
             if isinstance(done, ToolkitError):
                 raise done
     elif action == "yank":

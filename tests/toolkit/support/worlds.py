@@ -18,9 +18,9 @@ from making import AGENTS, PLUGIN, listening, make_wheel
 from packaging.utils import parse_wheel_filename
 from publishing import MOMENT, proof_of
 
-from toolkit.index.bundle import Parcel
+from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Listed
-from toolkit.index.metapackage import PROJECT, companion_of
+from toolkit.index.metapackage import PROJECT, make_metapackage
 from toolkit.index.pages import render
 from toolkit.index.proxy import app_of
 from toolkit.index.publish import publish_all
@@ -153,9 +153,9 @@ def publish_pair(folder: Path, tag: str) -> Path:
     agents = make_wheel(folder, AGENTS, PATCHED[AGENTS], members=module, requires=[], tag=tag)
     partner = official(folder / "1.8.9", "1.8.9")[1]
     wheels = [agents, partner]
-    companion = companion_of(wheels, release="1.8.9", revision=1, series="5e" * 32)
-    parcel = Parcel.of(wheels, Proof.of(proof_of(wheels)), now=MOMENT, generated=[companion])
-    (done,) = publish_all([parcel], folder / "index")
+    companion = make_metapackage(wheels, release="1.8.9", revision=1, series="5e" * 32)
+    bundle = Bundle.of(wheels, Proof.of(proof_of(wheels)), now=MOMENT, generated=[companion])
+    (done,) = publish_all([bundle], folder / "index")
     assert not isinstance(done, ToolkitError), done
     return folder / "index"
 
