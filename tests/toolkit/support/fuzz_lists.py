@@ -63,7 +63,7 @@ class _Canned(BaseAdapter):
         answer = Response()
         answer.status_code, answer.url, answer.request = 200, str(request.url), request
         answer.headers["Content-Type"] = self.kind
-        answer._content, answer._content_consumed = self.body, True
+        vars(answer).update(_content=self.body, _content_consumed=True)
         return answer
 
     def close(self) -> None:
