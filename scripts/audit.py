@@ -33,11 +33,11 @@ from toolkit.audit.auditor import (
     OFFICIAL,
     OURS,
     UNKNOWN,
+    AuditedWheel,
     Auditor,
     Finding,
     Origin,
     Originals,
-    Subject,
     to_json,
 )
 from toolkit.audit.targets import find_wheels, is_url
@@ -94,7 +94,7 @@ def audit(auditor: Auditor, target: str, jobs: int) -> list[Finding]:
     if found.others:
         print(f"{target}: {found.others} other projects are not looked at", file=sys.stderr)
 
-    def judge(subject: Subject, origin: Origin | None, originals: Originals) -> Finding:
+    def judge(subject: AuditedWheel, origin: Origin | None, originals: Originals) -> Finding:
         return auditor.audit(subject, origin, originals)
 
     wheels = [(subject, auditor.origin(subject.name)) for subject in found.subjects]

@@ -34,8 +34,8 @@ from toolkit.patches.export import export, files_of, put
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import PATIENCE, prove, prove_release
 from toolkit.proof.verdict import Verdict
-from toolkit.refresh.conflict import Dilemma
-from toolkit.refresh.refresher import Refreshed, Refresher, differing
+from toolkit.refresh.conflict import Conflict
+from toolkit.refresh.refresher import Refreshed, Refresher, mismatched_variants
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.official import Fetched, fetched, find_release
 from toolkit.releases.repack import RepackedRelease
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         only = options.release and known(refresher.catalogue, options.release).version
         check(refresher, only)
     elif options.go_on:
-        waiting = Dilemma.read(options.go_on)
+        waiting = Conflict.read(options.go_on)
         new, old = (
             refresher.fetch(
                 find_release(
@@ -146,7 +146,7 @@ def check(refresher: Refresher, only: Version | None) -> None:
     def fetch(version: Version) -> Fetched:
         return refresher.fetch(known(refresher.catalogue, version).release)
 
-    wrong = list(differing(refresher.series, refresher.workspace, fetch, only))
+    wrong = list(mismatched_variants(refresher.series, refresher.workspace, fetch, only))
     if wrong:
         raise InvalidSeries(
             "\n".join(["not what git exports:", *wrong]),

@@ -30,7 +30,8 @@ from packaging.version import Version
 
 from toolkit.cli import parser, verb, workspace_of
 from toolkit.forward.github import GitHub
-from toolkit.forward.pull_requests import Change, Newest, links_of, newest_of, watch
+from toolkit.forward.newest_release import NewestRelease, newest_of
+from toolkit.forward.pull_requests import PullRequest, links_of, watch
 from toolkit.patches.repository import Repository
 from toolkit.patches.series import Series
 from toolkit.pipeline.pythons import groups, jobs, pythons_of
@@ -89,7 +90,9 @@ def show(lines: Sequence[Line]) -> None:
     Console(highlight=False, markup=False, width=width).print(shown)
 
 
-def summary_of(lines: Sequence[Line], changes: Sequence[Change], found: Newest | None) -> str:
+def summary_of(
+    lines: Sequence[Line], changes: Sequence[PullRequest], found: NewestRelease | None
+) -> str:
     """The same as Markdown."""
     titles = [f"  ({change.title})" if change.title else "" for change in changes]
     said = [f"- {cell(f'{one.name}: {one}{t}')}" for one, t in zip(changes, titles, strict=True)]
@@ -97,7 +100,7 @@ def summary_of(lines: Sequence[Line], changes: Sequence[Change], found: Newest |
     return "\n\n".join([table(HEAD, rows_of(lines)), "\n".join(said)])
 
 
-def tell(changes: Sequence[Change], found: Newest | None) -> None:
+def tell(changes: Sequence[PullRequest], found: NewestRelease | None) -> None:
     """Print what became of the changes upstream, and how its newest release does."""
     width = max((len(change.name) for change in changes), default=0)
     for change in changes:
@@ -160,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     outcomes = Outcomes.open(workspace.outcomes, options.python)
     lookup = Lookup(Series.load(workspace.patches), outcomes, options.index)
     lines = [lookup.line(entry) for entry in entries]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[PullRequest, ...] = ()
     if not options.offline:
         changes = watch(links_of(lookup.series), GitHub(workspace.watched), uploads(existing))
     found = newest_of(existing, lookup.series, workspace, lambda e: lookup.line(e).loses)

@@ -17,7 +17,7 @@ from packaging.version import Version
 import toolkit.util.workspace
 from toolkit.patches.apply import apply
 from toolkit.patches.series import Series
-from toolkit.refresh.rebase import Carrying
+from toolkit.refresh.rebase import Rebase
 from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable
 
 SCRIPTS = Path(toolkit.util.workspace.__file__).parents[1]
@@ -124,7 +124,7 @@ def test_a_fault_of_the_machine_is_no_conflict(
     assert (caught.value.exit_code, said in str(caught.value)) == (exit_code, True), caught.value
     assert "patches/" not in caught.value.next_step
     assert not (tmp_path / "tree").exists()
-    carrying = Carrying([variant], files, files, tmp_path / "carried", release=Version("1.1"))
+    carrying = Rebase([variant], files, files, tmp_path / "carried", release=Version("1.1"))
     carrying.begin()
     with pytest.raises((NotWritable, CommandFailed, InvalidSeries)) as caught:
         carrying.go_on()

@@ -27,7 +27,7 @@ from toolkit.patches import export as module
 from toolkit.patches.export import Step
 from toolkit.patches.repository import Letter
 from toolkit.patches.series import Series
-from toolkit.refresh.auto_resolve import settled
+from toolkit.refresh.auto_resolve import resolve
 from toolkit.refresh.conflict import first_that
 from toolkit.util import files
 from toolkit.util.errors import NotWritable
@@ -296,8 +296,8 @@ def conflict(ours: str, base: str, theirs: str) -> bytes:
 )
 def test_conflicts_with_one_answer(ours: str, base: str, theirs: str, answer: str | None) -> None:
     expected = None if answer is None else f"before\n{answer}after\n".encode()
-    assert settled(conflict(ours, base, theirs)) == expected
-    assert settled(conflict(ours, base, theirs) + conflict("B\n", "b\n", "y\n")) is None
+    assert resolve(conflict(ours, base, theirs)) == expected
+    assert resolve(conflict(ours, base, theirs) + conflict("B\n", "b\n", "y\n")) is None
 
 
 def test_the_first_that() -> None:

@@ -12,7 +12,7 @@ from packaging.version import Version
 from replaying import Recorded, replaying
 
 from toolkit.forward.github import API_VARIABLE, RUNNER_VARIABLE, TOKENS, GitHub, NoAnswer
-from toolkit.forward.pull_requests import Change, watch
+from toolkit.forward.pull_requests import PullRequest, watch
 
 PULL = "https://github.com/livekit/agents/pull/{}"
 OPEN, CLOSED, MERGED = "/repos/livekit/agents/pulls/7001", PULL.format(5021), PULL.format(5114)
@@ -52,11 +52,11 @@ class Watch:
         chosen = {"base": self.recorded.url, "now": lambda: self.now, **options}
         return GitHub(self.cache, **chosen)
 
-    def __call__(self, *links: str, **options: Any) -> tuple[Change, ...]:
+    def __call__(self, *links: str, **options: Any) -> tuple[PullRequest, ...]:
         self.recorded.asked.clear()
         return watch(links, self.client(**options), RELEASES)
 
-    def one(self, link: str, **options: Any) -> Change:
+    def one(self, link: str, **options: Any) -> PullRequest:
         (change,) = self(link, **options)
         return change
 

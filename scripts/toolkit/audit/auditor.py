@@ -36,7 +36,7 @@ from toolkit.util.workspace import Workspace
 from toolkit.wheels.archive import read_members
 from toolkit.wheels.diff import differences
 
-OURS, OFFICIAL, DIFFERS, MOVED, UNKNOWN = "ours", "official", "differs", "moved", "unknown"
+OURS, OFFICIAL, DIFFERS, OTHER_REVISION, UNKNOWN = "ours", "official", "differs", "moved", "unknown"
 GOOD = (OURS, OFFICIAL)
 # the companion's own code may be newer in this checkout than in what was published
 _OWN_CODE = re.compile(rf"(RECORD's row of )?{PACKAGE}/\w+\.py |{PACKAGE}-[^/]+/RECORD ")
@@ -47,7 +47,7 @@ _OLDER_CODE = (
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditedWheel:
     """A wheel to audit: its name and bytes, and what is said of it.
 
     ``where`` tells a reader which one it is. ``told`` are contradictions that were found on the
@@ -165,7 +165,7 @@ class Auditor:
             ours = {path.name: path.read_bytes() for path in made}
         return {**ours, companion.filename: companion.data}
 
-    def audit(self, subject: Subject, origin: Origin | None, originals: Originals) -> Finding:
+    def audit(self, subject: AuditedWheel, origin: Origin | None, originals: Originals) -> Finding:
         """What a wheel is, held against the ``originals`` of its ``origin``."""
         if origin is None:
             why = "its name is of no distribution, label or version of this series"
@@ -199,9 +199,9 @@ class Auditor:
         """
         claimed = self.claimed(origin, said)
         if name in originals.ours and self.is_older(claimed, origin, originals):
-            return Finding(where, MOVED, details, self.way_back(claimed, origin))
+            return Finding(where, OTHER_REVISION, details, self.way_back(claimed, origin))
         if name.startswith(f"{PACKAGE}-") and all(map(_OWN_CODE.match, details)):
-            return Finding(where, MOVED, details, _OLDER_CODE)
+            return Finding(where, OTHER_REVISION, details, _OLDER_CODE)
         return Finding(where, DIFFERS, details, "do not use it: nobody proved these bytes")
 
     def is_older(self, claimed: str, origin: Origin, originals: Originals) -> bool:
@@ -232,7 +232,7 @@ class Auditor:
         )
 
 
-def _metadata(subject: Subject) -> Iterator[str]:
+def _metadata(subject: AuditedWheel) -> Iterator[str]:
     """Whether what an index shows as METADATA, which resolvers believe, is the wheel's."""
     if subject.metadata is None:
         return
@@ -242,7 +242,7 @@ def _metadata(subject: Subject) -> Iterator[str]:
         yield f"{subject.name}.metadata is not the wheel's METADATA"
 
 
-def _statement(subject: Subject, origin: Origin, originals: Originals) -> Iterator[str]:
+def _statement(subject: AuditedWheel, origin: Origin, originals: Originals) -> Iterator[str]:
     """Whether the statement beside a wheel is true, as far as this can be told from here."""
     if subject.statement is None:
         return
@@ -274,8 +274,8 @@ def to_json(findings: Iterable[Finding]) -> str:
     return json.dumps({"format": 1, "findings": rows}, indent=1)
 
 
-def read_wheel(path: Path) -> Subject:
+def read_wheel(path: Path) -> AuditedWheel:
     """A wheel in a file, with the statement beside it."""
     beside = path.with_name(f"{path.name}.provenance.json")
     statement = beside.read_bytes() if beside.is_file() else None
-    return Subject(path.name, path.read_bytes(), str(path), statement=statement)
+    return AuditedWheel(path.name, path.read_bytes(), str(path), statement=statement)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from toolkit.audit.auditor import Subject, read_wheel
+from toolkit.audit.auditor import AuditedWheel, read_wheel
 from toolkit.index.provenance import SUFFIX
 from toolkit.util.addresses import for_same_server, index_address
 from toolkit.util.errors import AuditFailed, Unreachable
@@ -30,7 +30,7 @@ Read = Callable[[str], bytes | None]
 class Found:
     """What there is to audit; ``others`` are projects of the index that are none of ours."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[AuditedWheel, ...]
     others: int = 0
 
 
@@ -67,7 +67,7 @@ def _folder(simple: Path, projects: Sequence[str]) -> Found:
     """An index as files, which pip and uv take by a file URL; each page in both its forms."""
     from pypi_simple import IndexPage, UnsupportedRepoVersionError
 
-    subjects: list[Subject] = []
+    subjects: list[AuditedWheel] = []
     try:
         root = IndexPage.from_html((simple / "index.html").read_bytes())
         for project in (name for name in projects if name in root.projects):
@@ -112,7 +112,7 @@ def _served(url: str, projects: Sequence[str]) -> Found:
     from pypi_simple import NoSuchProjectError, PyPISimple, UnsupportedRepoVersionError
 
     url = index_address(url)
-    subjects: list[Subject] = []
+    subjects: list[AuditedWheel] = []
     with open_session() as session:
 
         def read(address: str) -> bytes | None:
@@ -156,7 +156,7 @@ def _download(session: requests.Session, address: str) -> bytes | None:
     return bytes(body)
 
 
-def _listed(page: ProjectPage, read: Read, told: tuple[str, ...]) -> Iterator[Subject]:
+def _listed(page: ProjectPage, read: Read, told: tuple[str, ...]) -> Iterator[AuditedWheel]:
     for package in page.packages:
         data = read(package.url)
         problems = [*told]
@@ -172,4 +172,4 @@ def _listed(page: ProjectPage, read: Read, told: tuple[str, ...]) -> Iterator[Su
             problems.append("the page announces its METADATA, which is not there")
         statement = read(f"{package.url.partition('#')[0]}{SUFFIX}")
         where = package.filename
-        yield Subject(where, data or b"", where, tuple(problems), metadata, statement)
+        yield AuditedWheel(where, data or b"", where, tuple(problems), metadata, statement)

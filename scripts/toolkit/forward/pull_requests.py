@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,14 +12,10 @@ from urllib.parse import quote
 from packaging.version import Version
 
 from toolkit.forward.github import Answer, GitHub, NoAnswer
-from toolkit.forward.mails import TAG, official_files
-from toolkit.patches.notices import taken
+from toolkit.forward.mails import TAG
 from toolkit.patches.series import Series
-from toolkit.releases.catalogue import Entry
-from toolkit.releases.official import fetch_release, newest
-from toolkit.util.errors import ToolkitError, UnknownRelease, printable
+from toolkit.util.errors import printable
 from toolkit.util.strict_json import Malformed, value_of
-from toolkit.util.workspace import Workspace
 
 # of the releases after a merge, so many are asked whether they contain it; and so many pages of a
 # closed change are read for what names it
@@ -31,7 +27,7 @@ _CONTAINS = ("ahead", "identical")
 
 
 @dataclass(frozen=True)
-class Change:
+class PullRequest:
     """One pull request upstream.
 
     ``state`` is "open", "closed" (and not merged), "merged", "missing", or "unknown"; ``on`` is the
@@ -74,56 +70,6 @@ class Change:
         return text
 
 
-@dataclass(frozen=True)
-class Newest:
-    """The newest stable release, as upstream has it.
-
-    ``loses``: whether it loses calls (None: not proved). ``has`` names the patches that it contains
-    already, of so many as ``of``; ``unknown`` says why that cannot be told.
-    """
-
-    release: str
-    loses: bool | None
-    has: tuple[str, ...] = ()
-    of: int = 0
-    unknown: str = ""
-
-    def __str__(self) -> str:
-        words = {
-            True: "still loses calls",
-            False: "loses no call any more",
-            None: "is not proved to lose calls, nor to keep them",
-        }
-        taken = f"upstream has taken {len(self.has)} of the {self.of} patches for it"
-        taken += f": {', '.join(self.has)}" if self.has else ""
-        return f"{self.release}, the newest, {words[self.loses]}; {self.unknown or taken}"
-
-
-def newest_of(
-    catalogue: Mapping[Version, Entry],
-    series: Series,
-    workspace: Workspace,
-    loses: Callable[[Entry], bool | None],
-) -> Newest | None:
-    """What is known of the newest stable release without a network; None if there is none.
-
-    ``loses`` tells whether an official release loses calls.
-    """
-    try:
-        entry = catalogue[newest(catalogue)]
-    except UnknownRelease:
-        return None
-    lost = loses(entry)
-    try:
-        variants = series.variants_for(entry.version)
-        found = fetch_release(entry.release, workspace, offline=True)
-        has = taken(variants, official_files(found, series, variants))
-    except ToolkitError as error:
-        return Newest(str(entry.version), lost, unknown=error.problem)
-    names = tuple(variant.patch for variant in variants if variant.patch in has)
-    return Newest(str(entry.version), lost, names, len(variants))
-
-
 def links_of(series: Series) -> tuple[str, ...]:
     """The changes that a series names, each once."""
     own = [series.upstream, *(patch.upstream for patch in series.patches)]
@@ -132,15 +78,15 @@ def links_of(series: Series) -> tuple[str, ...]:
 
 def watch(
     links: Sequence[str], github: GitHub, releases: Mapping[Version, datetime]
-) -> tuple[Change, ...]:
+) -> tuple[PullRequest, ...]:
     """What became of each link. ``releases`` are upstream's, with their upload times."""
     return tuple(_watch(link, github, releases) for link in links)
 
 
-def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> Change:
+def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> PullRequest:
     found = _LINK.fullmatch(link)
     if found is None:
-        return Change(link, trouble="is no pull request on GitHub")
+        return PullRequest(link, trouble="is no pull request on GitHub")
     owner, name, number = found.groups()
     path = f"/repos/{owner}/{name}/pulls/{number}"
     trouble = ""
@@ -149,10 +95,10 @@ def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> C
         answer = github.get(path)
     except NoAnswer as error:
         if error.missing:
-            return Change(link, "missing", trouble=str(error))
+            return PullRequest(link, "missing", trouble=str(error))
         answer, trouble = github.remembered(path), str(error)
     if answer is None:
-        return Change(link, trouble=trouble)
+        return PullRequest(link, trouble=trouble)
     try:
         change = replace(_change(link, answer), trouble=trouble)
         repository = change.moved_to or f"{owner}/{name}"
@@ -165,18 +111,18 @@ def _watch(link: str, github: GitHub, releases: Mapping[Version, datetime]) -> C
             named_by, missed = _named_by(repository, number, github)
             return replace(change, named_by=named_by, trouble=trouble or missed)
     except (Malformed, KeyError, TypeError, ValueError) as error:
-        return Change(link, trouble=f"its answer is not what GitHub documents: {error}")
+        return PullRequest(link, trouble=f"its answer is not what GitHub documents: {error}")
     return change
 
 
-def _change(link: str, answer: Answer) -> Change:
+def _change(link: str, answer: Answer) -> PullRequest:
     raw = value_of(answer.document, dict, "the pull request")
     state = value_of(raw["state"], str, "state")
     if state not in ("open", "closed"):
         raise Malformed(f"the state is {state!r}")
     is_merged = raw["merged_at"] is not None
     when = raw["merged_at"] or raw["closed_at"]
-    change = Change(
+    change = PullRequest(
         link,
         "merged" if is_merged else state,
         # anybody may have written it

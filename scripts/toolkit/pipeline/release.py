@@ -24,7 +24,7 @@ from toolkit.proof.store import FIXED, Judged, Outcomes
 from toolkit.proof.unpatched import FULL, alone
 from toolkit.proof.upstream_tests import Asker
 from toolkit.proof.verdict import Proof, Verdict
-from toolkit.refresh.conflict import Undecided
+from toolkit.refresh.conflict import Inconclusive
 from toolkit.refresh.refresher import Refreshed, Refresher
 from toolkit.releases.catalogue import Catalogue, record
 from toolkit.releases.official import fetched, found, newest_on
@@ -111,7 +111,7 @@ class Run:
             error = refused.get(done.release.version) if done.release else None
             if error and done.release:
                 judged = None
-                if isinstance(error, Undecided):
+                if isinstance(error, Inconclusive):
                     judged = Judged.of(error.verdict)
                     self.keep(done.release, judged, Proof.of(error.verdict))
                 outcome = replace(done.outcome, judged=judged, error=error)

@@ -18,7 +18,7 @@ _MARKER = re.compile(rb"^(<<<<<<< |\|\|\|\|\|\|\| |>>>>>>> )", re.M)
 Lines = Sequence[bytes]
 
 
-def settled(text: bytes) -> bytes | None:
+def resolve(text: bytes) -> bytes | None:
     """``text`` without its conflicts, in git's style `diff3`; None if a human must decide one."""
     open_ones = 0
 

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from toolkit.patches.hunks import lines_of
 from toolkit.proof.verdict import Verdict
-from toolkit.refresh.rebase import Change, Stuck
+from toolkit.refresh.rebase import RebasedHunk, RebaseStopped
 from toolkit.util.errors import InvalidSeries, NotProved, PatchConflict
 from toolkit.util.files import write_whole, writing
 from toolkit.util.markdown import fence
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Place:
+class ConflictHunk:
     """A hunk that cannot be merged: ``hunk`` is what the idea does in ``path`` of the old release,
     ``upstream`` what upstream did there, in ``places`` of the new one."""
 
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Dilemma:
+class Conflict:
     """One question. ``since`` is the first release that raises it; ``folder`` holds the tree.
 
     ``verdict`` is set if all was merged, and the proof does not come to `publish`. What git would
@@ -58,7 +58,7 @@ class Dilemma:
     verdict: str = ""
     reason: str = ""
     failing: tuple[str, ...] = ()
-    hunks: tuple[Place, ...] = ()
+    hunks: tuple[ConflictHunk, ...] = ()
 
     @classmethod
     def of(
@@ -66,9 +66,9 @@ class Dilemma:
         release: Version,
         base: Version,
         folder: Path,
-        stuck: Stuck | None,
+        stuck: RebaseStopped | None,
         verdict: Verdict | None,
-    ) -> Dilemma:
+    ) -> Conflict:
         """The question that a merge, or else a verdict, leaves."""
         found = cls(str(release), str(base), str(folder))
         if verdict:
@@ -81,7 +81,7 @@ class Dilemma:
         return found
 
     @classmethod
-    def read(cls, folder: Path) -> Dilemma:
+    def read(cls, folder: Path) -> Conflict:
         """The question that waits in ``folder``; raise InvalidSeries if there is none."""
         try:
             raw = json.loads((folder / STATE).read_text("utf-8"))
@@ -105,8 +105,8 @@ class Dilemma:
         return f"nox -s refresh -- --continue {self.folder}"
 
     def with_upstream(
-        self, stuck: Stuck, old: Mapping[str, bytes], new: Mapping[str, bytes]
-    ) -> Dilemma:
+        self, stuck: RebaseStopped, old: Mapping[str, bytes], new: Mapping[str, bytes]
+    ) -> Conflict:
         """The same, with the hunks, and what upstream did where they belong."""
         return replace(self, hunks=tuple(_place(change, old, new) for change in stuck.changes))
 
@@ -135,16 +135,16 @@ class Dilemma:
         )
 
 
-_TEXTS = tuple(name for name in Dilemma.__dataclass_fields__ if name not in ("failing", "hunks"))
+_TEXTS = tuple(name for name in Conflict.__dataclass_fields__ if name not in ("failing", "hunks"))
 
 
-def _parsed(raw: object) -> Place:
-    kinds = dict.fromkeys(Place.__dataclass_fields__, str) | {"places": list}
+def _parsed(raw: object) -> ConflictHunk:
+    kinds = dict.fromkeys(ConflictHunk.__dataclass_fields__, str) | {"places": list}
     found = members(raw, "hunk", kinds, {})
-    return Place(**{**found, "places": tuple(found["places"])})
+    return ConflictHunk(**{**found, "places": tuple(found["places"])})
 
 
-class Undecided(NotProved):
+class Inconclusive(NotProved):
     """The proof of what was carried is inconclusive; the cause may be gone the next time."""
 
     def __init__(self, base: Version, verdict: Verdict) -> None:
@@ -176,10 +176,10 @@ def _template() -> jinja2.Template:
         loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     style.filters["fence"] = fence
-    return style.get_template("dilemma.md.j2")
+    return style.get_template("conflict.md.j2")
 
 
-def _place(change: Change, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Place:
+def _place(change: RebasedHunk, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> ConflictHunk:
     hunk = change.hunk
     title = f"{change.path}, hunk {change.number} of {change.of}"
     title += f" ({hunk.section_header})" if hunk.section_header else ""
@@ -190,7 +190,7 @@ def _place(change: Change, old: Mapping[str, bytes], new: Mapping[str, bytes]) -
     lines = [line for block in blocks if block.size > 1 for line in (block.a, block.a + block.size)]
     span = (min(lines), max(lines)) if lines else (0, 0)
     found = [_between(text, lines_of(new.get(p, b"")), span) for p in change.places]
-    return Place(change.path, change.places, title, str(hunk).rstrip("\n"), "\n".join(found))
+    return ConflictHunk(change.path, change.places, title, str(hunk).rstrip("\n"), "\n".join(found))
 
 
 def _between(old: list[str], new: list[str], span: tuple[int, int]) -> str:

@@ -21,8 +21,8 @@ from toolkit.patches.fold import broken_by, fault_of, fold, unlike
 from toolkit.patches.hunks import exactly
 from toolkit.patches.repository import OURS, Letter, Refused, Repository
 from toolkit.patches.variant import Variant
-from toolkit.refresh.auto_resolve import has_markers, settled
-from toolkit.refresh.renames import Moves
+from toolkit.refresh.auto_resolve import has_markers, resolve
+from toolkit.refresh.renames import Renames
 from toolkit.util.errors import PatchConflict
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Texts = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
-class Change:
+class RebasedHunk:
     """A hunk of an idea on the old release, and the files of the new one in which it belongs."""
 
     path: str
@@ -48,18 +48,18 @@ class Change:
     of: int
 
 
-class Stuck(Exception):
+class RebaseStopped(Exception):
     """A human must decide about ``variant``; what is in conflict stands in the work tree.
 
     ``changes`` are the hunks that cannot be merged even alone.
     """
 
-    def __init__(self, variant: Variant, reason: str, changes: Iterable[Change] = ()) -> None:
+    def __init__(self, variant: Variant, reason: str, changes: Iterable[RebasedHunk] = ()) -> None:
         super().__init__(reason)
         self.variant, self.reason, self.changes = variant, reason, tuple(changes)
 
 
-class Carrying:
+class Rebase:
     """One series on its way from the files ``old`` to the files ``new``, in a repository.
 
     Both hold every Python file of the release, by monorepo path. :meth:`begin` makes the
@@ -99,7 +99,7 @@ class Carrying:
         self.repository.mark(CARRIED)
 
     def go_on(self) -> tuple[Step, ...]:
-        """Carry every idea that is not carried yet; raise Stuck at the first that needs a human.
+        """Rebase each patch that is left; raise RebaseStopped at the first that needs a human.
 
         What a human left in the work tree is taken as the answer to the idea that was stuck.
         """
@@ -155,12 +155,12 @@ class Carrying:
         elif done:
             self.repository.amend()
         if (done := len(self._done())) and (fault := self._fault()):
-            raise Stuck(self.variants[done - 1], fault)
+            raise RebaseStopped(self.variants[done - 1], fault)
 
     def _refuse_markers(self, variant: Variant) -> None:
         left = [p for p in self.repository.unmerged() if has_markers(self._read(p) or b"")]
         if left:
-            raise Stuck(variant, f"{', '.join(left)} still has conflict markers")
+            raise RebaseStopped(variant, f"{', '.join(left)} still has conflict markers")
 
     def _carry(self, number: int) -> None:
         variant = self.variants[number]
@@ -173,9 +173,11 @@ class Carrying:
                 raise unlike(variant, error.said) from error
             return
         if variant.since == self.release:
-            raise Stuck(variant, "it is for this very release, and does not apply")
+            raise RebaseStopped(variant, "it is for this very release, and does not apply")
         if not changes:
-            raise Stuck(variant, "it does not apply, and changes nothing in the older release")
+            raise RebaseStopped(
+                variant, "it does not apply, and changes nothing in the older release"
+            )
         start = self.repository.head
         broken = ""
         for bold in (False, True)[: 1 + self.bold]:
@@ -193,10 +195,10 @@ class Carrying:
         # what a human finds is git's own merge
         self.repository.checkout(start)
         self._picked(number, changes, ALGORITHMS[0])
-        raise Stuck(variant, broken or "upstream changed what it changes", alone or changes)
+        raise RebaseStopped(variant, broken or "upstream changed what it changes", alone or changes)
 
     def _picked(
-        self, number: int, changes: Sequence[Change], algorithm: str, *, bold: bool = False
+        self, number: int, changes: Sequence[RebasedHunk], algorithm: str, *, bold: bool = False
     ) -> bool:
         """Whether these hunks of an idea were merged and committed."""
         variant = self.variants[number]
@@ -208,7 +210,7 @@ class Carrying:
             self.repository.pick(commit, algorithm)
         except Refused:
             texts = {path: self._read(path) for path in self.repository.unmerged()}
-            answers = {path: settled(data) for path, data in texts.items() if data and bold}
+            answers = {path: resolve(data) for path, data in texts.items() if data and bold}
             if len(answers) < len(texts) or None in answers.values():
                 return False
             for path, answer in answers.items():
@@ -225,12 +227,12 @@ class Carrying:
             return False
         return result is not None and not any(broken_by([variant], result))
 
-    def _changes(self, number: int) -> list[Change]:
+    def _changes(self, number: int) -> list[RebasedHunk]:
         from unidiff.patch import PatchSet
 
         chain = [OLD, *self.repository.commits(OLD, BASE)]
         return [
-            Change(
+            RebasedHunk(
                 diff.path,
                 hunk,
                 self._moves.of(diff.path, hunk, self.bases[number].get(diff.path, b"")),
@@ -242,7 +244,7 @@ class Carrying:
         ]
 
     def _sides(
-        self, number: int, changes: Sequence[Change]
+        self, number: int, changes: Sequence[RebasedHunk]
     ) -> tuple[dict[str, bytes], dict[str, bytes]]:
         """The two sides of the merge: the old text where upstream has it now, and the patched."""
         texts = self.bases[number]
@@ -255,8 +257,8 @@ class Carrying:
         return before, after
 
     @cached_property
-    def _moves(self) -> Moves:
-        return Moves.between(self.repository, self.old, self.new, f"{OLD}..{NEW}")
+    def _moves(self) -> Renames:
+        return Renames.between(self.repository, self.old, self.new, f"{OLD}..{NEW}")
 
     def _notify(self, paths: Iterable[str]) -> None:
         """Leave the notice in each file that the series changes and that has none yet."""

@@ -17,8 +17,8 @@ from toolkit.patches.export import Step, files_of, mails_of, put
 from toolkit.patches.series import Series
 from toolkit.patches.variant import Variant
 from toolkit.proof.verdict import Verdict
-from toolkit.refresh.conflict import INCONCLUSIVE, TREE, Dilemma, Undecided, first_that
-from toolkit.refresh.rebase import Carrying, Stuck
+from toolkit.refresh.conflict import INCONCLUSIVE, TREE, Conflict, Inconclusive, first_that
+from toolkit.refresh.rebase import Rebase, RebaseStopped
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.release import Release
@@ -91,14 +91,14 @@ class Refresher:
 
         If a human must decide, or if the proof speaks against it, PatchConflict is raised, and
         the half-done tree is in ``folder`` with a report; as long as it stands there, the same is
-        raised again. If a proof is inconclusive and none says `publish`, Undecided is raised, and
-        nothing is left. `patches/` changes only at the very end.
+        raised again. If a proof is inconclusive and none says `publish`, Inconclusive is raised,
+        and nothing is left. `patches/` changes only at the very end.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise Dilemma.read(folder).error()
+            raise Conflict.read(folder).error()
         version = fetched.release.version
         bases: list[Fetched] = []
-        stuck: Stuck | None = None
+        stuck: RebaseStopped | None = None
         verdicts: dict[str, tuple[Version, Verdict]] = {}
         seen = set()
         with self.workspace.scratch() as scratch:
@@ -108,7 +108,7 @@ class Refresher:
                 carrying.begin()
                 try:
                     steps = self._named(version, carrying.go_on())
-                except Stuck as error:
+                except RebaseStopped as error:
                     stuck = stuck if number else error
                     continue
                 if (made := tuple(step.mail for step in steps)) in seen:
@@ -120,9 +120,9 @@ class Refresher:
                     return self.keep(fetched, base, steps, found)
                 verdicts.setdefault(found.verdict, (base.release.version, found))
             if INCONCLUSIVE in verdicts:
-                raise Undecided(*verdicts[INCONCLUSIVE])
+                raise Inconclusive(*verdicts[INCONCLUSIVE])
             _, verdict = next(iter(verdicts.values()), (None, None))
-            question = self._dilemma(fetched, bases[0], folder, stuck, verdict)
+            question = self._conflict(fetched, bases[0], folder, stuck, verdict)
             with writing(folder.parent), replacing(folder.absolute()) as draft:
                 shutil.copytree(scratch / "0", draft / TREE, symlinks=True)
                 question.write(draft)
@@ -135,18 +135,18 @@ class Refresher:
         one commit an idea.
         """
         carrying = self._carrying(base, fetched, folder / TREE)
-        carrying.require_answer(Dilemma.read(folder).patch)
-        question: Dilemma | None = None
+        carrying.require_answer(Conflict.read(folder).patch)
+        question: Conflict | None = None
         try:
             steps = self._named(fetched.release.version, carrying.go_on())
-        except Stuck as error:
-            question = self._dilemma(fetched, base, folder, error, None)
+        except RebaseStopped as error:
+            question = self._conflict(fetched, base, folder, error, None)
         else:
             verdict = self.proved(fetched, steps)
             if verdict.verdict == INCONCLUSIVE:
-                raise Undecided(base.release.version, verdict)
+                raise Inconclusive(base.release.version, verdict)
             if verdict.verdict != "publish":
-                question = self._dilemma(fetched, base, folder, None, verdict)
+                question = self._conflict(fetched, base, folder, None, verdict)
         if question:
             question.write()
             raise question.error()
@@ -197,11 +197,11 @@ class Refresher:
 
     def _carrying(
         self, base: Fetched, fetched: Fetched, tree: Path, *, bold: bool = False
-    ) -> Carrying:
+    ) -> Rebase:
         old, new = (official(one, self.series) for one in (base, fetched))
         version = fetched.release.version
         wanted = self.wanted(base.release.version, version)
-        return Carrying(wanted, old, new, tree, release=version, bold=bold)
+        return Rebase(wanted, old, new, tree, release=version, bold=bold)
 
     def wanted(self, base: Version, version: Version) -> tuple[Variant, ...]:
         """The variants to carry: the base's, but those that the release has for itself already,
@@ -255,23 +255,23 @@ class Refresher:
                 if variant.patch in fresh and since[variant.patch] < version
             }
 
-    def _dilemma(
+    def _conflict(
         self,
         fetched: Fetched,
         base: Fetched,
         folder: Path,
-        stuck: Stuck | None,
+        stuck: RebaseStopped | None,
         verdict: Verdict | None,
-    ) -> Dilemma:
+    ) -> Conflict:
         version, old = fetched.release.version, base.release.version
-        found = Dilemma.of(version, old, folder, stuck, verdict)
+        found = Conflict.of(version, old, folder, stuck, verdict)
         if stuck and stuck.changes:
             found = replace(found, since=str(self._since(stuck, base, fetched)))
             trees = [official(one, self.series) for one in (base, fetched)]
             found = found.with_upstream(stuck, *trees)
         return found
 
-    def _since(self, stuck: Stuck, base: Fetched, fetched: Fetched) -> Version:
+    def _since(self, stuck: RebaseStopped, base: Fetched, fetched: Fetched) -> Version:
         """The first release between the two in which the same idea is in the same trouble."""
         old, new = base.release.version, fetched.release.version
         entries = self.entries
@@ -283,7 +283,7 @@ class Refresher:
                 carrying.begin()
                 try:
                     carrying.go_on()
-                except Stuck as error:
+                except RebaseStopped as error:
                     order = [variant.patch for variant in carrying.variants]
                     return order.index(error.variant.patch) <= order.index(stuck.variant.patch)
                 return False
@@ -291,7 +291,7 @@ class Refresher:
         return first_that(breaks, [v for v in entries if old < v < new]) or new
 
 
-def differing(
+def mismatched_variants(
     series: Series,
     workspace: Workspace,
     fetch: Callable[[Version], Fetched],

@@ -23,7 +23,7 @@ ENOUGH, CLOSE = 0.5, 0.8
 
 
 @dataclass(frozen=True)
-class Moves:
+class Renames:
     """What became of the files of one release in another.
 
     ``places`` maps each file that went elsewhere, or into several, to where most of its text is;
@@ -38,7 +38,7 @@ class Moves:
     @classmethod
     def between(
         cls, repository: Repository, old: Mapping[str, bytes], new: Mapping[str, bytes], ids: str
-    ) -> Moves:
+    ) -> Renames:
         """Find them by git's similarity of whole files; ``ids`` names two commits, as ``a..b``."""
         rows = repository.moves(*ids.split(".."))
         left = {
