@@ -30,7 +30,7 @@ from contextlib import suppress
 from packaging.version import InvalidVersion, Version
 
 from toolkit.cli import add_timeout, parser, verb, workspace_of
-from toolkit.patches.export import export, files_of, put
+from toolkit.patches.export import export, new_files, write_files
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import PATIENCE, prove, prove_release
 from toolkit.proof.verdict import Verdict
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = fetched(options.release, options, workspace)
         version = found.release.version
         steps = export(options.export, refresher.series, version)
-        written = put(workspace.patches, files_of(workspace.patches, version, steps))
+        written = write_files(workspace.patches, new_files(workspace.patches, version, steps))
         print(*(written or ["nothing changed"]), sep="\n")
     else:
         found = fetched(options.release, options, workspace)

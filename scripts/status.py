@@ -32,7 +32,7 @@ from toolkit.cli import parser, verb, workspace_of
 from toolkit.forward.github import GitHub
 from toolkit.forward.newest_release import NewestRelease, newest_of
 from toolkit.forward.pull_requests import PullRequest, links_of, watch
-from toolkit.patches.repository import Repository
+from toolkit.patches.git_repo import Repository
 from toolkit.patches.series import Series
 from toolkit.pipeline.pythons import groups, jobs, pythons_of
 from toolkit.pipeline.support_matrix import Line, Lookup
@@ -206,7 +206,7 @@ def recorded_at(commit: str, workspace: Workspace) -> dict[Version, Row]:
     """The rows of releases.toml as of a commit of the repository around it; none if it was not."""
     path = workspace.catalogue
     try:
-        data = Repository(path.parents[1]).text(commit, f"{path.parent.name}/{path.name}")
+        data = Repository(path.parents[1]).read(commit, f"{path.parent.name}/{path.name}")
     except CommandFailed as error:
         raise CommandFailed(
             f"{path.parents[1]} has no commit {commit}: {error.problem}",

@@ -25,7 +25,7 @@ from toolkit.index.metapackage import (
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.workspace import REPOSITORY
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.wheelfile import Wheel
 
 SERIES = "5e" * 32
 Resolve = Callable[..., list[str] | str]
@@ -79,7 +79,7 @@ def test_a_version_that_is_no_companions(version: str) -> None:
 
 
 def test_what_it_says_of_itself(tmp_path: Path, patched: list[Path]) -> None:
-    wheel = OfficialWheel.open(companion(tmp_path, patched, revision=3))
+    wheel = Wheel.open(companion(tmp_path, patched, revision=3))
     raw = wheel.read(f"{wheel.dist_info}/METADATA")
     metadata = Metadata.from_email(raw, validate=True)
     assert (metadata.name, str(metadata.version)) == ("livekit-dispatched", "1.8.9.3")

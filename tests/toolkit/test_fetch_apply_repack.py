@@ -47,7 +47,7 @@ from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.util.errors import InvalidSeries, InvalidWheel
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.wheelfile import Wheel
 
 SCRIPTS = Path(repack_verb.__file__).parent
 ONE = engine_patch(line9="first = 1")
@@ -429,13 +429,13 @@ def test_a_sound_wheel_is_checked_once(
 ) -> None:
     first = made(here, tmp_path / "a", cached=False)
     opened: list[bool] = []
-    really = OfficialWheel.open
+    really = Wheel.open
 
-    def spy(path: Path, *, like: OfficialWheel | None = None, sound: bool = False) -> OfficialWheel:
+    def spy(path: Path, *, like: Wheel | None = None, sound: bool = False) -> Wheel:
         opened.append(sound or like is not None)
         return really(path, like=like, sound=sound)
 
-    monkeypatch.setattr(OfficialWheel, "open", spy)
+    monkeypatch.setattr(Wheel, "open", spy)
     again = made(here, tmp_path / "b", cached=False)
     assert opened == [True] * len(opened) != []
     assert sha256_of(again.wheels[0]) == sha256_of(first.wheels[0])

@@ -23,8 +23,8 @@ from packaging.version import Version
 from toolkit.patches.series import Series
 from toolkit.releases.verify import check_repacked
 from toolkit.util.errors import InvalidWheel
-from toolkit.wheels.rewrite import repack
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.rewrite import rewrite as repack
+from toolkit.wheels.wheelfile import Wheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PINS = {PLUGIN: Version("1.8.9")}
@@ -38,7 +38,7 @@ def said(tmp_path: Path, changes: dict[str, bytes]) -> str:
     path = make_wheel(tmp_path / "official", AGENTS, "1.8.9")
     contents = contents_of(path) | changes
     del contents[RECORD]
-    official = OfficialWheel.open(write_archive(path, contents, RECORD))
+    official = Wheel.open(write_archive(path, contents, RECORD))
     folder = write_series(tmp_path / "patches", {"a": {"1.0": engine_patch(line9="first = 1")}})
     series = Series.load(folder)
     version_file = VERSION_FILES[AGENTS]
@@ -83,7 +83,7 @@ def test_modules_beside_are_left_alone(tmp_path: Path) -> None:
     path = make_wheel(tmp_path / "official", AGENTS, "1.8.9")
     contents = contents_of(path) | {f"livekit/agents/{name}": b"" for name in names}
     del contents[RECORD]
-    official = OfficialWheel.open(write_archive(path, contents, RECORD))
+    official = Wheel.open(write_archive(path, contents, RECORD))
     out, version_file = tmp_path / "out", VERSION_FILES[AGENTS]
     changed = {ENGINE: PATCHED}
     assert repack(

@@ -16,8 +16,8 @@ import pytest
 from making import AGENTS, contents_of, make_wheel, record_row, write_archive
 
 from toolkit.util.errors import InvalidWheel
-from toolkit.wheels.archive import Member, archived
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.archive import Member, zip_bytes
+from toolkit.wheels.wheelfile import Wheel
 
 STEM = "livekit_agents-1.8.9"
 RECORD = f"{STEM}.dist-info/RECORD"
@@ -32,7 +32,7 @@ def wheel(tmp_path: Path) -> Path:
 
 def said(path: Path) -> str:
     with pytest.raises(InvalidWheel) as caught:
-        OfficialWheel.open(path)
+        Wheel.open(path)
     return str(caught.value)
 
 
@@ -57,13 +57,15 @@ def test_all_of_what_zipfile_passes_over_is_refused(wheel: Path) -> None:
         wheel.write_bytes(hostile)
         said(wheel)
     wheel.write_bytes(data)
-    assert OfficialWheel.open(wheel).data == data
+    assert Wheel.open(wheel).data == data
 
 
 def rebuilt(wheel: Path, name: str, change: Callable[[Member], Member]) -> None:
     """Write the wheel again with one member changed, and all headers as the member has it."""
-    members = OfficialWheel.open(wheel).members
-    wheel.write_bytes(b"".join(archived(change(m) if n == name else m for n, m in members.items())))
+    members = Wheel.open(wheel).members
+    wheel.write_bytes(
+        b"".join(zip_bytes(change(m) if n == name else m for n, m in members.items()))
+    )
 
 
 def with_info(member: Member, **changes: object) -> Member:
@@ -120,7 +122,7 @@ def test_headers_that_readers_disagree_about(wheel: Path, changes: dict[str, obj
 
 def test_descriptor_that_lies(wheel: Path) -> None:
     rebuilt(wheel, WHEEL, lambda member: with_info(member, flag_bits=8))
-    assert OfficialWheel.open(wheel)
+    assert Wheel.open(wheel)
     data = wheel.read_bytes()
     at = data.index(b"PK\7\x08")
     for hostile in (data[: at + 4] + b"\0" + data[at + 5 :], data.replace(b"PK\7\x08", b"", 1)):
@@ -157,7 +159,7 @@ def test_name_without_an_encoding(wheel: Path) -> None:
     contents = contents_of(wheel) | {"livekit/é.py": b""}
     del contents[RECORD]
     write_archive(wheel, contents, RECORD)
-    assert OfficialWheel.open(wheel)
+    assert Wheel.open(wheel)
 
     def as_cp437(member: Member) -> Member:
         return with_info(member, flag_bits=0)

@@ -24,8 +24,8 @@ from publishing import snapshot
 from refreshing_world import House, opened
 
 from toolkit.patches import export as module
-from toolkit.patches.export import Step
-from toolkit.patches.repository import Letter
+from toolkit.patches.export import ExportedPatch
+from toolkit.patches.git_repo import CommitMessage
 from toolkit.patches.series import Series
 from toolkit.refresh.auto_resolve import resolve
 from toolkit.refresh.conflict import first_that
@@ -93,7 +93,7 @@ def test_what_changed_beside_a_hunk_is_merged(
         (house.workspace.patches / f"first/{since}.patch").read_bytes()
         for since in ("1.0", "1.8.9")
     )
-    assert Letter.of(new) == Letter.of(old)
+    assert CommitMessage.of(new) == CommitMessage.of(old)
     assert not house.tree.exists()
     assert house.refresh("1.8.9") == 0
     assert "the series fits 1.8.9" in capsys.readouterr().out
@@ -266,10 +266,10 @@ def test_an_unwritable_series_stays_whole(house: House, monkeypatch: pytest.Monk
         write(path, data)
 
     monkeypatch.setattr(module, "write_whole", failing)
-    steps = [Step(variant, b"mail", fresh=True) for variant in variants]
-    new = module.files_of(house.workspace.patches, Version("1.8.8"), steps)
+    steps = [ExportedPatch(variant, b"mail", fresh=True) for variant in variants]
+    new = module.new_files(house.workspace.patches, Version("1.8.8"), steps)
     with pytest.raises(NotWritable, match="No space"):
-        module.put(house.workspace.patches, new)
+        module.write_files(house.workspace.patches, new)
     after = snapshot(house.workspace.patches)
     assert {path: text for path, (_, text) in after.items()} == {
         path: text for path, (_, text) in before.items()

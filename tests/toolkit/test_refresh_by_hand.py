@@ -14,7 +14,7 @@ from standing_in import judged
 
 import apply as applying
 import refresh as verb
-from toolkit.patches.repository import Repository
+from toolkit.patches.git_repo import Repository
 from toolkit.patches.series import Series
 from toolkit.util.workspace import Workspace
 

@@ -27,7 +27,7 @@ from upstreaming import PYPROJECT, lend_pytest, make_repository
 from toolkit.environments import environment
 from toolkit.environments.environment import Environments
 from toolkit.forward.mails import files_at
-from toolkit.patches.repository import Repository
+from toolkit.patches.git_repo import Repository
 from toolkit.proof.mutation_testing import Teeth
 from toolkit.upstream_tests import checkout, runner
 from toolkit.util import git, inherited
@@ -44,10 +44,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from toolkit.environments.environment import Environments, check
 from toolkit.cli import verb
-from toolkit.patches.repository import Letter, Repository
+from toolkit.patches.git_repo import CommitMessage, Repository
 
 DAY = "Sun, 22 Nov 2026 12:00:00 +0000"
-LETTER = Letter("A <a@example.org>", DAY, "Zo\\u00eb: change\\n\\nWhy.\\n")
+LETTER = CommitMessage("A <a@example.org>", DAY, "Zo\\u00eb: change\\n\\nWhy.\\n")
 
 def numbers(**changes):
     lines = [changes.get(f"line{n}", f"value_{n} = {n}") for n in range(60)]
@@ -57,15 +57,15 @@ def mails(folder):
     folder.mkdir()
     repository = Repository.create(folder)
     before = {"a.py": numbers(), "c.py": numbers(), "\\u00e9.py": b"x = 1\\n"}
-    old = repository.store("refs/heads/a", before)
+    old = repository.commit_files("refs/heads/a", before)
     files = {"b.py": numbers(line9="new = 9"), "c.py": numbers(line9="9 = 9", line20="20 = 20")}
     files["\\u00e9.py"] = b"x = 2 \\n"
-    new = repository.store("refs/heads/b", files, LETTER, old)
+    new = repository.commit_files("refs/heads/b", files, LETTER, old)
     told = [repository.export(new).decode(), repository.diff(old, new)]
     theirs = {**before, "c.py": numbers(line30="theirs = 30")}
-    repository.checkout(repository.store("refs/heads/c", theirs))
-    repository.pick(new, "histogram")
-    return [*told, repository.moves(old, new), repository.head]
+    repository.checkout(repository.commit_files("refs/heads/c", theirs))
+    repository.cherry_pick(new, "histogram")
+    return [*told, repository.renames(old, new), repository.head]
 
 def body():
     folder, *wheels = map(Path, sys.argv[1:])
@@ -751,7 +751,7 @@ def test_a_worktree_and_a_bare_clone_are_read(clone: Path, tmp_path: Path) -> No
     for place in (clone, tree, bare):
         found = files_at(place, "HEAD", ["a.py", "b.py"])
         assert found == {"a.py": b"a = 1\n"}
-    assert Repository(tree).text("HEAD", "a.py") == b"a = 1\n"
+    assert Repository(tree).read("HEAD", "a.py") == b"a = 1\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root only may chown")

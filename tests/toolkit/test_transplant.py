@@ -39,9 +39,9 @@ from toolkit.patches.series import Series
 from toolkit.releases.verify import check_repacked
 from toolkit.util.errors import InvalidWheel, NotWritable
 from toolkit.wheels import rewrite
-from toolkit.wheels.archive import Member, archived
-from toolkit.wheels.rewrite import repack
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.archive import Member, zip_bytes
+from toolkit.wheels.rewrite import rewrite as repack
+from toolkit.wheels.wheelfile import Wheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PATCHED = source(line9="first = 1").encode()
@@ -51,7 +51,7 @@ PINS = {PLUGIN: Version("1.8.9")}
 
 def repacked(official: Path, out: Path, changed: Mapping[str, bytes] | None = None) -> Path:
     return repack(
-        OfficialWheel.open(official),
+        Wheel.open(official),
         {ENGINE: PATCHED} if changed is None else changed,
         version=LOCAL,
         pins=PINS,
@@ -117,7 +117,7 @@ def test_unusual_members_are_carried_over_raw(official: Path, tmp_path: Path) ->
             info.compress_type = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
             info.comment, info.extra = b"said", b"\x55\x54\5\0\1" + bytes(4)
             archive.writestr(info, content)
-    old, new = OfficialWheel.open(official), OfficialWheel.open(repacked(official, tmp_path))
+    old, new = Wheel.open(official), Wheel.open(repacked(official, tmp_path))
     for name in (f"{OLD}/WHEEL", "livekit/agents/data.bin"):
         ours, theirs = new.members[name.replace(OLD, NEW)], old.members[name]
         assert (ours.stored, ours.extra) == (theirs.stored, theirs.extra)
@@ -156,12 +156,12 @@ def test_data_descriptors_are_carried_over(official: Path, tmp_path: Path) -> No
         [sys.executable, "-m", "zipfile", "-l", str(path)], capture_output=True, check=True
     )
     assert b"data.bin" in listed.stdout
-    assert OfficialWheel.open(path).read("livekit/agents/data.bin") == bytes(range(256)) * 8
+    assert Wheel.open(path).read("livekit/agents/data.bin") == bytes(range(256)) * 8
 
 
 def test_new_file_goes_before_dist_info(official: Path, tmp_path: Path) -> None:
     new = "livekit/agents/aaa.py"
-    wheel = OfficialWheel.open(repacked(official, tmp_path, {new: b"NEW = 1\n"}))
+    wheel = Wheel.open(repacked(official, tmp_path, {new: b"NEW = 1\n"}))
     names = list(wheel.members)
     assert names.index(new) < names.index(f"{NEW}/METADATA")
     assert names.index(new) > names.index("livekit/agents/data.bin")
@@ -264,7 +264,7 @@ def test_nothing_half_done_stays(
         yield members[0].stored
         raise failure
 
-    monkeypatch.setattr(rewrite, "archived", fail)
+    monkeypatch.setattr(rewrite, "zip_bytes", fail)
     with pytest.raises((NotWritable, KeyboardInterrupt)):
         repacked(official, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -274,7 +274,7 @@ def test_nothing_half_done_stays(
 class Gate:
     """A repacked wheel, and how to have it inspected after tampering."""
 
-    official: OfficialWheel
+    official: Wheel
     path: Path
     series: Series
 
@@ -291,7 +291,7 @@ class Gate:
 
     def tamper(self, change: Callable[[dict[str, bytes]], object], *, honest: bool = True) -> str:
         """Change contents, with a RECORD that agrees, and return what the gate says."""
-        wheel = OfficialWheel.open(self.path)
+        wheel = Wheel.open(self.path)
         contents = contents_of(self.path)
         change(contents)
         rows = contents.pop(f"{NEW}/RECORD")
@@ -322,14 +322,14 @@ class Gate:
                 if keep
                 else rewrite._replaced(member, name, content)
             )
-        self.path.write_bytes(b"".join(archived(members)))
+        self.path.write_bytes(b"".join(zip_bytes(members)))
 
 
 @pytest.fixture
 def gate(official: Path, tmp_path: Path) -> Gate:
     patches = {"a": {"1.0": engine_patch(line9="first = 1")}}
     series = Series.load(write_series(tmp_path / "patches", patches))
-    return Gate(OfficialWheel.open(official), repacked(official, tmp_path / "out"), series)
+    return Gate(Wheel.open(official), repacked(official, tmp_path / "out"), series)
 
 
 def test_gate_lets_the_real_one_pass(gate: Gate) -> None:
@@ -370,7 +370,7 @@ def test_gate_and_rewrite_agree_on_loose_words(theirs: str, ours: str, tmp_path:
     made = write_archive(made, contents, f"{OLD}/RECORD")
     patches = {"a": {"1.0": engine_patch(line9="first = 1")}}
     series = Series.load(write_series(tmp_path / "patches", patches))
-    gate = Gate(OfficialWheel.open(made), repacked(made, tmp_path / "out"), series)
+    gate = Gate(Wheel.open(made), repacked(made, tmp_path / "out"), series)
     gate.check()
     now = contents_of(gate.path)[name.replace(OLD, NEW)].decode()
     assert ours.format(LOCAL) in now.split("\n\n")[0].split("\n")
@@ -383,7 +383,7 @@ def test_gate_and_rewrite_agree_on_a_candidate(tmp_path: Path) -> None:
     del contents[f"{stem}/RECORD"]
     for name in (f"{stem}/METADATA", VERSION_FILES[AGENTS]):
         contents[name] = contents[name].replace(b"9.9.9rc1", b"9.9.9-rc1")
-    official = OfficialWheel.open(write_archive(made, contents, f"{stem}/RECORD"))
+    official = Wheel.open(write_archive(made, contents, f"{stem}/RECORD"))
     patches = {"a": {"1.0": engine_patch(line9="first = 1")}}
     series = Series.load(write_series(tmp_path / "patches", patches))
     rest: dict[str, Any] = {"version": Version("9.9.9rc1+dispatched.1"), "pins": PINS}

@@ -11,8 +11,8 @@ import jinja2
 from packaging.specifiers import SpecifierSet
 
 from toolkit.environments.environment import Environment, cutoff_of
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.proof import explorer
 from toolkit.proof.exploration import LOSS, Exploration
 from toolkit.proof.prove import PATIENCE, RACE_SUITE

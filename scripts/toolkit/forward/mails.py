@@ -9,10 +9,10 @@ from dataclasses import replace
 from email.header import Header
 from pathlib import Path
 
-from toolkit.patches.notices import folded
-from toolkit.patches.repository import PREFIXES, Letter, Refused, Repository
+from toolkit.patches.git_repo import PREFIXES, CommitMessage, GitConflict, Repository
+from toolkit.patches.notices import apply_without_notices
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.releases.official import Fetched
 from toolkit.util.errors import CommandFailed, PatchConflict, UnknownRelease
 from toolkit.util.files import writing
@@ -88,12 +88,12 @@ def write_mails(
     scratch.mkdir(parents=True)
     Repository.create(scratch)
     repository = Outbox(scratch)
-    base = tip = repository.store(_REF, files)
-    for variant, texts in folded(variants, files):
-        letter = Letter.of(variant.data)
+    base = tip = repository.commit_files(_REF, files)
+    for variant, texts in apply_without_notices(variants, files):
+        letter = CommitMessage.of(variant.data)
         message = _FIELDS.sub("", letter.message).rstrip() + "\n"
         letter = replace(letter, author=author or letter.author, message=message)
-        tip = repository.store(_REF, texts, letter, tip)
+        tip = repository.commit_files(_REF, texts, letter, tip)
     with writing(out):
         cover, *mails = repository.mails(base, tip, out, reroll)
         text = cover.read_text("utf-8").replace("*** BLURB HERE ***", blurb.strip())
@@ -121,10 +121,10 @@ def check_mails(mails: Sequence[Path], files: Mapping[str, bytes], tree: Path, w
     repository.commit_all("Official files")
     try:
         repository.am([mail.read_bytes() for mail in mails])
-    except Refused as error:
-        said = [line for line in error.said.splitlines() if line.startswith("error: ")]
+    except GitConflict as error:
+        said = [line for line in error.output.splitlines() if line.startswith("error: ")]
         raise PatchConflict(
-            f"the mails do not apply to {where}: {'; '.join(said) or error.said}",
+            f"the mails do not apply to {where}: {'; '.join(said) or error.output}",
             next_step="forward the release that upstream's branch is nearest to",
         ) from error
 
@@ -137,7 +137,7 @@ def files_at(repository: Path, ref: str, paths: Sequence[str]) -> dict[str, byte
     """
     clone = Repository(repository)
     try:
-        found = {path: clone.text(ref, path) for path in paths}
+        found = {path: clone.read(ref, path) for path in paths}
     except CommandFailed as error:
         raise UnknownRelease(
             f"{repository} has no {ref}: {error.problem}",

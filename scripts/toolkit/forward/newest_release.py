@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from toolkit.forward.mails import official_files
-from toolkit.patches.notices import taken
+from toolkit.patches.notices import taken_patches
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Entry
 from toolkit.releases.official import fetch_release, newest
@@ -59,7 +59,7 @@ def newest_of(
     try:
         variants = series.variants_for(entry.version)
         found = fetch_release(entry.release, workspace, offline=True)
-        has = taken(variants, official_files(found, series, variants))
+        has = taken_patches(variants, official_files(found, series, variants))
     except ToolkitError as error:
         return NewestRelease(str(entry.version), lost, unknown=error.problem)
     names = tuple(variant.patch for variant in variants if variant.patch in has)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.patches.fold import broken_by, conflict, fold, unlike
-from toolkit.patches.repository import Refused, Repository
+from toolkit.patches.git_repo import GitConflict, Repository
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable, PatchConflict
 from toolkit.util.files import replacing, writing
 
@@ -94,29 +94,29 @@ def _commit_all(
     if variants:
         try:
             repository.am([variant.data for variant in variants], meanwhile)
-        except Refused as error:
+        except GitConflict as error:
             raise _refused(repository, variants, error, fits=fits) from error
     return repository.head
 
 
 def _refused(
-    repository: Repository, variants: Sequence[Variant], error: Refused, *, fits: bool
+    repository: Repository, variants: Sequence[Variant], error: GitConflict, *, fits: bool
 ) -> PatchConflict | InvalidSeries | CommandFailed:
     """Which variant, file and hunk ``git am`` stopped at, in its own trimmed words.
 
     That is no conflict if the series ``fits`` as we read it.
     """
-    number = repository.refused_mail()
+    number = repository.stopped_at()
     if number is None or number >= len(variants):
-        return CommandFailed(f"git am failed: {error.said}", next_step="check that git works")
+        return CommandFailed(f"git am failed: {error.output}", next_step="check that git works")
     variant = variants[number]
     if fits:
-        return unlike(variant, error.said)
+        return unlike(variant, error.output)
     lines = []
-    for line in error.said.splitlines():
+    for line in error.output.splitlines():
         failed = re.fullmatch(r"error: patch failed: (.+):(\d+)", line)
         if failed:
             lines.append(variant.hunk_at(failed[1], int(failed[2])))
         elif line.startswith("error: ") and not line.endswith(": patch does not apply"):
             lines.append(line.removeprefix("error: "))
-    return conflict(variant, "does not apply: " + ("; ".join(lines) or error.said))
+    return conflict(variant, "does not apply: " + ("; ".join(lines) or error.output))

@@ -11,15 +11,15 @@ from pathlib import Path
 from packaging.version import Version
 
 from toolkit.patches.fold import fold
-from toolkit.patches.repository import Repository
+from toolkit.patches.git_repo import Repository
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import FILE, Series
-from toolkit.patches.variant import Variant
 from toolkit.util.errors import CommandFailed, InvalidSeries, PatchConflict
 from toolkit.util.files import write_whole, writing
 
 
 @dataclass(frozen=True)
-class Step:
+class ExportedPatch:
     """An idea in the new release.
 
     ``mail`` is what git exports, None if upstream's files contain the idea already; ``fresh``
@@ -31,7 +31,7 @@ class Step:
     fresh: bool
 
 
-def mails_of(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, bytes]]:
+def exported_mails(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, bytes]]:
     """What git exports of a patched tree, one commit an idea.
 
     Raises InvalidSeries if there is not one commit for each idea.
@@ -41,7 +41,7 @@ def mails_of(tree: Path, variants: Sequence[Variant]) -> list[tuple[Variant, byt
     return [(v, repository.export(c)) for v, c in zip(variants, commits, strict=True)]
 
 
-def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
+def export(tree: Path, series: Series, version: Version) -> tuple[ExportedPatch, ...]:
     """The ideas as such a tree has them now.
 
     A variant that began with this very release is replaced if a byte of it differs, an older one
@@ -49,8 +49,8 @@ def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
     """
     variants = series.variants_for(version)
     repository = Repository(tree)
-    mails = mails_of(tree, variants)
-    steps = steps_of(repository, variants, _commits(repository, variants))
+    mails = exported_mails(tree, variants)
+    steps = exported_patches(repository, variants, _commits(repository, variants))
     return tuple(
         replace(step, mail=mail, fresh=mail != variant.data)
         if variant.since == version and step.mail is not None
@@ -61,11 +61,11 @@ def export(tree: Path, series: Series, version: Version) -> tuple[Step, ...]:
 
 def _commits(repository: Repository, variants: Sequence[Variant]) -> list[str]:
     commits = repository.commits("", "HEAD")[1:]
-    one_each(repository.path, len(commits), len(variants))
+    require_one_commit_each(repository.path, len(commits), len(variants))
     return commits
 
 
-def one_each(tree: Path, commits: int, ideas: int) -> None:
+def require_one_commit_each(tree: Path, commits: int, ideas: int) -> None:
     """Raise InvalidSeries if a tree has not one commit for each idea on the official files."""
     if commits != ideas:
         raise InvalidSeries(
@@ -74,28 +74,28 @@ def one_each(tree: Path, commits: int, ideas: int) -> None:
         )
 
 
-def steps_of(
+def exported_patches(
     repository: Repository, variants: Sequence[Variant], commits: Sequence[str]
-) -> tuple[Step, ...]:
+) -> tuple[ExportedPatch, ...]:
     """The variants as commits have them; what still does the same stays as it is."""
     found = []
     for variant, commit in zip(variants, commits, strict=True):
-        paths = repository.changed(f"{commit}~", commit)
+        paths = repository.changed_paths(f"{commit}~", commit)
         if not paths:
-            found.append(Step(variant, None, fresh=True))
+            found.append(ExportedPatch(variant, None, fresh=True))
             continue
         own = [change.path for change in variant.changes]
-        before = {path: repository.text(f"{commit}~", path) for path in own}
-        after = {path: repository.text(commit, path) for path in {*paths, *own}}
+        before = {path: repository.read(f"{commit}~", path) for path in own}
+        after = {path: repository.read(commit, path) for path in {*paths, *own}}
         old = None
         with suppress(PatchConflict):
             old = fold([variant], {p: data for p, data in before.items() if data is not None})
-        found.append(Step(variant, repository.export(commit), fresh=old != after))
+        found.append(ExportedPatch(variant, repository.export(commit), fresh=old != after))
     return tuple(found)
 
 
-def files_of(
-    patches: Path, version: Version, steps: Sequence[Step], *, ends: bool = True
+def new_files(
+    patches: Path, version: Version, steps: Sequence[ExportedPatch], *, ends: bool = True
 ) -> dict[str, bytes]:
     """The files of a series' folder that are new with these steps, by relative path.
 
@@ -112,7 +112,7 @@ def files_of(
     return files
 
 
-def put(patches: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
+def write_files(patches: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write files into a series' folder; on an error all are as they were. Returns their names."""
     paths = {patches / name: data for name, data in files.items()}
     before = {path: path.read_bytes() if path.is_file() else None for path in paths}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
-from toolkit.patches.variant import Variant
+from toolkit.patches.patchfile import Variant
 from toolkit.util.errors import InvalidSeries, PatchConflict
 
 

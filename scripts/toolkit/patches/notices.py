@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.patches.fold import conflict
-from toolkit.patches.hunks import ENCODING, ERRORS, FileChange
-from toolkit.patches.variant import Variant
+from toolkit.patches.patchfile import FileChange, Variant
 from toolkit.util.errors import InvalidSeries
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def without_notices(variant: Variant) -> tuple[FileChange, ...]:
     return tuple(FileChange(diff.path, diff.is_added_file, diff) for diff in PatchSet(text))
 
 
-def folded(
+def apply_without_notices(
     variants: Sequence[Variant], files: Mapping[str, bytes]
 ) -> Iterator[tuple[Variant, dict[str, bytes]]]:
     """Each variant with the files (by monorepo path) as they are after it, without notices.
@@ -54,7 +53,7 @@ def folded(
         yield variant, dict(texts)
 
 
-def taken(variants: Sequence[Variant], files: Mapping[str, bytes]) -> set[str]:
+def taken_patches(variants: Sequence[Variant], files: Mapping[str, bytes]) -> set[str]:
     """The patches that the files contain already: those that apply in reverse.
 
     The last one is tried first, and taken back where it can be, as patches overlap.
@@ -66,11 +65,6 @@ def taken(variants: Sequence[Variant], files: Mapping[str, bytes]) -> set[str]:
             texts |= {path: text for path, text in undone.items() if text is not None}
             found.add(variant.patch)
     return found
-
-
-def bare(text: bytes) -> bytes:
-    """A patched file without the notice."""
-    return _NOTICE.sub("", text.decode(ENCODING, ERRORS)).encode(ENCODING, ERRORS)
 
 
 def _plain(diff: PatchedFile) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from toolkit.patches.variant import Variant, is_safe, parse_variant, read_patch
+from toolkit.patches.patchfile import Variant, is_safe_path, parse_variant, read_patch
 from toolkit.util.errors import InvalidSeries, PatchConflict
 from toolkit.util.files import sha256
 
@@ -248,7 +248,9 @@ def _values(kind: str, row: dict[str, str]) -> list[str]:
     if "upstream" in row and not _LINK.match(row["upstream"]):
         found.append("upstream is no link")
     found += [
-        f"{k} is no safe path" for k in ("tree", "version-file") if not is_safe(row.get(k, "x"))
+        f"{k} is no safe path"
+        for k in ("tree", "version-file")
+        if not is_safe_path(row.get(k, "x"))
     ]
     try:
         # it looks at the versions in it only when it is asked

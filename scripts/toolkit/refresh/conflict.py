@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import Version
 
-from toolkit.patches.hunks import lines_of
+from toolkit.patches.patchfile import split_lines
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.rebase import RebasedHunk, RebaseStopped
 from toolkit.util.errors import InvalidSeries, NotProved, PatchConflict
@@ -183,13 +183,13 @@ def _place(change: RebasedHunk, old: Mapping[str, bytes], new: Mapping[str, byte
     hunk = change.hunk
     title = f"{change.path}, hunk {change.number} of {change.of}"
     title += f" ({hunk.section_header})" if hunk.section_header else ""
-    text = lines_of(old.get(change.path, b""))
+    text = split_lines(old.get(change.path, b""))
     wanted = [line.value for line in hunk if not line.is_added]
     # the hunk may hold lines of the ideas before it, which upstream's text has not
     blocks = SequenceMatcher(None, text, wanted, autojunk=False).get_matching_blocks()
     lines = [line for block in blocks if block.size > 1 for line in (block.a, block.a + block.size)]
     span = (min(lines), max(lines)) if lines else (0, 0)
-    found = [_between(text, lines_of(new.get(p, b"")), span) for p in change.places]
+    found = [_between(text, split_lines(new.get(p, b"")), span) for p in change.places]
     return ConflictHunk(change.path, change.places, title, str(hunk).rstrip("\n"), "\n".join(found))
 
 

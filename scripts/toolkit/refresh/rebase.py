@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.patches.export import Step, one_each, steps_of
+from toolkit.patches.export import ExportedPatch, exported_patches, require_one_commit_each
 from toolkit.patches.fold import broken_by, fault_of, fold, unlike
-from toolkit.patches.hunks import exactly
-from toolkit.patches.repository import OURS, Letter, Refused, Repository
-from toolkit.patches.variant import Variant
+from toolkit.patches.git_repo import CommitMessage, GitConflict, Repository
+from toolkit.patches.patchfile import Variant, apply_exactly
 from toolkit.refresh.auto_resolve import has_markers, resolve
 from toolkit.refresh.renames import Renames
 from toolkit.util.errors import PatchConflict
@@ -89,26 +88,28 @@ class Rebase:
         """Both releases as commits, and the series on the old one."""
         self.tree.mkdir(parents=True, exist_ok=True)
         self.repository = Repository.create(self.tree)
-        official = replace(OURS, message="Official files\n")
-        start = self.repository.store(OLD, self.old, official)
-        parent = self.repository.store(BASE, self.old, official)
+        official = CommitMessage.own("Official files\n")
+        start = self.repository.commit_files(OLD, self.old, official)
+        parent = self.repository.commit_files(BASE, self.old, official)
         for variant, texts in zip(self.variants, self.bases[1:], strict=True):
             files = {**self.old, **texts}
-            parent = self.repository.store(BASE, files, Letter.of(variant.data), parent)
-        self.repository.checkout(self.repository.store(NEW, self.new, official, start))
-        self.repository.mark(CARRIED)
+            parent = self.repository.commit_files(
+                BASE, files, CommitMessage.of(variant.data), parent
+            )
+        self.repository.checkout(self.repository.commit_files(NEW, self.new, official, start))
+        self.repository.set_ref(CARRIED)
 
-    def go_on(self) -> tuple[Step, ...]:
+    def go_on(self) -> tuple[ExportedPatch, ...]:
         """Rebase each patch that is left; raise RebaseStopped at the first that needs a human.
 
         What a human left in the work tree is taken as the answer to the idea that was stuck.
         """
         self._settle()
-        self.repository.mark(CARRIED)
+        self.repository.set_ref(CARRIED)
         for number in range(len(self._done()), len(self.variants)):
             self._carry(number)
-            self.repository.mark(CARRIED)
-        return steps_of(self.repository, self.variants, self._done())
+            self.repository.set_ref(CARRIED)
+        return exported_patches(self.repository, self.variants, self._done())
 
     def require_answer(self, patch: str) -> None:
         """Raise InvalidSeries if a human left more or less than one commit for each idea.
@@ -119,8 +120,8 @@ class Rebase:
         names = [variant.patch for variant in self.variants]
         asked = names.index(patch) + 1 if patch in names else len(names)
         ours, found = len(self.repository.commits(NEW, CARRIED)), len(self._done())
-        waits = found < asked and (self.repository.picking() or self.repository.is_clean())
-        one_each(self.tree, found, max(ours, asked) - waits)
+        waits = found < asked and (self.repository.is_picking() or self.repository.is_clean())
+        require_one_commit_each(self.tree, found, max(ours, asked) - waits)
 
     @cached_property
     def bases(self) -> list[Texts]:
@@ -149,9 +150,9 @@ class Rebase:
 
     def _settle(self) -> None:
         done = len(self._done())
-        if self.repository.picking():
+        if self.repository.is_picking():
             self._refuse_markers(self.variants[done])
-            self.repository.go_on()
+            self.repository.continue_pick()
         elif done:
             self.repository.amend()
         if (done := len(self._done())) and (fault := self._fault()):
@@ -169,8 +170,8 @@ class Rebase:
         if stays and self._applies(variant):
             try:
                 self.repository.am([variant.data])
-            except Refused as error:
-                raise unlike(variant, error.said) from error
+            except GitConflict as error:
+                raise unlike(variant, error.output) from error
             return
         if variant.since == self.release:
             raise RebaseStopped(variant, "it is for this very release, and does not apply")
@@ -204,18 +205,18 @@ class Rebase:
         variant = self.variants[number]
         before, after = self._sides(number, changes)
         ref = f"refs/heads/idea/{variant.patch}"
-        parent = self.repository.store(ref, before, replace(OURS, message="Before\n"))
-        commit = self.repository.store(ref, after, Letter.of(variant.data), parent)
+        parent = self.repository.commit_files(ref, before, CommitMessage.own("Before\n"))
+        commit = self.repository.commit_files(ref, after, CommitMessage.of(variant.data), parent)
         try:
-            self.repository.pick(commit, algorithm)
-        except Refused:
+            self.repository.cherry_pick(commit, algorithm)
+        except GitConflict:
             texts = {path: self._read(path) for path in self.repository.unmerged()}
             answers = {path: resolve(data) for path, data in texts.items() if data and bold}
             if len(answers) < len(texts) or None in answers.values():
                 return False
             for path, answer in answers.items():
                 (self.tree / path).write_bytes(answer or b"")
-            self.repository.go_on()
+            self.repository.continue_pick()
         self._notify(after)
         return True
 
@@ -253,7 +254,7 @@ class Rebase:
             hunks = [c.hunk for c in changes if c.path == path and place in c.places]
             if path in texts:
                 before[place] = texts[path]
-            after[place] = exactly(texts.get(path, b""), hunks)
+            after[place] = apply_exactly(texts.get(path, b""), hunks)
         return before, after
 
     @cached_property
@@ -271,7 +272,7 @@ class Rebase:
 
     def _fault(self) -> str:
         """Why what the last commit made is no Python; or nothing."""
-        paths = [p for p in self.repository.changed("HEAD~", "HEAD") if p.endswith(".py")]
+        paths = [p for p in self.repository.changed_paths("HEAD~", "HEAD") if p.endswith(".py")]
         return next(filter(None, (fault_of(p, self._read(p) or b"") for p in paths)), "")
 
     def _read(self, path: str) -> bytes | None:

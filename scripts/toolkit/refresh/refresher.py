@@ -13,9 +13,9 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.patches.export import Step, files_of, mails_of, put
+from toolkit.patches.export import ExportedPatch, exported_mails, new_files, write_files
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import INCONCLUSIVE, TREE, Conflict, Inconclusive, first_that
 from toolkit.refresh.rebase import Rebase, RebaseStopped
@@ -185,7 +185,7 @@ class Refresher:
                 next_step="run update, so that patches/releases.toml knows the releases",
             )
 
-    def _named(self, version: Version, steps: Sequence[Step]) -> list[Step]:
+    def _named(self, version: Version, steps: Sequence[ExportedPatch]) -> list[ExportedPatch]:
         """The steps; a variant that is good, but not the one that is for the release, is new."""
         since: dict[str, Version] = {}
         with suppress(PatchConflict):
@@ -215,25 +215,25 @@ class Refresher:
         patches = [p for p in series.patches if p.releases.contains(version, prereleases=True)]
         return tuple(carried[patch.name] for patch in patches if patch.name in carried)
 
-    def proved(self, fetched: Fetched, steps: Sequence[Step]) -> Verdict:
+    def proved(self, fetched: Fetched, steps: Sequence[ExportedPatch]) -> Verdict:
         """The verdict on the release with the new variants, which are nowhere else yet."""
         with self.workspace.scratch() as scratch:
             patches = scratch / "patches"
             shutil.copytree(self.workspace.patches, patches)
-            put(patches, files_of(patches, fetched.release.version, steps))
+            write_files(patches, new_files(patches, fetched.release.version, steps))
             workspace = replace(self.workspace, patches=patches)
             series = Series.load(patches)
             return self.judge(repack_release(fetched, series, workspace, catalogue=self.catalogue))
 
     def keep(
-        self, fetched: Fetched, base: Fetched, steps: Sequence[Step], verdict: Verdict
+        self, fetched: Fetched, base: Fetched, steps: Sequence[ExportedPatch], verdict: Verdict
     ) -> Refreshed:
         """Put the new variants into `patches/`: the change that is to be committed."""
         version = fetched.release.version
         after = self._after(version)
-        files = files_of(self.workspace.patches, version, steps, ends=after is None)
+        files = new_files(self.workspace.patches, version, steps, ends=after is None)
         files |= self._shields(version, after, steps) if after else {}
-        written = put(self.workspace.patches, files)
+        written = write_files(self.workspace.patches, files)
         taken = tuple(step.variant.patch for step in steps if step.mail is None)
         return Refreshed(version, base.release.version, written, taken, verdict)
 
@@ -242,7 +242,9 @@ class Refresher:
         found = (self.fetch(e.release) for later, e in self.entries.items() if later > version)
         return next((one for one in found if fits(one, self.series)), None)
 
-    def _shields(self, version: Version, after: Fetched, steps: Sequence[Step]) -> dict[str, bytes]:
+    def _shields(
+        self, version: Version, after: Fetched, steps: Sequence[ExportedPatch]
+    ) -> dict[str, bytes]:
         """The old variants under the name of a later release, which the new ones are not for."""
         later = after.release.version
         fresh = {step.variant.patch for step in steps if step.fresh and step.mail}
@@ -251,7 +253,7 @@ class Refresher:
             tree = apply_series(after, self.series, scratch / "tree").path
             return {
                 f"{variant.patch}/{later}.patch": mail
-                for variant, mail in mails_of(tree, self.series.variants_for(later))
+                for variant, mail in exported_mails(tree, self.series.variants_for(later))
                 if variant.patch in fresh and since[variant.patch] < version
             }
 
@@ -302,6 +304,6 @@ def mismatched_variants(
     for version in sorted(named & {only} if only else named):
         with workspace.scratch(small=True) as scratch:
             tree = apply_series(fetch(version), series, scratch / "tree").path
-            for variant, mail in mails_of(tree, series.variants_for(version)):
+            for variant, mail in exported_mails(tree, series.variants_for(version)):
                 if variant.since == version and mail != variant.data:
                     yield f"{variant.patch}/{variant.path.name}"

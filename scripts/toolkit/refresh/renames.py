@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from functools import cache
 from typing import TYPE_CHECKING
 
-from toolkit.patches.hunks import ENCODING, ERRORS, lines_of
-from toolkit.patches.repository import Repository
+from toolkit.patches.git_repo import Repository
+from toolkit.patches.patchfile import ENCODING, ERRORS, split_lines
 
 if TYPE_CHECKING:
     from unidiff.patch import Hunk
@@ -40,7 +40,7 @@ class Renames:
         cls, repository: Repository, old: Mapping[str, bytes], new: Mapping[str, bytes], ids: str
     ) -> Renames:
         """Find them by git's similarity of whole files; ``ids`` names two commits, as ``a..b``."""
-        rows = repository.moves(*ids.split(".."))
+        rows = repository.renames(*ids.split(".."))
         left = {
             source
             for status, source, _ in rows
@@ -97,7 +97,7 @@ def _telling(text: bytes) -> tuple[str, ...]:
 def _around(hunk: Hunk, text: bytes) -> tuple[str, ...]:
     start = max(hunk.source_start - 1 - AROUND, 0)
     end = hunk.source_start - 1 + hunk.source_length + AROUND
-    return _telling("".join(lines_of(text)[start:end]).encode(ENCODING, ERRORS))
+    return _telling("".join(split_lines(text)[start:end]).encode(ENCODING, ERRORS))
 
 
 def _share(wanted: Sequence[str], there: Sequence[str]) -> float:

@@ -22,7 +22,7 @@ from toolkit.util.files import writing
 from toolkit.util.http import Progress
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
-from toolkit.wheels.wheelfile import SOUNDNESS, OfficialWheel
+from toolkit.wheels.wheelfile import CHECKS_VERSION, Wheel
 
 if TYPE_CHECKING:
     from toolkit.releases.pypi import PyPI
@@ -40,7 +40,7 @@ class Fetched:
     paths: tuple[Path, ...]
     sound: Path
 
-    def each(self, distribution: str) -> Iterator[OfficialWheel]:
+    def each(self, distribution: str) -> Iterator[Wheel]:
         """The wheels of one distribution: one, or one a platform, of which only one is held.
 
         They are opened and checked, each once ever, as :func:`fetch_all` vouches for the bytes.
@@ -49,7 +49,7 @@ class Fetched:
         for path in chosen:
             yield self._alone(path) if len(chosen) == 1 else self._open(path)
 
-    def of(self, distribution: str) -> tuple[OfficialWheel, ...]:
+    def of(self, distribution: str) -> tuple[Wheel, ...]:
         """The wheels of one distribution, all at once."""
         return tuple(self.each(distribution))
 
@@ -58,13 +58,13 @@ class Fetched:
         return list(zip(self.paths, self.release.artefacts, strict=True))
 
     @cached_property
-    def _alone(self) -> Callable[[Path], OfficialWheel]:
+    def _alone(self) -> Callable[[Path], Wheel]:
         return cache(self._open)
 
-    def _open(self, path: Path) -> OfficialWheel:
+    def _open(self, path: Path) -> Wheel:
         sha = next(artefact.sha256 for other, artefact in self._pairs if other == path)
-        mark = self.sound / f"{sha}.{SOUNDNESS}"
-        wheel = OfficialWheel.open(path, sound=mark.is_file())
+        mark = self.sound / f"{sha}.{CHECKS_VERSION}"
+        wheel = Wheel.open(path, sound=mark.is_file())
         with writing(self.sound):
             self.sound.mkdir(parents=True, exist_ok=True)
             mark.touch()

@@ -164,9 +164,9 @@ class PyPI:
         from packaging.requirements import InvalidRequirement, Requirement
         from packaging.utils import canonicalize_name
 
-        from toolkit.wheels.wheelfile import OfficialWheel
+        from toolkit.wheels.wheelfile import Wheel
 
-        wheel = OfficialWheel.open(fetch(partner, self.workspace))
+        wheel = Wheel.open(fetch(partner, self.workspace))
         raw, _ = parse_email(wheel.read(f"{wheel.dist_info}/METADATA"))
         try:
             wanted = [Requirement(line) for line in raw.get("requires_dist", [])]

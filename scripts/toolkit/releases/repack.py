@@ -14,8 +14,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from toolkit.patches.apply import Changed
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
-from toolkit.patches.variant import Variant
 from toolkit.releases.catalogue import Catalogue, revision_for
 from toolkit.releases.official import Fetched
 from toolkit.releases.release import Release
@@ -25,8 +25,8 @@ from toolkit.util.errors import InvalidSeries
 from toolkit.util.files import is_dos, replacing, sha256_of, writing
 from toolkit.util.strict_json import mapping_of
 from toolkit.util.workspace import Workspace
-from toolkit.wheels.rewrite import FORMAT, repack
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.rewrite import FORMAT, rewrite
+from toolkit.wheels.wheelfile import Wheel
 
 _SUMS = "sha256.json"
 
@@ -196,7 +196,7 @@ class _Job:
 
     def make_one(
         self,
-        wheel: OfficialWheel,
+        wheel: Wheel,
         distribution: Distribution,
         members: Mapping[str, bytes],
         pins: Mapping[str, Version],
@@ -204,7 +204,7 @@ class _Job:
     ) -> Path:
         version = pins[distribution.name]
         others = {name: pin for name, pin in pins.items() if name != distribution.name}
-        path = repack(
+        path = rewrite(
             wheel,
             {name: _ends_of(wheel, name, text) for name, text in members.items()},
             version=version,
@@ -224,7 +224,7 @@ class _Job:
         return path
 
 
-def _ends_of(wheel: OfficialWheel, member: str, text: bytes) -> bytes:
+def _ends_of(wheel: Wheel, member: str, text: bytes) -> bytes:
     """``text`` with the line ends that the wheel has in ``member``, or in its other modules."""
     model = member if member in wheel.members else next(n for n in wheel.members if n[-3:] == ".py")
     return text.replace(b"\n", b"\r\n") if is_dos(wheel.read(model)) else text

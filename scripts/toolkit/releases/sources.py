@@ -7,8 +7,8 @@ from pathlib import Path
 
 from toolkit.patches.apply import Changed, PatchedTree, apply
 from toolkit.patches.fold import fold
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.releases.official import Fetched
 from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.files import unix

@@ -17,15 +17,15 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant
 from toolkit.util.errors import InvalidWheel
 from toolkit.wheels.archive import Member
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.wheelfile import Wheel
 
 
 def check_repacked(
-    official: OfficialWheel,
+    official: Wheel,
     repacked: Path,
     *,
     series: Series,
@@ -33,13 +33,13 @@ def check_repacked(
     version: Version,
     pins: Mapping[str, Version],
     version_file: str,
-) -> OfficialWheel:
+) -> Wheel:
     """Return the repacked wheel, opened, if it is ``official`` plus ``variants`` and nothing else.
 
     ``version`` is the local version it must carry, ``pins`` the partners' required versions.
     Raises InvalidWheel once, with every difference that the series does not explain.
     """
-    wheel = OfficialWheel.open(repacked, like=official)
+    wheel = Wheel.open(repacked, like=official)
     problems: list[str] = []
     tagged = (wheel.distribution, wheel.tag, wheel.version, wheel.dist_info)
     top = official.dist_info.partition("-")[0]
@@ -89,7 +89,7 @@ def _moved(name: str, new: str, old: str) -> str:
 
 
 def _expected_texts(
-    official: OfficialWheel,
+    official: Wheel,
     series: Series,
     variants: Sequence[Variant],
     version: Version,
@@ -163,7 +163,7 @@ def _same_bytes(official: Member, repacked: Member) -> bool:
 
 
 def _check_metadata(
-    official: OfficialWheel, wheel: OfficialWheel, version: Version, pins: Mapping[str, Version]
+    official: Wheel, wheel: Wheel, version: Version, pins: Mapping[str, Version]
 ) -> list[str]:
     old = official.read(f"{official.dist_info}/METADATA").splitlines(keepends=True)
     new = wheel.read(f"{wheel.dist_info}/METADATA").splitlines(keepends=True)
@@ -183,7 +183,7 @@ def _check_metadata(
     return found
 
 
-def _check_requirements(wheel: OfficialWheel, pins: Mapping[str, Version]) -> Iterator[str]:
+def _check_requirements(wheel: Wheel, pins: Mapping[str, Version]) -> Iterator[str]:
     """Read the requirements as an installer does: a partner stands in none but its pin."""
     message = BytesHeaderParser().parsebytes(wheel.read(f"{wheel.dist_info}/METADATA"))
     for said in message.get_all("Requires-Dist", []):

@@ -80,7 +80,7 @@ def read_members(data: bytes, problems: list[str]) -> dict[str, Member]:
             problems.append(f"{name} stands twice")
         problems += [f"{name} {problem}" for problem in _oddities(info)]
         start, extra = _local(info, data)
-        if has_second_opinion(info.extra) or has_second_opinion(extra):
+        if overrides_header(info.extra) or overrides_header(extra):
             problems.append(f"{name} needs zip64, or has a second name or size")
         members[name] = Member(info, extra, data[start : start + info.compress_size])
     if not problems:
@@ -113,7 +113,7 @@ def _entries(data: bytes, problems: list[str]) -> list[zipfile.ZipInfo]:
 def _oddities(info: zipfile.ZipInfo) -> Iterator[str]:
     """What an honest build backend never writes."""
     kind, is_folder = stat.S_IFMT(info.external_attr >> 16), info.orig_filename.endswith("/")
-    if not is_safe(info.orig_filename) or not (
+    if not is_safe_name(info.orig_filename) or not (
         info.flag_bits & UTF8 or info.orig_filename.isascii()
     ):
         yield "is an unsafe name"
@@ -142,7 +142,7 @@ def _local(info: zipfile.ZipInfo, data: bytes) -> tuple[int, bytes]:
 
 
 def _untold(data: bytes, members: list[Member]) -> list[str]:
-    """Say where the file first differs from what :func:`archived` makes of its members."""
+    """Say where the file first differs from what :func:`zip_bytes` makes of its members."""
     at = 0
     for member in members:
         for piece in _told(member):
@@ -154,7 +154,7 @@ def _untold(data: bytes, members: list[Member]) -> list[str]:
     return [] if data[at:] == directory else ["its directory is not one that it should have"]
 
 
-def archived(members: Iterable[Member]) -> Iterator[bytes]:
+def zip_bytes(members: Iterable[Member]) -> Iterator[bytes]:
     """The zip file, piece by piece. zipfile cannot write a member that is compressed already."""
     kept = list(members)
     for member in kept:
@@ -217,7 +217,7 @@ def name_bytes(info: zipfile.ZipInfo) -> bytes:
     return info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
 
 
-def has_second_opinion(extra: bytes) -> bool:
+def overrides_header(extra: bytes) -> bool:
     """Whether an extra field tells sizes or a name once more, or is too damaged or long to tell."""
     at = 0
     while at < len(extra) <= _LONGEST_EXTRA:
@@ -230,7 +230,7 @@ def has_second_opinion(extra: bytes) -> bool:
     return at != len(extra)
 
 
-def is_safe(name: str) -> bool:
+def is_safe_name(name: str) -> bool:
     """Whether a member's name is relative, plain, and the same file on every system."""
     parts = name.removesuffix("/").split("/")
     return (

@@ -16,8 +16,8 @@ from packaging.version import Version
 
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import replacing, writing
-from toolkit.wheels.archive import UTF8, Member, archived
-from toolkit.wheels.wheelfile import OfficialWheel, record_hash
+from toolkit.wheels.archive import UTF8, Member, zip_bytes
+from toolkit.wheels.wheelfile import Wheel, record_hash
 
 # Raise it with any change to the bytes that repack writes for the same input.
 FORMAT = 1
@@ -31,8 +31,8 @@ _REQUIREMENT = re.compile(r"([^:]+:\s*[A-Za-z0-9._-]+(?:\s*\[[^]]*\])?)[^@]*")
 _COMPILED = {".pyc", ".so", ".pyd"}
 
 
-def repack(
-    official: OfficialWheel,
+def rewrite(
+    official: Wheel,
     changed: Mapping[str, bytes],
     *,
     version: Version,
@@ -70,23 +70,23 @@ def repack(
         if added and name.startswith(f"{official.dist_info}/"):
             members += [_replaced(model, new, contents[new]) for new in added]
             added = []
-        target = renamed(official, name, version)
+        target = renamed_member(official, name, version)
         if name in contents:
             members.append(_replaced(member, target, contents[name]))
         else:
             members.append(Member(_named(member.info, target), member.extra, member.stored))
     target_path = out_dir / wheel_name(official, version)
     with writing(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
-        file.writelines(archived(members))
+        file.writelines(zip_bytes(members))
     return target_path
 
 
-def wheel_name(official: OfficialWheel, version: Version) -> str:
+def wheel_name(official: Wheel, version: Version) -> str:
     """The repacked wheel's file name: the official tag part kept verbatim."""
     return f"{official.path.name.split('-')[0]}-{version}-{official.tag}.whl"
 
 
-def renamed(official: OfficialWheel, name: str, version: Version) -> str:
+def renamed_member(official: Wheel, name: str, version: Version) -> str:
     """A member's name in the repacked wheel: only dist-info and ``.data`` carry the version."""
     stem = official.dist_info.removesuffix(".dist-info")
     top, slash, rest = name.partition("/")
@@ -95,7 +95,7 @@ def renamed(official: OfficialWheel, name: str, version: Version) -> str:
     return name
 
 
-def _impossible(official: OfficialWheel, why: str) -> InvalidWheel:
+def _impossible(official: Wheel, why: str) -> InvalidWheel:
     return InvalidWheel(
         f"{official.path.name} cannot be repacked: {why}", next_step="report this: a new case"
     )
@@ -113,7 +113,7 @@ def _hiding(members: Iterable[str], changed: Iterable[str]) -> str:
     return ""
 
 
-def _edit_version_file(official: OfficialWheel, text: bytes, version: Version) -> bytes:
+def _edit_version_file(official: Wheel, text: bytes, version: Version) -> bytes:
     line = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
     found = line.findall(text)
     # compared as versions: a release candidate may spell itself 1.4.0.rc1
@@ -131,7 +131,7 @@ def _version(text: str) -> Version | None:
 
 
 def _edit_metadata(
-    official: OfficialWheel, text: bytes, version: Version, pins: Mapping[str, Version]
+    official: Wheel, text: bytes, version: Version, pins: Mapping[str, Version]
 ) -> bytes:
     """Edit header lines only: parsing and writing METADATA again would alter the rest."""
     end = re.search(rb"^\r?\n", text, re.M)
@@ -159,7 +159,7 @@ def _edit_metadata(
     return "".join(lines).encode() + body
 
 
-def _edit_record(official: OfficialWheel, contents: Mapping[str, bytes], version: Version) -> bytes:
+def _edit_record(official: Wheel, contents: Mapping[str, bytes], version: Version) -> bytes:
     old = official.read(f"{official.dist_info}/RECORD")
     rows = {name: row for name, row in official.record.items() if name not in contents}
     table = io.StringIO(newline="")
@@ -170,7 +170,7 @@ def _edit_record(official: OfficialWheel, contents: Mapping[str, bytes], version
         if added and name.startswith(f"{official.dist_info}/"):
             writer.writerows(_row(new, contents[new]) for new in added)
             added = []
-        target = renamed(official, name, version)
+        target = renamed_member(official, name, version)
         writer.writerow((target, *rows[name]) if name in rows else _row(target, contents.get(name)))
     return table.getvalue().encode()
 

@@ -24,7 +24,7 @@ from toolkit.util.errors import InvalidWheel
 from toolkit.wheels.archive import MAX_BYTES, Member, read_members
 
 # Raise it with any change to what is refused.
-SOUNDNESS = 2
+CHECKS_VERSION = 2
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 # RECORD, METADATA and WHEEL are parsed whole; of a long list of problems the first are enough.
 MAX_TEXT = 4 << 20
@@ -40,7 +40,7 @@ _NEXT = "do not use this file; fetch it again, or look at how it was made"
 
 
 @dataclass(frozen=True)
-class OfficialWheel:
+class Wheel:
     """A wheel whose name, metadata, members and RECORD agree; made by :meth:`open`.
 
     ``tag`` is the file name's part after the version, verbatim (a build tag included).
@@ -58,9 +58,7 @@ class OfficialWheel:
     data: bytes
 
     @classmethod
-    def open(
-        cls, path: Path, *, like: OfficialWheel | None = None, sound: bool = False
-    ) -> OfficialWheel:
+    def open(cls, path: Path, *, like: Wheel | None = None, sound: bool = False) -> Wheel:
         """Read and check a wheel; raise InvalidWheel once, with everything that is wrong.
 
         A member whose stored bytes are those of ``like``, which was checked, is not unpacked
@@ -126,7 +124,7 @@ def _refuse(path: Path, problems: list[str]) -> NoReturn:
     raise InvalidWheel("\n".join([f"{path.name} is no sound wheel:", *shown]), next_step=_NEXT)
 
 
-def _known(members: Mapping[str, Member], like: OfficialWheel) -> dict[str, tuple[str, str]]:
+def _known(members: Mapping[str, Member], like: Wheel) -> dict[str, tuple[str, str]]:
     """RECORD's rows for the members that are stored the same way in a wheel already checked."""
     known = {}
     for name, row in like.record.items():

@@ -13,8 +13,8 @@ from making import ENGINE_PATH, TREES, diff, mail, source, write_series
 from packaging.version import Version
 
 from toolkit.patches.apply import apply
+from toolkit.patches.patchfile import Variant, parse_variant
 from toolkit.patches.series import Series
-from toolkit.patches.variant import Variant, parse_variant
 from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.errors import InvalidSeries, PatchConflict, ToolkitError
 

@@ -33,8 +33,9 @@ from packaging.version import Version
 from toolkit.patches.series import Series
 from toolkit.releases.verify import check_repacked
 from toolkit.util.errors import InvalidWheel, ToolkitError
-from toolkit.wheels.rewrite import renamed, repack
-from toolkit.wheels.wheelfile import OfficialWheel
+from toolkit.wheels.rewrite import renamed_member
+from toolkit.wheels.rewrite import rewrite as repack
+from toolkit.wheels.wheelfile import Wheel
 
 LOCAL = Version("1.8.9+dispatched.1")
 PATCHED = source(line9="first = 1")
@@ -165,7 +166,7 @@ def _case(random: Random, folder: Path, seeds: list[Path], series: Mapping[str, 
     except (OSError, ValueError):
         return "no file of that name can be"
     try:
-        wheel = OfficialWheel.open(path)
+        wheel = Wheel.open(path)
     except ToolkitError as error:
         if not isinstance(error, InvalidWheel):
             raise Fault(f"{type(error).__name__} for a wheel") from error
@@ -202,7 +203,7 @@ def _second_reading(path: Path, contents: Mapping[str, bytes]) -> str:
 
 
 def _repacked(
-    wheel: OfficialWheel,
+    wheel: Wheel,
     contents: Mapping[str, bytes],
     out: Path,
     series: Mapping[str, Series],
@@ -233,7 +234,7 @@ def _repacked(
         )
     except ToolkitError as error:
         return f"repacking {refused(error)}"
-    wanted = {renamed(wheel, n, version): content for n, content in contents.items()}
+    wanted = {renamed_member(wheel, n, version): content for n, content in contents.items()}
     found = contents_of(path)
     with WheelFile.open(path) as theirs:
         theirs.validate_record()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from making import contents_of, write_archive
 
-from toolkit.patches.notices import bare
 from toolkit.patches.series import Series
 from toolkit.releases.official import Fetched
 from toolkit.releases.sources import apply_series
@@ -28,7 +28,9 @@ def _again(wheel: Path, changed: Mapping[str, bytes], version: str, folder: Path
     was, now = f"{name}-{old}.dist-info/", f"{name}-{version}.dist-info/"
     contents = {}
     for member, text in contents_of(wheel).items():
-        text = bare(changed[member]) if member in changed else text
+        text = (
+            re.sub(rb"# Modified by [^\n]*\n", b"", changed[member]) if member in changed else text
+        )
         if member == f"{was}METADATA":
             text = text.replace(
                 f"\nVersion: {old}\n".encode(), f"\nVersion: {version}\n".encode(), 1

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from email.utils import parseaddr
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.patches.hunks import ENCODING, ERRORS, FileChange
 from toolkit.util.errors import InvalidSeries
 from toolkit.util.files import text_of
 
+if TYPE_CHECKING:
+    from unidiff.patch import Hunk, PatchedFile
+
 MAX_PATCH = 1 << 20
+# A file's bytes survive the trip through text, whatever their encoding.
+ENCODING, ERRORS = "utf-8", "surrogateescape"
 _MAIL = re.compile(rb"^From [0-9a-f]{40} Mon Sep 17 00:00:00 2001\r?$", re.M)
 _DIFF = re.compile(r"^diff --git ", re.M)
 # What git takes for a diff where unidiff is not looking: before the first `diff --git`.
@@ -27,6 +35,34 @@ _ORIGINS = ("upstream", "backport", "vendor", "other")
 _UNSUPPORTED = re.compile(
     r"^(old mode|new mode|deleted file|rename|copy|similarity|Binary files|GIT binary patch)", re.M
 )
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """The hunks for one file. ``path`` is the monorepo's, without ``a/`` or ``b/``."""
+
+    path: str
+    is_new: bool
+    diff: PatchedFile
+
+    @cached_property
+    def _sides(self) -> list[tuple[int, list[str], int, list[str]]]:
+        return [
+            (hunk.source_start, _side(hunk, "-"), hunk.target_start, _side(hunk, "+"))
+            for hunk in self.diff
+        ]
+
+    def applied(self, official: bytes) -> bytes | None:
+        """``official`` with every hunk applied, offset but never fuzzed; None if one does not fit.
+
+        Of several places the one nearest to the hunk's own line is taken, the later one in a
+        tie, which is git's rule.
+        """
+        return _fold(official, [(at, old, new) for _, old, at, new in self._sides])
+
+    def undone(self, patched: bytes) -> bytes | None:
+        """``patched`` with every hunk taken back, or None if it does not contain them all."""
+        return _fold(patched, [(at, new, old) for at, old, _, new in self._sides])
 
 
 @dataclass(frozen=True)
@@ -152,7 +188,7 @@ def _check_changes(changes: tuple[FileChange, ...]) -> list[str]:
         sides = ((diff.source_file, "a/"), (diff.target_file, "b/"))
         if not all(name == "/dev/null" or name.startswith(side) for name, side in sides):
             found.append(f"has a path without a/ and b/: {path!r}")
-        if not is_safe(path):
+        if not is_safe_path(path):
             found.append(f"has an unsafe path: {path!r}")
         if path in seen:
             found.append(f"changes {path} twice")
@@ -167,7 +203,7 @@ def _check_changes(changes: tuple[FileChange, ...]) -> list[str]:
     return found
 
 
-def is_safe(path: str) -> bool:
+def is_safe_path(path: str) -> bool:
     """Whether ``path`` is relative, POSIX, plain, and stays below its root."""
     parts = PurePosixPath(path).parts
     return (
@@ -179,3 +215,58 @@ def is_safe(path: str) -> bool:
         and ".." not in parts
         and ".git" not in (part.lower() for part in parts)
     )
+
+
+def _side(hunk: Hunk, own: str) -> list[str]:
+    lines: list[str] = []
+    last = ""
+    for line in hunk:
+        if line.line_type == "\\":
+            if last in (" ", own):
+                lines[-1] = lines[-1].removesuffix("\n")
+            continue
+        last = line.line_type or " "
+        if last in (" ", own):
+            lines.append(line.value)
+    return lines
+
+
+def apply_exactly(text: bytes, hunks: Iterable[Hunk]) -> bytes:
+    """``text`` with some of the hunks of a diff of it, each at its very place."""
+    lines = split_lines(text)
+    for hunk in sorted(hunks, key=lambda hunk: hunk.source_start, reverse=True):
+        start = max(hunk.source_start - 1, 0)
+        lines[start : start + hunk.source_length] = _side(hunk, "+")
+    return "".join(lines).encode(ENCODING, ERRORS)
+
+
+def split_lines(text: bytes) -> list[str]:
+    """The lines of ``text`` as git counts them, with their ends."""
+    lines = text.decode(ENCODING, ERRORS).split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _fold(text: bytes, hunks: Sequence[tuple[int, list[str], list[str]]]) -> bytes | None:
+    lines = split_lines(text)
+    for start, old, new in hunks:
+        at = _locate(lines, old, max(start - 1, 0))
+        if at is None:
+            return None
+        lines[at : at + len(old)] = new
+    return "".join(lines).encode(ENCODING, ERRORS)
+
+
+def _locate(lines: list[str], wanted: list[str], near: int) -> int | None:
+    if not wanted:
+        return 0 if not lines else None
+    size = len(wanted)
+    if lines[near : near + size] == wanted:
+        return near
+    places = []
+    at = -1
+    with suppress(ValueError):
+        while True:
+            at = lines.index(wanted[0], at + 1)
+            if lines[at : at + size] == wanted:
+                places.append(at)
+    return min(places, key=lambda at: (abs(at - near), at < near), default=None)

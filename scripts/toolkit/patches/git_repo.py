@@ -36,16 +36,16 @@ _UNABLE = re.compile(
 )
 
 
-class Refused(Exception):
-    """git stopped at something that a human may solve; ``said`` is what it said."""
+class GitConflict(Exception):
+    """git stopped at something that a human may resolve; ``output`` is what it printed."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
+        self.output = output
 
 
 @dataclass(frozen=True)
-class Letter:
+class CommitMessage:
     """Who wrote a commit, when (as in RFC 2822), and its whole message."""
 
     author: str
@@ -53,7 +53,13 @@ class Letter:
     message: str
 
     @classmethod
-    def of(cls, mail: bytes) -> Letter:
+    def own(cls, message: str) -> CommitMessage:
+        """Return the message of a commit that the toolkit makes itself, always at the same time."""
+        author = f"{_WHO['NAME']} <{_WHO['EMAIL']}>"
+        return cls(author, "Sun, 02 Feb 2020 00:00:00 +0000", message)
+
+    @classmethod
+    def of(cls, mail: bytes) -> CommitMessage:
         """What `git am` would read from a mail of `git format-patch`."""
         from email.message import EmailMessage
         from email.parser import BytesParser
@@ -66,9 +72,6 @@ class Letter:
         body = mail.partition(b"\n\n")[2].decode("utf-8", "surrogateescape")
         text = body.partition("\n---\n")[0].strip("\n")
         return cls(f"{name} <{address}>", str(parsed["Date"]), f"{subject}\n\n{text}\n")
-
-
-OURS = Letter(f"{_WHO['NAME']} <{_WHO['EMAIL']}>", "Sun, 02 Feb 2020 00:00:00 +0000", "")
 
 
 class Repository:
@@ -110,7 +113,7 @@ class Repository:
         self._run("commit", *_ANSWER, "--amend", "--no-edit")
 
     def am(self, mails: Sequence[bytes], meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Commit each mail in turn, without fuzz or merging; Refused if one does not apply.
+        """Commit each mail in turn, without fuzz or merging; GitConflict if one does not apply.
 
         git is another process: while it works, ``meanwhile`` is called.
         """
@@ -123,23 +126,29 @@ class Repository:
             except Failed as error:
                 if _of_the_machine(error) or not _REFUSING.search(error.said):
                     raise self._failed(error) from error
-                raise Refused(error.said) from error
+                raise GitConflict(error.said) from error
 
-    def refused_mail(self) -> int | None:
+    def stopped_at(self) -> int | None:
         """The place, from 0, of the mail that :meth:`am` stopped at."""
         try:
             return int((self.path / ".git/rebase-apply/next").read_text("utf-8")) - 1
         except (OSError, ValueError):
             return None
 
-    def store(
-        self, ref: str, files: Mapping[str, bytes], letter: Letter = OURS, parent: str = ""
+    def commit_files(
+        self,
+        ref: str,
+        files: Mapping[str, bytes],
+        message: CommitMessage | None = None,
+        parent: str = "",
     ) -> str:
-        """A commit of exactly ``files`` under a ref's full name; the work tree stays as it is."""
-        message = letter.message.encode("utf-8", "surrogateescape")
+        """Commit exactly ``files`` under a ref's full name; the work tree stays as it is."""
+        own = CommitMessage.own("")
+        message = message or own
+        text = message.message.encode("utf-8", "surrogateescape")
         stream = [
-            f"commit {ref}\nauthor {letter.author} {letter.date}\n".encode(),
-            f"committer {OURS.author} {OURS.date}\ndata {len(message)}\n".encode() + message,
+            f"commit {ref}\nauthor {message.author} {message.date}\n".encode(),
+            f"committer {own.author} {own.date}\ndata {len(text)}\n".encode() + text,
             f"\nfrom {parent}\n".encode() if parent else b"\n",
             b"deleteall\n",
         ]
@@ -156,11 +165,11 @@ class Repository:
         """Let the branch and the work tree be at ``commit``; what stands there is lost."""
         self._run("reset", "--quiet", "--hard", commit)
 
-    def pick(self, commit: str, algorithm: str) -> None:
+    def cherry_pick(self, commit: str, algorithm: str) -> None:
         """Merge what ``commit`` changed into the work tree and commit it: `git cherry-pick`.
 
-        Its parent is the ancestor of the merge. Raises Refused if there are conflicts, which then
-        stand in the work tree.
+        Its parent is the ancestor of the merge. Raises GitConflict if there are conflicts; they
+        are then in the work tree.
         """
         words = ("--allow-empty", "--keep-redundant-commits", f"-Xdiff-algorithm={algorithm}")
         try:
@@ -168,18 +177,18 @@ class Repository:
         except Failed as error:
             if _of_the_machine(error) or not self.unmerged():
                 raise self._failed(error) from error
-            raise Refused(error.said) from error
+            raise GitConflict(error.said) from error
 
-    def picking(self) -> bool:
-        """Whether a :meth:`pick` waits for somebody to solve its conflicts."""
+    def is_picking(self) -> bool:
+        """Whether a :meth:`cherry_pick` waits for somebody to solve its conflicts."""
         return (self.path / ".git/CHERRY_PICK_HEAD").exists()
 
     def unmerged(self) -> list[str]:
         """The paths that have conflicts."""
         return self._run("diff", "--name-only", "--diff-filter=U").splitlines()
 
-    def go_on(self) -> None:
-        """Commit what stands in the work tree as the result of the :meth:`pick` that waits.
+    def continue_pick(self) -> None:
+        """Commit what stands in the work tree as the result of the :meth:`cherry_pick` that waits.
 
         That may be nothing: `git cherry-pick --continue` would refuse it.
         """
@@ -190,7 +199,7 @@ class Repository:
         """Whether the files of the last commit are in the work tree as they are in it."""
         return not self._run("status", "--porcelain", "--untracked-files=no")
 
-    def mark(self, ref: str) -> None:
+    def set_ref(self, ref: str) -> None:
         """Let a ref, by its full name, be at the commit that is checked out."""
         self._run("update-ref", ref, "HEAD")
 
@@ -204,17 +213,17 @@ class Repository:
         """What is different between two commits, as a unified diff."""
         return self._run("diff", "--no-renames", "--no-ext-diff", old, new) + "\n"
 
-    def changed(self, old: str, new: str) -> list[str]:
+    def changed_paths(self, old: str, new: str) -> list[str]:
         """The paths that differ between two commits."""
         return self._run("diff", "--no-renames", "--name-only", old, new).splitlines()
 
-    def text(self, commit: str, path: str) -> bytes | None:
+    def read(self, commit: str, path: str) -> bytes | None:
         """A file as it is in a commit; None if it is not there."""
         if not self._run("ls-tree", "--name-only", commit, "--", path):
             return None
         return self._bytes("cat-file", "blob", f"{commit}:{path}")
 
-    def moves(self, old: str, new: str) -> list[tuple[str, str, str]]:
+    def renames(self, old: str, new: str) -> list[tuple[str, str, str]]:
         """Status, source and target of each file that differs, renames and copies found.
 
         A file that survives as little more than a shim is looked for elsewhere too: git breaks
