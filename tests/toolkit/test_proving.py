@@ -97,7 +97,7 @@ def test_a_suite_without_teeth_says_nothing_of_a_fix(
     suite = make_suite(tmp_path / "dull", explorer=EXPLORER.replace(was, now))
     verdict = proved(official=fixed, race_suite=suite)
     assert verdict.verdict == "inconclusive"
-    assert "lose no call, but the suite has no teeth here: " in verdict.reason
+    assert "lose no call, but the suite would not notice a loss here: " in verdict.reason
     assert reason in verdict.reason
     assert kept_in(tmp_path) == []
 

@@ -252,14 +252,14 @@ def test_schedules_that_lose_calls_keep_a_release_from_being_fixed() -> None:
 
 
 DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
-    "nobody asked": ({"noticed": None}, "nothing shows that the suite has teeth here"),
+    "nobody asked": ({"noticed": None}, "nothing shows that the suite would notice a loss here"),
     "no loss ran": (
         {"noticed": probe(caught=0)},
-        "no teeth here: no test of a documented loss ran",
+        "would not notice a loss here: no test of a documented loss ran",
     ),
     "missed": ({"noticed": probe(missed=("b", "a"))}, "2 tests (the first: a) do not notice"),
     "a level": ({"noticed": probe(schedules={"session": 1, "agent": 0})}, "of the agent level"),
-    "trouble": ({"noticed": probe(trouble="it broke")}, "has no teeth here: it broke"),
+    "trouble": ({"noticed": probe(trouble="it broke")}, "would not notice a loss here: it broke"),
     "another documented fault": (
         {"official": {"a": SAVED, "c": outcome("failed", "agreement", documented=True)}},
         "1 tests (the first: c) fail on them",

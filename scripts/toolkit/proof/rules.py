@@ -19,7 +19,7 @@ NOT_RUN = ("skipped", "deselected")
 
 @dataclass(frozen=True)
 class Compared:
-    """One test on both: each outcome is one of the suite's, or ``absent``.
+    """One test on both sides: each outcome is one of the suite's, or ``absent``.
 
     ``reason`` says why a test was skipped or deselected, and is empty for one that ran.
     """
@@ -30,29 +30,33 @@ class Compared:
     documented: bool
     reason: str
 
+    @property
+    def left_out(self) -> bool:
+        """Whether the test did not run on some side."""
+        return self.official in NOT_RUN or self.patched in NOT_RUN
+
 
 def compare(official: Report | None, patched: Report | None) -> dict[str, Compared]:
-    """Each test of either report with its outcome in both; nothing if a report is missing."""
+    """Pair the outcomes of every test of either report; {} if a report is missing."""
     if official is None or patched is None:
         return {}
     compared = {}
     for test in sorted(official.tests.keys() | patched.tests.keys()):
-        ours, theirs = patched.tests.get(test), official.tests.get(test)
-        known = theirs or ours
-        assert known is not None
-        reasons = {o.message: None for o in (theirs, ours) if o and o.outcome in NOT_RUN}
+        before, after = official.tests.get(test), patched.tests.get(test)
+        outcomes = [outcome for outcome in (before, after) if outcome]
+        reasons = dict.fromkeys(o.message for o in outcomes if o.outcome in NOT_RUN)
         compared[test] = Compared(
-            official=theirs.outcome if theirs else ABSENT,
-            patched=ours.outcome if ours else ABSENT,
-            check=known.check,
-            documented=known.documented,
+            official=before.outcome if before else ABSENT,
+            patched=after.outcome if after else ABSENT,
+            check=outcomes[0].check,
+            documented=outcomes[0].documented,
             reason=" / ".join(reason for reason in reasons if reason),
         )
     return compared
 
 
 def troubles(official: Run, patched: Run) -> str:
-    """Why two runs cannot be compared at all, or nothing."""
+    """Return why two runs of the suite cannot be compared at all; "" if they can."""
     for side, run in (("official", official), ("patched", patched)):
         if run.report is None:
             return f"on the {side} wheels {run.trouble}"
@@ -65,9 +69,9 @@ def troubles(official: Run, patched: Run) -> str:
     assert patched.report is not None
     if official.report.python != patched.report.python:
         return f"Python {official.report.python} ran one suite, {patched.report.python} the other"
-    for test, theirs in official.report.tests.items():
-        ours = patched.report.tests.get(test, theirs)
-        if (theirs.check, theirs.documented) != (ours.check, ours.documented):
+    for test, before in official.report.tests.items():
+        after = patched.report.tests.get(test, before)
+        if (before.check, before.documented) != (after.check, after.documented):
             return f"{test} is marked differently on the official and on the patched wheels"
     return ""
 
@@ -78,11 +82,13 @@ def judge(
     probe: Probe | None = None,
     upstream: Upstream | None = None,
 ) -> tuple[str, str]:
-    """The verdict over compared tests and schedules, and the reason for it; a pure function.
+    """Return the verdict on compared tests and schedules, and the reason for it.
 
-    ``probe`` is needed for the verdict ``fixed`` only: see :func:`lossless`. ``upstream`` is what
-    upstream's own tests say, where they were asked: a regression there blocks ``publish``.
+    A pure function. ``probe`` counts for the verdict ``fixed`` only: see :func:`lossless`.
+    ``upstream`` is the result of upstream's own tests, if they were run: a regression there
+    blocks ``publish``.
     """
+    # Can anything be concluded at all?
     if unsound := _unsound(tests) or ("" if exploration is None else exploration.unsound()):
         return "inconclusive", unsound
     ran = _ran(tests)
@@ -92,74 +98,81 @@ def judge(
     if exploration is None:
         return "inconclusive", "no schedule was explored"
     explored = f"{exploration.official.schedules:,} schedules"
-    lost = [c for c in calls if c.official == "failed"]
+    # Do the official wheels still need the series?
     if lossless(tests, exploration):
-        if unfixed := _unfixed(ran, exploration, probe):
-            return "inconclusive", f"the official wheels lose no call, but {unfixed}"
+        if doubt := _not_fixed(ran, exploration, probe):
+            return "inconclusive", f"the official wheels lose no call, but {doubt}"
         return "fixed", (
             f"the official wheels lose no call in {len(calls)} tests and {explored} of the tier "
             f"{exploration.tier}, where a planted deletion is noticed"
         )
-    if worse := _those(ran, lambda c: c.official == "passed" and c.patched != "passed"):
+    # Do the patched wheels break anything?
+    if worse := _select(ran, lambda c: c.official == "passed" and c.patched != "passed"):
         return "regressed", f"{_count(worse)} pass on the official wheels and fail on the patched"
-    if failing := _those(ran, lambda c: c.patched != "passed"):
+    if failing := _select(ran, lambda c: c.patched != "passed"):
         return "regressed", f"{_count(failing)} still fail on the patched wheels"
     if regressed := exploration.regressed():
         return "regressed", regressed
-    if kept := _those(ran, lambda c: c.documented and c.official == "passed"):
-        return "inconclusive", f"{_count(kept)} of a documented loss pass on the official wheels"
+    # Does the suite see every loss that it has to see?
+    if missed := _select(ran, lambda c: c.documented and c.official == "passed"):
+        return "inconclusive", f"{_count(missed)} of a documented loss pass on the official wheels"
     if upstream and upstream.regressed:
         return "regressed", f"of upstream's own tests {_count([*upstream.regressed])} regressed"
-    left_out = len(tests) - len(ran)
-    known = exploration.official.violations.get(LOSS)
-    return "publish", (
-        f"the official wheels lose calls in {len(lost)} tests and on {known.count if known else 0} "
-        f"of the schedules that were run, the patched in none of either; all {len(ran)} tests that "
-        f"ran pass on the patched, {left_out} were left out with a reason; tier "
-        f"{exploration.tier}: {explored} official, {exploration.patched.schedules:,} patched"
+    return "publish", _publishable(tests, exploration, upstream)
+
+
+def _publishable(
+    tests: Mapping[str, Compared], exploration: Exploration, upstream: Upstream | None
+) -> str:
+    ran = _ran(tests)
+    lost = _select(ran, lambda c: c.check == LOSES_CALLS and c.official == "failed")
+    losing = exploration.official.violations.get(LOSS)
+    return (
+        f"the official wheels lose calls in {len(lost)} tests and on "
+        f"{losing.count if losing else 0} of the schedules that were run, the patched in none of "
+        f"either; all {len(ran)} tests that ran pass on the patched, {len(tests) - len(ran)} were "
+        f"left out with a reason; tier {exploration.tier}: {exploration.official.schedules:,} "
+        f"schedules official, {exploration.patched.schedules:,} patched"
         + (f"; {upstream.said}" if upstream else "")
     )
 
 
 def lossless(tests: Mapping[str, Compared], exploration: Exploration) -> bool:
-    """Whether no call was lost on the official wheels: fixed, or not noticed."""
+    """Return whether the official wheels lost no call: it is fixed, or was not noticed."""
     calls = [c for c in _ran(tests).values() if c.check == LOSES_CALLS]
     return bool(calls) and all(c.official == "passed" for c in calls) and not exploration.loses
 
 
-def _ran(tests: Mapping[str, Compared]) -> dict[str, Compared]:
-    return {t: c for t, c in tests.items() if {c.official, c.patched}.isdisjoint(NOT_RUN)}
-
-
-def _unfixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe | None) -> str:
-    """Why the series is needed all the same, or why nothing shows that it is not; or nothing."""
-    if failing := _those(ran, lambda c: c.official != "passed"):
+def _not_fixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe | None) -> str:
+    """Why official wheels that lose no call do not end the series yet; "" if they do."""
+    if failing := _select(ran, lambda c: c.official != "passed"):
         return f"{_count(failing)} fail on them"
     if broken := exploration.official.of_kind(FLAG):
         return f"break {', '.join(sorted(broken))} ({min(b.shortest for b in broken.values())})"
     if probe is None:
-        return "nothing shows that the suite has teeth here"
-    return f"the suite has no teeth here: {probe.toothless}" if probe.toothless else ""
+        return "nothing shows that the suite would notice a loss here"
+    return f"the suite would not notice a loss here: {probe.toothless}" if probe.toothless else ""
 
 
 def _unsound(tests: Mapping[str, Compared]) -> str:
-    rules = (
+    """Why compared tests prove nothing; "" if they may."""
+    rules: tuple[tuple[Callable[[Compared], bool], str], ...] = (
         (lambda c: ABSENT in (c.official, c.patched), "ran on one side only"),
-        (lambda c: c.official != c.patched and _left(c), "were left out on one side"),
-        (lambda c: _left(c) and not c.reason, "were left out without a reason"),
+        (lambda c: c.left_out and c.official != c.patched, "were left out on one side"),
+        (lambda c: c.left_out and not c.reason, "were left out without a reason"),
         (lambda c: c.official == "error", "broke down on the official wheels"),
     )
-    for rule, what in rules:
-        if found := _those(tests, rule):
-            return f"{_count(found)} {what}"
+    for rule, problem in rules:
+        if tests_with_it := _select(tests, rule):
+            return f"{_count(tests_with_it)} {problem}"
     return ""
 
 
-def _left(compared: Compared) -> bool:
-    return compared.official in NOT_RUN or compared.patched in NOT_RUN
+def _ran(tests: Mapping[str, Compared]) -> dict[str, Compared]:
+    return {test: compared for test, compared in tests.items() if not compared.left_out}
 
 
-def _those(tests: Mapping[str, Compared], rule: Callable[[Compared], bool]) -> list[str]:
+def _select(tests: Mapping[str, Compared], rule: Callable[[Compared], bool]) -> list[str]:
     return [test for test, compared in tests.items() if rule(compared)]
 
 
