@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from wheels import make_wheel as make_wheel
 
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.probe import Probe
@@ -134,36 +133,6 @@ else:
         compare()
     sys.exit(int(any(KINDS[n] == "flag" for names in BROKEN.values() for n in names)))
 """
-
-
-def make_wheel(
-    folder: Path,
-    name: str,
-    version: str,
-    members: Mapping[str, str] | None = None,
-    *,
-    requires: Sequence[str] = (),
-    requires_python: str = "<3.15,>=3.10",
-) -> Path:
-    """A valid pure wheel with ``members`` (path -> text) in ``folder``; same input, same bytes."""
-    stem = f"{name.replace('-', '_')}-{version}"
-    metadata = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
-    metadata += f"Requires-Python: {requires_python}\n" if requires_python else ""
-    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
-    tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    content = {
-        **(members or {f"{name.replace('-', '_')}_marker.py": f"VERSION = {version!r}\n"}),
-        f"{stem}.dist-info/METADATA": f"{metadata}\nText.\n",
-        f"{stem}.dist-info/WHEEL": tag,
-    }
-    record = [f"{path},{_record_hash(text)},{len(text)}" for path, text in content.items()]
-    content[f"{stem}.dist-info/RECORD"] = "\n".join([*record, f"{stem}.dist-info/RECORD,,", ""])
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in content.items():
-            archive.writestr(zipfile.ZipInfo(path, (2020, 2, 2, 0, 0, 0)), text)
-    return wheel
 
 
 def make_pair(folder: Path, local: str = "", release: str = "1.8.9") -> list[Path]:
@@ -302,8 +271,3 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 def lines_of(path: Path) -> list[dict[str, object]]:
     """The documents of a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _record_hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
