@@ -67,7 +67,11 @@ class Street:
 
     def another(self, folder: Path) -> Home:
         """A copy with the first one's cache: the release's verdict is known there."""
-        shutil.copytree(self.first.folder, folder, ignore=shutil.ignore_patterns("index"))
+
+        def made(path: str, _: object) -> set[str]:
+            return {"index"} if Path(path) == self.first.folder else set()
+
+        shutil.copytree(self.first.folder, folder, ignore=made)
         (folder / "patches" / "releases.toml").unlink()
         return Home(folder, self.first.pypi)
 

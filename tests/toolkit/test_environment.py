@@ -175,10 +175,9 @@ def test_two_processes_share_one_environment(tmp_path: Path, pair: list[Path]) -
         "moment = datetime.fromisoformat(sys.argv[2]);"
         "print(Environments(Path(sys.argv[1])).prepare(wheels, uploaded=moment, extra=()).path)"
     )
-    scripts = Path(environment.__file__).parents[1]
     command = [sys.executable, "-c", script, str(tmp_path / "envs"), UPLOADED.isoformat()]
     command += map(str, pair)
-    env = {**os.environ, "PYTHONPATH": str(scripts), "UV_OFFLINE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts"), "UV_OFFLINE": "1"}
     several = [
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]

@@ -14,13 +14,13 @@ import pytest
 from making import ENGINE_PATH, engine_patch, source, write_series
 from packaging.version import Version
 
-import toolkit.util.workspace
 from toolkit.patches.apply import apply
 from toolkit.patches.series import Series
 from toolkit.refresh.rebase import Rebase
 from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable
+from toolkit.util.workspace import REPOSITORY
 
-SCRIPTS = Path(toolkit.util.workspace.__file__).parents[1]
+SCRIPTS = REPOSITORY / "scripts"
 MEMORY = Path("/dev/shm")  # noqa: S108
 
 # Patches a file in a folder that scratch() chose; says what came of it, and where it was.
@@ -31,7 +31,8 @@ from pathlib import Path
 from packaging.version import Version
 from toolkit.cli import verb
 from toolkit.patches.series import Series
-from toolkit.util.workspace import Workspace, apply
+from toolkit.patches.apply import apply
+from toolkit.util.workspace import Workspace
 
 def body():
     series = Series.load(patches := Path(sys.argv[1], "patches"))

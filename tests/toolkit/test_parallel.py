@@ -29,7 +29,7 @@ CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); 
 def work(number):
     run_together([Job([sys.executable, "-c", CHILD, f"{sys.argv[1]}/{number}"])], timeout=600)
 
-sys.exit(verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None))
+sys.exit(verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None)())
 """
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import toolkit.util.errors
 from toolkit.util import inherited
 from toolkit.util.errors import CommandFailed
 from toolkit.util.process import Ended, Job, run, run_together
+from toolkit.util.workspace import REPOSITORY
 
 SAY = "import os, sys; print(os.environ.get('SAID', 'nothing')); sys.exit(int(sys.argv[1]))"
 
@@ -63,10 +63,9 @@ def test_what_a_child_writes_may_be_read(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_early_is_no_crash() -> None:
     script = "from toolkit.cli import verb\n"
     script += "raise SystemExit(verb(lambda: print('x' * 10_000_000))())"
-    scripts = Path(toolkit.util.errors.__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(scripts)},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as child:
