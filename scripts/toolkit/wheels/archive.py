@@ -1,7 +1,8 @@
-"""A zip file of which every byte is told: what is read from it writes the same file again.
+"""Strict zip reader: rejects any byte that the headers do not account for.
 
-zipfile reads the central directory alone, other installers the local headers, and both pass over
-what neither names. Here the two must agree, and leave nothing between, before or after.
+zipfile reads the central directory alone, other installers the local headers, and both skip what
+neither names. Here the two must agree and leave nothing between, before or after, so that members
+can be written back unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_MEMBERS = 20_000
-# of a file, and of what it holds once unpacked, in bytes
+# Of a file, and of its unpacked content, in bytes.
 MAX_BYTES = 1 << 30
 MAX_RATIO = 200
 # APPNOTE.TXT 4.3.7, 4.3.9, 4.3.12 and 4.3.16, and 4.4.4: the general purpose bits.
@@ -25,11 +26,11 @@ _DESCRIPTOR = struct.Struct("<4sLLL")
 _CENTRAL = struct.Struct("<4sBBBBHHHHLLLHHHHHLL")
 _END = struct.Struct("<4sHHHHLLH")
 ENCRYPTED, DESCRIPTOR, UTF8 = 0x2041, 0x8, 0x800
-# Deflate's own two bits say how hard it tried.
+# Deflate's own two bits give its level.
 _PLAIN_BITS = DESCRIPTOR | UTF8 | 0x6
 ZIP64 = 0xFFFFFFFF
-# APPNOTE.TXT 4.5 and 4.6: sizes, a name or a comment told once more, where not all look.
-_SECOND_OPINIONS = (0x0001, 0x7075, 0x6375)
+# APPNOTE.TXT 4.5 and 4.6: other sizes, another name or comment, which not every reader obeys.
+_OVERRIDES = (0x0001, 0x7075, 0x6375)
 _LONGEST_EXTRA = 1024
 
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
@@ -44,28 +45,28 @@ class Member:
     stored: bytes
 
     def content(self) -> bytes:
-        """The unpacked bytes; BadZipFile unless they are as long as announced, and all there is.
+        """Return the unpacked bytes; never unpack more than the headers announce.
 
-        No more is unpacked than was announced, whatever the stored bytes would grow to.
+        Raises BadZipFile unless length and checksum are as announced and nothing follows.
         """
         size, name = self.info.file_size, self.info.orig_filename
-        text, whole = self.stored, True
+        content, complete = self.stored, True
         if self.info.compress_type != zipfile.ZIP_STORED:
             inflate = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
-                text = inflate.decompress(self.stored, size + 1)
+                content = inflate.decompress(self.stored, size + 1)
             except zlib.error as error:
                 raise zipfile.BadZipFile(f"{name} cannot be unpacked: {error}") from error
-            whole = inflate.eof and not inflate.unused_data
-        if not whole or len(text) != size or zlib.crc32(text) != self.info.CRC:
+            complete = inflate.eof and not inflate.unused_data
+        if not complete or len(content) != size or zlib.crc32(content) != self.info.CRC:
             raise zipfile.BadZipFile(f"{name} does not unpack to what its header announces")
-        return text
+        return content
 
 
 def read_members(data: bytes, problems: list[str]) -> dict[str, Member]:
-    """The members of a zip file, by name and in its order; what is wrong goes to ``problems``.
+    """Return the members of a zip file, by name and in its order; add faults to ``problems``.
 
-    Nothing is unpacked. At most MAX_MEMBERS entries are looked at.
+    Nothing is unpacked. At most MAX_MEMBERS entries are read.
     """
     infos = _entries(data, problems)
     total = sum(info.file_size for info in infos)
@@ -78,28 +79,28 @@ def read_members(data: bytes, problems: list[str]) -> dict[str, Member]:
         name = info.orig_filename
         if name in members:
             problems.append(f"{name} stands twice")
-        problems += [f"{name} {problem}" for problem in _oddities(info)]
-        start, extra = _local(info, data)
+        problems += [f"{name} {fault}" for fault in _faults(info)]
+        start, extra = _local_extra(info, data)
         if overrides_header(info.extra) or overrides_header(extra):
             problems.append(f"{name} needs zip64, or has a second name or size")
         members[name] = Member(info, extra, data[start : start + info.compress_size])
     if not problems:
-        problems += _untold(data, list(members.values()))
+        problems += _unaccounted_bytes(data, members.values())
     return members
 
 
 def _entries(data: bytes, problems: list[str]) -> list[zipfile.ZipInfo]:
-    """The central directory, if it stands where the end of the file says, and is not too long."""
+    """Read the central directory, if it is where the file's end says and not too long."""
     tail = data[-_END.size :]
     if len(tail) < _END.size or not tail.startswith(b"PK\5\6"):
         problems.append("it is not a zip file, or there are bytes after its end")
         return []
-    _, *disks, here, count, size, at, comment = _END.unpack(tail)
-    if any(disks) or comment or at + size + _END.size != len(data):
+    _, *disks, on_disk, count, size, start, comment = _END.unpack(tail)
+    if any(disks) or comment or start + size + _END.size != len(data):
         problems.append("there are bytes before the first member or after the last")
         return []
-    # A signature is no text, so that no honest name or comment holds one.
-    if not here == count == data.count(b"PK\1\2", at) <= MAX_MEMBERS:
+    # A signature is no text, so no honest name or comment holds one.
+    if not on_disk == count == data.count(b"PK\1\2", start) <= MAX_MEMBERS:
         problems.append(f"its directory has more or less than {count} entries, or it is a bomb")
         return []
     try:
@@ -110,12 +111,11 @@ def _entries(data: bytes, problems: list[str]) -> list[zipfile.ZipInfo]:
         return []
 
 
-def _oddities(info: zipfile.ZipInfo) -> Iterator[str]:
-    """What an honest build backend never writes."""
+def _faults(info: zipfile.ZipInfo) -> Iterator[str]:
+    """Yield what no honest build backend writes into an entry."""
     kind, is_folder = stat.S_IFMT(info.external_attr >> 16), info.orig_filename.endswith("/")
-    if not is_safe_name(info.orig_filename) or not (
-        info.flag_bits & UTF8 or info.orig_filename.isascii()
-    ):
+    is_encoded = info.flag_bits & UTF8 or info.orig_filename.isascii()
+    if not is_encoded or not is_safe_name(info.orig_filename):
         yield "is an unsafe name"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR if is_folder else 0):
         yield "is a link or another special file"
@@ -131,107 +131,90 @@ def _oddities(info: zipfile.ZipInfo) -> Iterator[str]:
         yield "needs zip64"
 
 
-def _local(info: zipfile.ZipInfo, data: bytes) -> tuple[int, bytes]:
-    """Where a member's bytes start, and its local extra field, if its local header is there."""
-    at = info.header_offset
-    if len(data) < at + LOCAL_HEADER.size:
+def _local_extra(info: zipfile.ZipInfo, data: bytes) -> tuple[int, bytes]:
+    """Return where a member's stored bytes start, and its local header's extra field."""
+    if len(data) < info.header_offset + LOCAL_HEADER.size:
         return len(data), b""
-    *_, name, extra = LOCAL_HEADER.unpack_from(data, at)
-    names = at + LOCAL_HEADER.size + name
-    return names + extra, data[names : names + extra]
+    *_, name_size, extra_size = LOCAL_HEADER.unpack_from(data, info.header_offset)
+    start = info.header_offset + LOCAL_HEADER.size + name_size
+    return start + extra_size, data[start : start + extra_size]
 
 
-def _untold(data: bytes, members: list[Member]) -> list[str]:
-    """Say where the file first differs from what :func:`zip_bytes` makes of its members."""
-    at = 0
-    for member in members:
-        for piece in _told(member):
-            if not data.startswith(piece, at):
-                name = member.info.orig_filename
-                return [f"{name} has a local header, or bytes around it, that say otherwise"]
-            at += len(piece)
-    directory = b"".join(_directory(members))
-    return [] if data[at:] == directory else ["its directory is not one that it should have"]
+def _unaccounted_bytes(data: bytes, members: Iterable[Member]) -> list[str]:
+    """Return where the file first differs from :func:`zip_bytes` of its members, if it does."""
+    offset = 0
+    for name, piece in _pieces(members):
+        if name and not data.startswith(piece, offset):
+            return [f"{name} has a local header, or bytes around it, that say otherwise"]
+        if not name and data[offset:] != piece:
+            return ["its directory is not one that it should have"]
+        offset += len(piece)
+    return []
 
 
 def zip_bytes(members: Iterable[Member]) -> Iterator[bytes]:
-    """The zip file, piece by piece. zipfile cannot write a member that is compressed already."""
-    kept = list(members)
-    for member in kept:
-        yield from _told(member)
-    yield from _directory(kept)
+    """Yield a zip file of the members, piece by piece, their stored bytes as they are.
+
+    zipfile cannot write a member that is compressed already.
+    """
+    return (piece for _, piece in _pieces(members))
 
 
-def _told(member: Member) -> Iterator[bytes]:
-    """A member's local header, name, extra field and bytes, and its descriptor if it has one."""
-    info, name = member.info, name_bytes(member.info)
-    sizes = (info.CRC, info.compress_size, info.file_size)
-    later = bool(info.flag_bits & DESCRIPTOR)
-    yield LOCAL_HEADER.pack(
-        b"PK\3\4",
-        info.extract_version | info.reserved << 8,
-        *_how_and_when(info),
-        *((0, 0, 0) if later else sizes),
-        len(name),
-        len(member.extra),
-    )
-    yield from (name, member.extra, member.stored)
-    if later:
-        yield _DESCRIPTOR.pack(b"PK\x07\x08", *sizes)
-
-
-def _directory(members: Iterable[Member]) -> Iterator[bytes]:
-    at = count = length = 0
+def _pieces(members: Iterable[Member]) -> Iterator[tuple[str, bytes]]:
+    """Yield the pieces of a zip file with their members' names; the last is the directory's, ""."""
+    offset = count = 0
+    directory = bytearray()
     for member in members:
         info, name = member.info, name_bytes(member.info)
-        entry = _CENTRAL.pack(
-            b"PK\1\2",
-            info.create_version,
-            info.create_system,
-            info.extract_version,
-            info.reserved,
-            *_how_and_when(info),
-            *(info.CRC, info.compress_size, info.file_size),
-            len(name),
-            len(info.extra),
-            len(info.comment),
-            0,
-            info.internal_attr,
-            info.external_attr,
-            at,
+        year, month, day, hour, minute, second = info.date_time
+        time, date = hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
+        sizes = (info.CRC, info.compress_size, info.file_size)
+        has_descriptor = bool(info.flag_bits & DESCRIPTOR)
+        # the entry in the directory
+        directory += _CENTRAL.pack(
+            *(b"PK\1\2", info.create_version, info.create_system),
+            *(info.extract_version, info.reserved),
+            *(info.flag_bits, info.compress_type, time, date, *sizes),
+            *(len(name), len(info.extra), len(info.comment)),
+            *(0, info.internal_attr, info.external_attr, offset),
         )
-        yield from (entry, name, info.extra, info.comment)
-        at += sum(map(len, _told(member)))
-        count, length = count + 1, length + sum(map(len, (entry, name, info.extra, info.comment)))
-    yield _END.pack(b"PK\5\6", 0, 0, count, count, length, at, 0)
-
-
-def _how_and_when(info: zipfile.ZipInfo) -> tuple[int, int, int, int]:
-    year, month, day, hour, minute, second = info.date_time
-    when = (hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day)
-    return (info.flag_bits, info.compress_type, *when)
+        directory += name + info.extra + info.comment
+        # local header, name, extra field, content, and the descriptor that a streaming writer adds
+        header = LOCAL_HEADER.pack(
+            *(b"PK\3\4", info.extract_version | info.reserved << 8),
+            *(info.flag_bits, info.compress_type, time, date),
+            *((0, 0, 0) if has_descriptor else sizes),
+            *(len(name), len(member.extra)),
+        )
+        descriptor = _DESCRIPTOR.pack(b"PK\x07\x08", *sizes) if has_descriptor else b""
+        for piece in (header, name, member.extra, member.stored, descriptor):
+            yield info.orig_filename, piece
+            offset += len(piece)
+        count += 1
+    end = _END.pack(b"PK\5\6", 0, 0, count, count, len(directory), offset, 0)
+    yield "", bytes(directory) + end
 
 
 def name_bytes(info: zipfile.ZipInfo) -> bytes:
-    """A member's name as the archive spells it."""
+    """Return a member's name as the archive spells it."""
     return info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
 
 
 def overrides_header(extra: bytes) -> bool:
-    """Whether an extra field tells sizes or a name once more, or is too damaged or long to tell."""
-    at = 0
-    while at < len(extra) <= _LONGEST_EXTRA:
-        if len(extra) < at + 4:
+    """Return whether an extra field repeats sizes or a name, or is damaged or too long."""
+    offset = 0
+    while offset < len(extra) <= _LONGEST_EXTRA:
+        if len(extra) < offset + 4:
             return True
-        kind, size = struct.unpack_from("<HH", extra, at)
-        at += 4 + size
-        if kind in _SECOND_OPINIONS:
+        kind, size = struct.unpack_from("<HH", extra, offset)
+        offset += 4 + size
+        if kind in _OVERRIDES:
             return True
-    return at != len(extra)
+    return offset != len(extra)
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a member's name is relative, plain, and the same file on every system."""
+    """Return whether a member's name is relative, plain, and the same file on every system."""
     parts = name.removesuffix("/").split("/")
     return (
         name.isprintable()

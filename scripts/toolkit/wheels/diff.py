@@ -1,4 +1,4 @@
-"""In what one wheel differs from another, for a reader; the second may be anything at all."""
+"""The differences between two wheels, for a reader; the second may be any bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from toolkit.wheels.archive import Member, read_members
 _SHOWN = 20
 
 
-def differences(expected: bytes, found: bytes) -> Iterator[str]:
-    """In which members two wheels differ, the second being ``found``; at most some twenty lines."""
+def differences(expected: bytes, actual: bytes) -> Iterator[str]:
+    """Yield the differences between two wheels' members, one a line; at most _SHOWN and a sum."""
     problems: list[str] = []
-    ours, theirs = read_members(expected, []), _members(found, problems)
-    lines = [*problems, *_compared(ours, theirs)]
+    before, after = read_members(expected, []), read_members(actual, problems)
+    lines = [*problems, *(_compared(before, after) if after else ())]
     if not lines:
         lines = ["the same members, but in another order or with other headers"]
     yield from lines[:_SHOWN]
@@ -22,32 +22,22 @@ def differences(expected: bytes, found: bytes) -> Iterator[str]:
         yield f"and {len(lines) - _SHOWN} more"
 
 
-def _members(data: bytes, problems: list[str]) -> dict[str, Member]:
-    try:
-        return read_members(data, problems)
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        problems.append(f"it is no sound zip file: {error}")
-        return {}
-
-
-def _compared(ours: Mapping[str, Member], theirs: Mapping[str, Member]) -> Iterator[str]:
-    if not theirs:
-        return
-    yield from (f"{name} is missing" for name in sorted(ours.keys() - theirs.keys()))
-    yield from (f"{name} was added" for name in sorted(theirs.keys() - ours.keys()))
-    for name in sorted(ours.keys() & theirs.keys()):
-        mine, other = ours[name], theirs[name]
-        if mine.stored == other.stored and _facts(mine) == _facts(other):
+def _compared(before: Mapping[str, Member], after: Mapping[str, Member]) -> Iterator[str]:
+    yield from (f"{name} is missing" for name in sorted(before.keys() - after.keys()))
+    yield from (f"{name} was added" for name in sorted(after.keys() - before.keys()))
+    for name in sorted(before.keys() & after.keys()):
+        old, new = before[name], after[name]
+        if old.stored == new.stored and _headers(old) == _headers(new):
             continue
         try:
-            same = mine.content() == other.content()
+            same = old.content() == new.content()
         except zipfile.BadZipFile as error:
             yield str(error)
-            continue
-        yield f"{name} is packed otherwise" if same else f"{name} has another content"
+        else:
+            yield f"{name} is packed otherwise" if same else f"{name} has another content"
 
 
-def _facts(member: Member) -> tuple[object, ...]:
+def _headers(member: Member) -> tuple[object, ...]:
     info = member.info
     fixed = (info.compress_type, info.CRC, info.file_size, info.date_time, info.flag_bits)
     return (*fixed, info.external_attr, info.create_system, info.extra, member.extra)
