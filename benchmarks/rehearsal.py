@@ -38,7 +38,7 @@ from toolkit.releases.official import Fetched, fetch_release  # noqa: E402
 from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
 from toolkit.releases.sources import apply_series, fits  # noqa: E402
 from toolkit.util.errors import NotProved, PatchConflict, ToolkitError  # noqa: E402
-from toolkit.util.files import sha256_of, write_whole, writing  # noqa: E402
+from toolkit.util.files import not_writable_errors, sha256_of, write_whole  # noqa: E402
 from toolkit.util.workspace import Workspace  # noqa: E402
 
 GOAL = 0.9
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             steps.append(stage.step(before, version))
             if options.out:
-                with writing(options.out.parent):
+                with not_writable_errors(options.out.parent):
                     write_whole(options.out, json.dumps(document(steps), indent=1).encode())
             if not options.json and (steps[-1].proved or steps[-1].result != "applies"):
                 print(steps[-1], flush=True)

@@ -46,9 +46,9 @@ from toolkit.index.metapackage import PROJECT
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Fetched, fetched
-from toolkit.util.console import counting
+from toolkit.util.console import progress_bar
 from toolkit.util.errors import AuditFailed
-from toolkit.util.parallel import cores, side_by_side
+from toolkit.util.parallel import cores, map_parallel
 
 Item = TypeVar("Item")
 
@@ -148,8 +148,8 @@ def _by_origin(
         ]
 
     found: dict[int, Finding] = {}
-    with counting("releases", len(origins)) as count:
-        for origin, judged in side_by_side(work, origins, jobs=jobs):
+    with progress_bar("releases", len(origins)) as count:
+        for origin, judged in map_parallel(work, origins, jobs=jobs):
             found.update(judged)
             count(str(origin.release) if origin else "others")
     return [found[number] for number in range(len(items))]

@@ -39,7 +39,7 @@ from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.repack import repack_release
 from toolkit.util.errors import NotWritable
-from toolkit.util.files import replacing, writing
+from toolkit.util.files import not_writable_errors, replacing
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
@@ -80,7 +80,7 @@ def proof_of(
 
 def refuse_others(out: Path) -> None:
     """Raise NotWritable if a folder holds anything but an earlier result, which goes."""
-    with writing(out.parent):
+    with not_writable_errors(out.parent):
         there = [path.name for path in out.iterdir()] if out.exists() else []
     others = [name for name in there if name not in (SCRIPT, REPORT) and not _OURS.fullmatch(name)]
     if there and (others or not {SCRIPT, REPORT}.issubset(there)):
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_others(out)
     variants = series.variants_for(release.version)
     files = official_files(found, series, variants)
-    with workspace.scratch() as scratch, writing(out.parent), replacing(out) as draft:
+    with workspace.scratch() as scratch, not_writable_errors(out.parent), replacing(out) as draft:
         draft.mkdir(parents=True)
         mails = write_mails(
             variants,

@@ -30,7 +30,7 @@ from toolkit.proof.mutation_testing import Bite, Change, Teeth
 from toolkit.proof.prove import RACE_SUITE, SUBCLASSES
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.repack import repack_release
-from toolkit.util.console import counting
+from toolkit.util.console import progress_bar
 from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores
 from toolkit.util.workspace import Workspace
@@ -86,7 +86,7 @@ def mutate(name: str, options: argparse.Namespace, workspace: Workspace) -> Test
         teeth = Teeth(options.suite, place, folder, workspace.mutants)
         changes = {m: (series.locate(m.path)[1], m.text) for m in mutants if not m.inert}
         bites: dict[Change, Bite] = {}
-        with counting(f"{name}: mutants", len(changes)) as tell:
+        with progress_bar(f"{name}: mutants", len(changes)) as tell:
             for change, bite in teeth.bite(list(changes.values()), options.jobs):
                 bites[change] = bite
                 tell(bite.by)

@@ -36,9 +36,9 @@ from toolkit.proof.store import Judged, Outcomes
 from toolkit.proof.upstream_tests import Asker
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import fetched
-from toolkit.util.console import watching
+from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved, PatchConflict
-from toolkit.util.files import write_whole, writing
+from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
@@ -125,7 +125,7 @@ def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace)
             optional=SUBCLASSES,
             picture=drawn,
             others=wheels.others,
-            watch=watching,
+            watch=step_status,
             upstream=Asker.of(options, workspace),
         )
         picture = drawn.read_bytes() if drawn.is_file() else b""
@@ -142,7 +142,7 @@ def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace)
 
 def _write(target: Path, data: bytes) -> None:
     if data:
-        with writing(target.parent):
+        with not_writable_errors(target.parent):
             write_whole(target, data)
 
 

@@ -43,7 +43,7 @@ from toolkit.proof.store import Judged
 from toolkit.proof.verdict import Proof, read_verdict
 from toolkit.util.errors import ToolkitError
 from toolkit.util.markdown import append
-from toolkit.util.parallel import cores, side_by_side
+from toolkit.util.parallel import cores, map_parallel
 from toolkit.util.workspace import Workspace
 
 
@@ -116,7 +116,7 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
         except ToolkitError as error:
             return replace(outcome, error=error), None
 
-    made = dict(side_by_side(work, sorted(chosen.source.rglob(f"*{VERDICT}")), jobs=cores()))
+    made = dict(map_parallel(work, sorted(chosen.source.rglob(f"*{VERDICT}")), jobs=cores()))
     sorted_ = [made[path] for path in sorted(made)]
     answers = iter(publish_all([bundle for _, bundle in sorted_ if bundle], chosen.index))
     return [_ended(chosen, one, next(answers)) if bundle else one for one, bundle in sorted_]

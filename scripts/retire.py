@@ -42,8 +42,8 @@ from toolkit.proof.unpatched import alone, remembered, require_fixed
 from toolkit.proof.verdict import Verdict, read_verdict
 from toolkit.releases.official import fetched, find_release
 from toolkit.releases.repack import RepackedRelease
-from toolkit.util.console import watching
-from toolkit.util.files import write_whole, writing
+from toolkit.util.console import step_status
+from toolkit.util.files import not_writable_errors, write_whole
 
 
 def lines_of(done: Retirement, *, would: bool) -> list[str]:
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     official = fetched(release, options, workspace)
 
     def judge(repacked: RepackedRelease, tier: str) -> Verdict:
-        shown = partial(prove, watch=watching)
+        shown = partial(prove, watch=step_status)
         return prove_release(
             repacked,
             workspace,
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         verdict = remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
     if verdict and options.out:
-        with writing(options.out):
+        with not_writable_errors(options.out):
             write_whole(options.out, verdict.to_json().encode())
     verdict = require_fixed(release, verdict)
     bundle = last_bundle(official, verdict, Series.load(workspace.patches))

@@ -13,7 +13,12 @@ import pytest
 from publishing import UPLOADED, make_pair, make_wheel, snapshot
 
 from toolkit.environments import environment
-from toolkit.environments.environment import Environment, Environments, check, find_interpreter
+from toolkit.environments.environment import (
+    Environment,
+    Environments,
+    find_interpreter,
+    verify_installed,
+)
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
 from toolkit.util.process import run
 from toolkit.util.workspace import REPOSITORY
@@ -43,7 +48,7 @@ def test_holds_exactly_the_given_wheels_and_is_made_once(
         "livekit-agents": "1.8.9+dispatched.1",
         "livekit-plugins-openai": "1.8.9",
     }
-    check(made, NAMES)
+    verify_installed(made, NAMES)
     before = snapshot(tmp_path / "envs")
     again = Environments(tmp_path / "envs").prepare(pair, uploaded=UPLOADED, extra=())
     assert again == made
@@ -97,7 +102,7 @@ def test_check_sees_what_no_installer_sees(
 ) -> None:
     spoil(made.site_packages)
     with pytest.raises(HashMismatch, match=said):
-        check(made, NAMES)
+        verify_installed(made, NAMES)
 
 
 def alter(path: Path) -> None:
@@ -110,7 +115,7 @@ def test_check_sees_a_dependency_that_somebody_edited(made: Environment) -> None
     site = made.site_packages
     alter(next(site.glob("livekit/plugins/openai/**/*.py")))
     with pytest.raises(HashMismatch, match=r"plugins/openai/.* was altered") as raised:
-        check(made, ["livekit-agents"])
+        verify_installed(made, ["livekit-agents"])
     assert raised.value.next_step == (
         "delete that folder and run `uv cache clean livekit-plugins-openai`, "
         "so that it is made again"
@@ -121,11 +126,11 @@ def test_check_names_every_problem_and_lets_caches_pass(made: Environment) -> No
     folder = made.site_packages / "livekit" / "agents"
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "x.pyc").touch()
-    check(made, NAMES)
+    verify_installed(made, NAMES)
     (folder / "a.py").touch()
     (folder / "b.py").touch()
     with pytest.raises(HashMismatch, match=r"a\.py is in no RECORD; .*b\.py is in no RECORD"):
-        check(made, NAMES)
+        verify_installed(made, NAMES)
 
 
 def test_a_half_built_environment_is_made_again(
@@ -136,7 +141,7 @@ def test_a_half_built_environment_is_made_again(
     (partial / "bin" / "junk").touch()
     again = Environments(tmp_path / "envs").prepare(pair, uploaded=UPLOADED, extra=())
     assert again == made
-    check(again, NAMES)
+    verify_installed(again, NAMES)
     assert not partial.exists()
     assert not (again.path / "bin" / "junk").exists()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.util.console import counting
-from toolkit.util.parallel import side_by_side
+from toolkit.util.console import progress_bar
+from toolkit.util.parallel import map_parallel
 from toolkit.util.process import run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -21,7 +21,7 @@ SLEEPERS = """
 import sys
 from pathlib import Path
 from toolkit.cli import verb
-from toolkit.util.parallel import side_by_side
+from toolkit.util.parallel import map_parallel
 from toolkit.util.process import Job, run_together
 
 CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(600)"
@@ -29,20 +29,20 @@ CHILD = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); 
 def work(number):
     run_together([Job([sys.executable, "-c", CHILD, f"{sys.argv[1]}/{number}"])], timeout=600)
 
-sys.exit(verb(lambda: list(side_by_side(work, range(8), jobs=2)) and None)())
+sys.exit(verb(lambda: list(map_parallel(work, range(8), jobs=2)) and None)())
 """
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_everything_is_done_once(jobs: int) -> None:
-    done = dict(side_by_side(lambda number: number * 2, range(20), jobs=jobs))
+    done = dict(map_parallel(lambda number: number * 2, range(20), jobs=jobs))
     assert done == {number: number * 2 for number in range(20)}
 
 
 def test_as_many_at_a_time_as_may_be() -> None:
     together = threading.Barrier(3)
     # would wait for ever, were there fewer
-    assert len(list(side_by_side(lambda _: together.wait(60), range(6), jobs=3))) == 6
+    assert len(list(map_parallel(lambda _: together.wait(60), range(6), jobs=3))) == 6
 
 
 def test_an_error_ends_what_runs() -> None:
@@ -56,7 +56,7 @@ def test_an_error_ends_what_runs() -> None:
         run([sys.executable, "-c", "import time; time.sleep(600)"], check=False)
 
     with pytest.raises(ZeroDivisionError):
-        list(side_by_side(work, range(4), jobs=2))
+        list(map_parallel(work, range(4), jobs=2))
     assert run([sys.executable, "-c", "print(1)"]).stdout == "1\n"
 
 
@@ -90,6 +90,6 @@ def test_ctrl_c_ends_every_child(tmp_path: Path) -> None:
 
 
 def test_a_log_stays_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with counting("releases", 2) as count:
+    with progress_bar("releases", 2) as count:
         count("1.8.9: publish")
     assert capsys.readouterr() == ("", "")

@@ -22,7 +22,7 @@ def test_the_last_line_so_far(tmp_path: Path) -> None:
 
 
 def test_a_log_stays_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with console.watching("proving", [tmp_path / "official.txt"]):
+    with console.step_status("proving", [tmp_path / "official.txt"]):
         (tmp_path / "official.txt").write_text("tests\n")
     assert capfd.readouterr() == ("", "")
 
@@ -36,7 +36,7 @@ def test_a_terminal_says_who_does_what(tmp_path: Path, monkeypatch: pytest.Monke
         (tmp_path / f"{name}.txt").write_text(f"{doing}\n")
     with open(writer, "w") as terminal, monkeypatch.context() as patched:  # noqa: PTH123
         patched.setattr(sys, "stderr", terminal)
-        with console.watching("proving", sorted(tmp_path.glob("*.txt"))):
+        with console.step_status("proving", sorted(tmp_path.glob("*.txt"))):
             pass
     shown = b""
     with suppress(OSError):  # how a terminal says that nobody writes to it any more

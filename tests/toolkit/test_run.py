@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.util import inherited
 from toolkit.util.errors import CommandFailed
-from toolkit.util.process import Ended, Job, run, run_together
+from toolkit.util.process import Exited, Job, run, run_together
 from toolkit.util.workspace import REPOSITORY
 
 SAY = "import os, sys; print(os.environ.get('SAID', 'nothing')); sys.exit(int(sys.argv[1]))"
@@ -25,8 +25,8 @@ def test_jobs_end_with_their_own_code_and_output(monkeypatch: pytest.MonkeyPatch
         Job([sys.executable, "-c", SAY, "3"], env={"SAID": "own"}),
     ]
     assert run_together(jobs, timeout=60) == (
-        Ended(0, "nothing\n"),
-        Ended(3, "own\n"),
+        Exited(0, "nothing\n"),
+        Exited(3, "own\n"),
     )
 
 

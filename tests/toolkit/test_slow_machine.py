@@ -20,7 +20,7 @@ import retire
 import update
 import upstream
 from toolkit.proof.race_suite import how_far
-from toolkit.util.process import Ended, Job, run_together
+from toolkit.util.process import Exited, Job, run_together
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 # It says the next number once it may, as the file of that name says.
@@ -52,7 +52,7 @@ def test_what_moves_on_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return looks * 3600.0
 
     clock(monotonic, monkeypatch)
-    job = Job([sys.executable, "-c", STEPS, str(tmp_path)], says=said)
+    job = Job([sys.executable, "-c", STEPS, str(tmp_path)], log=said)
     (ended,) = run_together([job], timeout=LIMIT)
     assert (ended.exit_code, ended.output.splitlines()[-1]) == (0, "step 11")
     # twelve looks, of which each counts half the limit, if nothing moved
@@ -75,7 +75,7 @@ def test_what_stands_still_is_ended(
 
     clock(monotonic, monkeypatch)
     script = f"import time; print('begun', flush=True)\nwhile True: {does}; time.sleep(0.01)"
-    (ended,) = run_together([Job([sys.executable, "-c", script], says=said)], timeout=LIMIT)
+    (ended,) = run_together([Job([sys.executable, "-c", script], log=said)], timeout=LIMIT)
     assert ended.exit_code is None
     assert ended.output.startswith("begun\n")
 
@@ -95,8 +95,8 @@ def test_while_one_moves_nobody_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     clock(monotonic, monkeypatch)
     waits = "import sys; sys.stdin.read(); print('and then')"
     jobs = [
-        Job([sys.executable, "-c", waits], after=1),
-        Job([sys.executable, "-c", STEPS, str(tmp_path)], says=said),
+        Job([sys.executable, "-c", waits], stdin_until=1),
+        Job([sys.executable, "-c", STEPS, str(tmp_path)], log=said),
     ]
     assert [ended.exit_code for ended in run_together(jobs, timeout=LIMIT)] == [0, 0]
 
@@ -117,7 +117,7 @@ def test_time_in_which_all_slept_does_not_count(
     clock(monotonic, monkeypatch)
     script = "import pathlib, sys\nwhile not pathlib.Path(sys.argv[1], 'awake').exists(): pass"
     job = Job([sys.executable, "-c", script, str(tmp_path)])
-    assert run_together([job], timeout=LIMIT) == (Ended(0, ""),)
+    assert run_together([job], timeout=LIMIT) == (Exited(0, ""),)
 
 
 def test_how_far_a_run_came() -> None:

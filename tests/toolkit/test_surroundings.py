@@ -42,7 +42,7 @@ PROGRAM = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from toolkit.environments.environment import Environments, check
+from toolkit.environments.environment import Environments, verify_installed
 from toolkit.cli import verb
 from toolkit.patches.git_repo import CommitMessage, Repository
 
@@ -71,7 +71,7 @@ def body():
     folder, *wheels = map(Path, sys.argv[1:])
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     place = Environments(folder / "envs").prepare(wheels, uploaded=moment, extra=["helper"])
-    check(place, ["livekit-agents"])
+    verify_installed(place, ["livekit-agents"])
     print(json.dumps({**place.distributions(), "mails": mails(folder / "tree")}))
 
 sys.exit(verb(body)())
@@ -650,14 +650,14 @@ def test_another_version_than_was_resolved(
     words = ["install", f"helper=={version}"] if version else ["uninstall", "helper"]
     tamper(made, *words)
     with pytest.raises(HashMismatch, match=said):
-        environment.check(made, [])
+        environment.verify_installed(made, [])
 
 
 def test_a_distribution_that_was_not_resolved(asks: World, tmp_path: Path) -> None:
     made = prepare(asks, tmp_path)
     tamper(made, "install", "setuptools")
     with pytest.raises(HashMismatch, match=r"setuptools 9\.0 was not resolved"):
-        environment.check(made, [])
+        environment.verify_installed(made, [])
 
 
 def test_what_can_change_a_resolution_is_in_the_key(

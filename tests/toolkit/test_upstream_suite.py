@@ -492,7 +492,7 @@ def test_a_run_that_is_ended_excuses_nothing(
 def test_a_run_that_was_killed_says_nothing_of_the_wheels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Ended(-9, ""),))
+    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Exited(-9, ""),))
     (tmp_path / "files").mkdir()
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
@@ -503,7 +503,7 @@ def test_a_run_that_was_killed_says_nothing_of_the_wheels(
 def test_a_run_that_takes_too_long_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Ended(None, ""),))
+    monkeypatch.setattr(runner, "run_together", lambda *_, **__: (process.Exited(None, ""),))
     (tmp_path / "files").mkdir()
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
@@ -587,9 +587,9 @@ def test_the_tests_run_apart_where_they_can(
 ) -> None:
     jobs: list[process.Job] = []
 
-    def together(started: list[process.Job], **_: object) -> tuple[process.Ended]:
+    def together(started: list[process.Job], **_: object) -> tuple[process.Exited]:
         jobs.extend(started)
-        return (process.Ended(1, ""),)
+        return (process.Exited(1, ""),)
 
     program = tmp_path / "bin" / "unshare"
     program.parent.mkdir()

@@ -15,7 +15,7 @@ from toolkit.audit.auditor import AuditedWheel, read_wheel
 from toolkit.index.provenance import SUFFIX
 from toolkit.util.addresses import for_same_server, index_address
 from toolkit.util.errors import AuditFailed, Unreachable
-from toolkit.util.http import TIMEOUT, next_try, open_session
+from toolkit.util.http import TIMEOUT, open_session, step_after_failure
 
 if TYPE_CHECKING:
     import requests
@@ -130,7 +130,7 @@ def _served(url: str, projects: Sequence[str]) -> Found:
                 ValueError,
             ) as error:
                 raise Unreachable(
-                    f"{url} gives no usable answer: {error}", next_step=next_try(error)
+                    f"{url} gives no usable answer: {error}", next_step=step_after_failure(error)
                 ) from error
             subjects += _listed(page, read, ())
     return Found(tuple(subjects))
@@ -151,7 +151,7 @@ def _download(session: requests.Session, address: str) -> bytes | None:
                     break
     except requests.RequestException as error:
         raise Unreachable(
-            f"{address} did not arrive: {error}", next_step=next_try(error)
+            f"{address} did not arrive: {error}", next_step=step_after_failure(error)
         ) from error
     return bytes(body)
 

@@ -6,7 +6,7 @@ pinned versions; the environment gets just these, and keeps the list. Environmen
 by what went into them; a half-built one is never seen under its final name.
 
 uv links their files to its own cache, so that hundreds of them share their room, and whoever edits
-an installed file anywhere edits it everywhere: :func:`check` sees it before anything is proved.
+an installed file anywhere edits it everywhere: :func:`verify_installed` notices before a proof.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from toolkit.util.errors import (
     NotWritable,
     Unreachable,
 )
-from toolkit.util.files import sha256, sha256_of, writing
+from toolkit.util.files import not_writable_errors, sha256, sha256_of
 from toolkit.util.process import run
 
 FORMAT = 2
@@ -134,7 +134,7 @@ class Environments:
             "extra": sorted(extra),
             "uv": version("uv"),
         }
-        with writing(self.root):
+        with not_writable_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             for sources in inherited.sources():
                 key = sha256(json.dumps({**inputs, **sources}, sort_keys=True).encode())
@@ -213,7 +213,7 @@ def uv() -> str:
         ) from error
 
 
-def check(environment: Environment, projects: Iterable[str]) -> None:
+def verify_installed(environment: Environment, projects: Iterable[str]) -> None:
     """Compare what is installed with what was resolved, and each file with its RECORD.
 
     No installer does that. ``projects`` have to be among it. Raises HashMismatch with every

@@ -50,7 +50,7 @@ def prepare(
     if unlike:
         pair = both(extra)
     for place in pair:
-        environment.check(place, ours)
+        environment.verify_installed(place, ours)
     return pair
 
 

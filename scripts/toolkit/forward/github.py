@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from toolkit.util.errors import printable
-from toolkit.util.files import sha256, write_whole, writing
+from toolkit.util.files import not_writable_errors, sha256, write_whole
 from toolkit.util.strict_json import Malformed, load, members, value_of
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class GitHub:
                 raise NoAnswer(f"rate limited until {until:%Y-%m-%d %H:%M:%S} UTC{help_}")
 
     def _write(self, path: Path, document: object) -> None:
-        with writing(self._cache):
+        with not_writable_errors(self._cache):
             write_whole(path, json.dumps(document).encode())
 
 

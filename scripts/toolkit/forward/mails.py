@@ -15,7 +15,7 @@ from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.releases.official import Fetched
 from toolkit.util.errors import CommandFailed, PatchConflict, UnknownRelease
-from toolkit.util.files import writing
+from toolkit.util.files import not_writable_errors
 
 TAG = "livekit-agents@{release}"
 _REF = "refs/heads/forward"
@@ -94,7 +94,7 @@ def write_mails(
         message = _FIELDS.sub("", letter.message).rstrip() + "\n"
         letter = replace(letter, author=author or letter.author, message=message)
         tip = repository.commit_files(_REF, texts, letter, tip)
-    with writing(out):
+    with not_writable_errors(out):
         cover, *mails = repository.mails(base, tip, out, reroll)
         text = cover.read_text("utf-8").replace("*** BLURB HERE ***", blurb.strip())
         titled = subject if subject.isascii() else Header(subject, "utf-8").encode()

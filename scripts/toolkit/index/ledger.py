@@ -18,7 +18,7 @@ from urllib.parse import quote
 from packaging.version import InvalidVersion, Version
 
 from toolkit.util.errors import IndexConflict, InvalidWheel
-from toolkit.util.files import plain
+from toolkit.util.files import require_plain_name
 from toolkit.util.names import MAIN
 from toolkit.util.strict_json import Malformed, load, members
 
@@ -204,8 +204,8 @@ def _parse(document: Any) -> Entry:
     action = document.get("action") if isinstance(document, dict) else None
     if action is None:
         entry = Listed(**members(document, "the line", _FILE, {"provenance_sha256": str}))
-        plain(entry.filename)
-        plain(entry.project)
+        require_plain_name(entry.filename)
+        require_plain_name(entry.project)
         for digest in (entry.sha256, entry.metadata_sha256, entry.verdict_sha256):
             if not _DIGEST.fullmatch(digest):
                 raise Malformed(f"{digest!r} is no sha256")
@@ -222,7 +222,7 @@ def _parse(document: Any) -> Entry:
     if action not in Mark.ACTIONS:
         raise Malformed(f"the line has an unknown action: {action!r}")
     mark = Mark(**members(document, "the line", _MARK, {}))
-    plain(mark.project)
+    require_plain_name(mark.project)
     if mark.status not in STATUSES:
         raise Malformed(f"{mark.status!r} is none of {', '.join(STATUSES)}")
     return mark

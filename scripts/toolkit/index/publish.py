@@ -41,7 +41,14 @@ from toolkit.index.pages import render
 from toolkit.index.staged_wheel import Generated, StagedWheel
 from toolkit.proof.verdict import Claim, Proof, Verdict
 from toolkit.util.errors import IndexConflict, NotWritable, ToolkitError
-from toolkit.util.files import TEMPORARY, settle, sha256_of, write_together, write_whole, writing
+from toolkit.util.files import (
+    TEMPORARY,
+    fsync_folder,
+    not_writable_errors,
+    sha256_of,
+    write_together,
+    write_whole,
+)
 
 LOCK = ".lock"
 PATIENCE = 60.0
@@ -122,7 +129,7 @@ def locked_ledger(folder: Path) -> Iterator[Ledger]:
     What the block adds to the list is written at its end, and the pages that this changes.
     Raises as :func:`publish_all`.
     """
-    with writing(folder):
+    with not_writable_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _require_ours(folder)
         with _locked(folder):
@@ -136,9 +143,9 @@ def locked_ledger(folder: Path) -> Iterator[Ledger]:
             finally:
                 if ledger.text != known:
                     for part in ("files", "verdicts", "constraints"):
-                        settle(folder / part)
+                        fsync_folder(folder / part)
                     write_whole(folder / LIST, ledger.text)
-                    settle(folder)
+                    fsync_folder(folder)
                 _show(folder, ledger, withdrawing=not withdrawn >= ledger.yanked.keys())
 
 

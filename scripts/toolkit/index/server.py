@@ -21,7 +21,7 @@ from toolkit.index.ledger import Listed
 from toolkit.util import inherited
 from toolkit.util.errors import IndexConflict, Unreachable, UploadRefused, masked
 from toolkit.util.files import sha256
-from toolkit.util.http import body_of, open_session
+from toolkit.util.http import open_session, read_body
 from toolkit.util.process import run
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Server:
             try:
                 with self._client.s.get(package.url, stream=True, timeout=30) as answer:
                     answer.raise_for_status()
-                    said = sha256(body_of(answer, entry.size))
+                    said = sha256(read_body(answer, entry.size))
             except requests.RequestException as error:
                 raise self._silent(error) from error
         if said != entry.sha256:

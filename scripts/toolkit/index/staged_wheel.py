@@ -15,7 +15,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from toolkit.index.ledger import Listed
 from toolkit.util.errors import InvalidWheel
-from toolkit.util.files import plain, sha256
+from toolkit.util.files import require_plain_name, sha256
 
 # METADATA holds a README; a larger one is a bomb
 _MOST = 1 << 22
@@ -79,7 +79,7 @@ def stage_wheel(wheel: Path, moment: str, proof: str) -> StagedWheel:
 
     Raises InvalidWheel if it is none, or if its METADATA speaks of something else.
     """
-    plain(wheel.name)
+    require_plain_name(wheel.name)
     try:
         data = wheel.read_bytes()
     except OSError as error:
@@ -91,7 +91,7 @@ def stage_wheel(wheel: Path, moment: str, proof: str) -> StagedWheel:
 
 def stage_generated(wheel: Generated, moment: str, proof: str) -> StagedWheel:
     """The same for a wheel that is in no file."""
-    checked = _checked(Path(plain(wheel.filename)), wheel.data, moment, proof)
+    checked = _checked(Path(require_plain_name(wheel.filename)), wheel.data, moment, proof)
     return replace(checked, content=wheel.data)
 
 

@@ -12,7 +12,7 @@ from toolkit.patches.git_repo import GitConflict, Repository
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable, PatchConflict
-from toolkit.util.files import replacing, writing
+from toolkit.util.files import not_writable_errors, replacing
 
 # A distribution's members and their new content.
 Changed = Mapping[str, Mapping[str, bytes]]
@@ -50,7 +50,7 @@ def apply(
     if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
         raise NotWritable(f"{tree} is not an empty folder", next_step="name a folder to be made")
     expected = fold(variants, files)
-    with writing(tree.parent), replacing(tree.absolute()) as draft:
+    with not_writable_errors(tree.parent), replacing(tree.absolute()) as draft:
         draft.mkdir(parents=True)
         for path, data in files.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from toolkit.patches.git_repo import Repository
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import FILE, Series
 from toolkit.util.errors import CommandFailed, InvalidSeries, PatchConflict
-from toolkit.util.files import write_whole, writing
+from toolkit.util.files import not_writable_errors, write_whole
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def write_files(patches: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write files into a series' folder; on an error all are as they were. Returns their names."""
     paths = {patches / name: data for name, data in files.items()}
     before = {path: path.read_bytes() if path.is_file() else None for path in paths}
-    with writing(patches):
+    with not_writable_errors(patches):
         try:
             for path, data in paths.items():
                 write_whole(path, data)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from toolkit.util.errors import CommandFailed, NotWritable, fault_said, how_ended, step_after
-from toolkit.util.git import Failed, git, home_of
+from toolkit.util.errors import CommandFailed, NotWritable, how_ended, machine_fault_in, step_after
+from toolkit.util.git import GitError, git, git_dir_of
 
 _WHO = {"NAME": "livekit-dispatched", "EMAIL": "noreply@invalid", "DATE": "2020-02-02T00:00:00Z"}
 # format.noPrefix, whatever its value, takes them away
@@ -84,7 +84,7 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._env = {
-            "GIT_DIR": str(home_of(path)),
+            "GIT_DIR": str(git_dir_of(path)),
             "GIT_WORK_TREE": str(self.path),
             **{f"GIT_{who}_{key}": _WHO[key] for who in ("AUTHOR", "COMMITTER") for key in _WHO},
         }
@@ -123,7 +123,7 @@ class Repository:
             file.seek(0)
             try:
                 self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
-            except Failed as error:
+            except GitError as error:
                 if _of_the_machine(error) or not _REFUSING.search(error.said):
                     raise self._failed(error) from error
                 raise GitConflict(error.said) from error
@@ -174,7 +174,7 @@ class Repository:
         words = ("--allow-empty", "--keep-redundant-commits", f"-Xdiff-algorithm={algorithm}")
         try:
             self._git("cherry-pick", *words, commit)
-        except Failed as error:
+        except GitError as error:
             if _of_the_machine(error) or not self.unmerged():
                 raise self._failed(error) from error
             raise GitConflict(error.said) from error
@@ -259,7 +259,7 @@ class Repository:
     def _bytes(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> bytes:
         try:
             return self._git(*words, stdin=stdin)
-        except Failed as error:
+        except GitError as error:
             raise self._failed(error) from error
 
     def _run(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> str:
@@ -267,8 +267,8 @@ class Repository:
             self._bytes(*words, stdin=stdin).decode("utf-8", "surrogateescape").removesuffix("\n")
         )
 
-    def _failed(self, error: Failed) -> CommandFailed | NotWritable:
-        if (code := fault_said(error.said)) is not None:
+    def _failed(self, error: GitError) -> CommandFailed | NotWritable:
+        if (code := machine_fault_in(error.said)) is not None:
             reason = f"cannot write to {self.path.parent}: {os.strerror(code)}, says git"
             return NotWritable(reason, next_step=step_after(code))
         said = error.said
@@ -277,7 +277,7 @@ class Repository:
         return CommandFailed(f"git failed: {said}", next_step="check that git works, and run again")
 
 
-def _of_the_machine(error: Failed) -> bool:
-    if (error.status or -1) < 0 or fault_said(error.said) is not None:
+def _of_the_machine(error: GitError) -> bool:
+    if (error.status or -1) < 0 or machine_fault_in(error.said) is not None:
         return True
     return _UNABLE.search(error.said) is not None

@@ -15,7 +15,7 @@ from toolkit.util.errors import (
     SomeReleasesFailed,
     Unreachable,
 )
-from toolkit.util.files import write_whole, writing
+from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.markdown import cell, cut, fence
 from toolkit.util.names import MAIN
 from toolkit.util.strict_json import value_of
@@ -70,7 +70,7 @@ def write(announcements: Sequence[Announcement], folder: Path) -> str:
     Raises NotWritable.
     """
     kinds = " ".join(each.kind for each in announcements) or NOTHING
-    with writing(folder):
+    with not_writable_errors(folder):
         write_whole(folder / "kind", kinds.encode())
         for each in announcements:
             title = each.title

@@ -33,10 +33,10 @@ from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.sources import fits
 from toolkit.releases.update import differs, renew
-from toolkit.util.console import counting
+from toolkit.util.console import progress_bar
 from toolkit.util.errors import PatchConflict, ToolkitError, machine_fault
-from toolkit.util.files import write_whole, writing
-from toolkit.util.parallel import cores, side_by_side
+from toolkit.util.files import not_writable_errors, write_whole
+from toolkit.util.parallel import cores, map_parallel
 from toolkit.util.workspace import Workspace
 
 
@@ -73,8 +73,8 @@ class Run:
     def work(self, names: Sequence[Version | str | None]) -> dict[Version | str | None, Done]:
         """Each release as far as it goes by itself, side by side."""
         ended = {}
-        with counting("releases", len(names)) as count:
-            for name, done in side_by_side(self.release_one, names, jobs=self.options.jobs):
+        with progress_bar("releases", len(names)) as count:
+            for name, done in map_parallel(self.release_one, names, jobs=self.options.jobs):
                 ended[name] = done
                 count(f"{done.outcome.release}: {done.outcome.word}")
         return ended
@@ -150,7 +150,7 @@ class Run:
         key, proof = ("", proof) if proof else next(found, ("", None))
         path = folder / f"{release.version}{VERDICT}"
         if proof:
-            with writing(folder):
+            with not_writable_errors(folder):
                 write_whole(path, proof.data)
                 if key and (picture := self.outcomes.picture(key)).is_file():
                     write_whole(path.with_suffix(".svg"), picture.read_bytes())

@@ -23,10 +23,10 @@ from toolkit.proof.exploration import (
 from toolkit.proof.probe import LEVELS, Probe
 from toolkit.proof.race_suite import Run, how_far, run_of, surroundings
 from toolkit.proof.rules import LOSES_CALLS, NOT_RUN
-from toolkit.util.console import Watch, unwatched
+from toolkit.util.console import StepStatus, no_status
 from toolkit.util.errors import how_ended
-from toolkit.util.files import write_whole, writing
-from toolkit.util.process import Ended, Job, run_together
+from toolkit.util.files import not_writable_errors, write_whole
+from toolkit.util.process import Exited, Job, run_together
 from toolkit.util.strict_json import Malformed, members
 
 SCRIPT = "explore.py"
@@ -113,7 +113,7 @@ def explore(
     *,
     tier: str,
     timeout: float,
-    watch: Watch = unwatched,
+    watch: StepStatus = no_status,
     kept: Path | None = None,
 ) -> Sides:
     """Run the tests and explore the schedules of a tier on the official and on the patched wheels
@@ -137,8 +137,8 @@ def explore(
             words += [] if side.tests.is_file() else ["--tests", side.tests]
             if side is official:
                 words += [*against, "--svg", side.svg, "--prefer", CANONICAL]
-            jobs.append(replace(_job(suite, place, words, side.folder), says=side.txt))
-        comparing = replace(_job(suite, pair[0], against, official.folder), says=official.txt)
+            jobs.append(replace(_job(suite, place, words, side.folder), log=side.txt))
+        comparing = replace(_job(suite, pair[0], against, official.folder), log=official.txt)
         with watch(f"tests and schedules, tier {tier}", [side.txt for side in sides]):
             ended = _ended(sides, jobs, comparing, timeout)
         runs = [run_of(side.tests, end, timeout) for side, end in zip(sides, ended, strict=False)]
@@ -150,16 +150,17 @@ def explore(
 
 def _ended(
     sides: Sequence[_Side], jobs: Sequence[Job], comparing: Job, timeout: float
-) -> tuple[Ended, ...]:
+) -> tuple[Exited, ...]:
     """How the official side ended, how the patched one, and how the comparison of both.
 
     A side whose report is there already is not run.
     """
     known = [side.whole() for side in sides]
-    ended = [Ended(int(bool(r and r.findings.of_kind(FLAG))), "") for r in known]
+    ended = [Exited(int(bool(r and r.findings.of_kind(FLAG))), "") for r in known]
     left = [number for number, report in enumerate(known) if report is None]
     todo = [
-        replace(jobs[number], after=1 if (number, len(left)) == (0, 2) else None) for number in left
+        replace(jobs[number], stdin_until=1 if (number, len(left)) == (0, 2) else None)
+        for number in left
     ]
     for number, end in zip(left, run_together(todo, timeout=timeout), strict=True):
         ended[number] = end
@@ -169,11 +170,11 @@ def _ended(
     return (*ended, compared)
 
 
-def _keep(kept: Path, sides: Sequence[_Side], runs: Sequence[Run], ended: Sequence[Ended]) -> None:
+def _keep(kept: Path, sides: Sequence[_Side], runs: Sequence[Run], ended: Sequence[Exited]) -> None:
     """Keep what was finished of a proof that was ended too early, and only of such a one."""
     early = any(end.exit_code is None or end.exit_code < 0 for end in ended)
     sound = [path for side, run in zip(sides, runs, strict=True) for path in side.sound(run)]
-    with writing(kept.parent):
+    with not_writable_errors(kept.parent):
         shutil.rmtree(kept, ignore_errors=True)
         for path in sound if early else ():
             write_whole(kept / path.name, path.read_bytes())
@@ -204,7 +205,7 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
     return Probe(len(ran) - len(missed), missed, levels)
 
 
-def _explored(sides: Sequence[_Side], ended: Sequence[Ended], tier: str) -> Explored:
+def _explored(sides: Sequence[_Side], ended: Sequence[Exited], tier: str) -> Explored:
     wheres = [f"on the {side.name} wheels" for side in sides]
     try:
         if any(end.exit_code is None for end in ended):
@@ -280,7 +281,7 @@ def _job(
     return Job([place.python, suite.resolve() / SCRIPT, *words], folder, env)
 
 
-def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
+def _read(path: Path, ended: Exited, expected: Sequence[int], where: str) -> str:
     """What a run wrote. Raises _Trouble unless it ended with one of the exit codes expected."""
     code = _refuse_ended(ended, where)
     if code not in expected or not path.is_file():
@@ -292,7 +293,7 @@ def _read(path: Path, ended: Ended, expected: Sequence[int], where: str) -> str:
         raise _Trouble(f"{where} the explorer's report is not UTF-8: {error}", "") from error
 
 
-def _refuse_ended(ended: Ended, where: str) -> int:
+def _refuse_ended(ended: Exited, where: str) -> int:
     """The exit code of a run. Raises _Trouble if it was ended, as it hung."""
     if ended.exit_code is None:
         reason = f"{where} the explorer was ended, as nothing moved: {how_far(ended.output)}"
@@ -300,7 +301,7 @@ def _refuse_ended(ended: Ended, where: str) -> int:
     return ended.exit_code
 
 
-def _report(path: Path, ended: Ended, where: str) -> Report:
+def _report(path: Path, ended: Exited, where: str) -> Report:
     text = _read(path, ended, (0, 1, 3), where)
     try:
         report = Report.parse(text)
@@ -311,7 +312,7 @@ def _report(path: Path, ended: Ended, where: str) -> Report:
     return report
 
 
-def _comparison(path: Path, ended: Ended) -> dict[str, Any]:
+def _comparison(path: Path, ended: Exited) -> dict[str, Any]:
     text = _read(path, ended, (0, 1, 3), "comparing")
     keys: dict[str, type] = dict.fromkeys(("compared", "schedules", "pairs"), int)
     try:
@@ -323,7 +324,7 @@ def _comparison(path: Path, ended: Ended) -> dict[str, Any]:
     return found
 
 
-def _replayed(stem: Path, ended: Ended, schedule: str) -> Replay:
+def _replayed(stem: Path, ended: Exited, schedule: str) -> Replay:
     try:
         text = _read(stem.with_suffix(".json"), ended, (0, 1), "replaying")
         found = document_of(text, {"replays": dict}, {})["replays"]

@@ -17,8 +17,8 @@ from toolkit.environments.environment import Environment
 from toolkit.proof.race_report import Report
 from toolkit.proof.race_suite import surroundings
 from toolkit.util.errors import CommandFailed
-from toolkit.util.files import sha256, tree_digest, write_whole, writing
-from toolkit.util.parallel import side_by_side
+from toolkit.util.files import not_writable_errors, sha256, tree_digest, write_whole
+from toolkit.util.parallel import map_parallel
 from toolkit.util.process import Job, interrupted, run_together
 from toolkit.util.strict_json import Malformed, members
 
@@ -82,7 +82,7 @@ class Teeth:
     def bite(self, changes: Sequence[Change], jobs: int) -> Iterator[tuple[Change, Bite]]:
         """Each mutant with what becomes of it, ``jobs`` at a time, as soon as that is known."""
         passing = self.passing
-        for change, bite in side_by_side(self._bite, changes, jobs=jobs):
+        for change, bite in map_parallel(self._bite, changes, jobs=jobs):
             if bite.outcome == "survived" and bite.passed < passing:
                 said = f"only {bite.passed} of {passing} tests ran"
                 yield change, replace(bite, outcome="caught", by=said)
@@ -96,7 +96,7 @@ class Teeth:
         with self._copy() as copy, _changed(copy, change, next(self._numbers)):
             bite = self._run(copy)
         if bite.outcome != "does not end":  # perhaps the machine was busy
-            with writing(self.kept):
+            with not_writable_errors(self.kept):
                 write_whole(kept, json.dumps(asdict(bite)).encode())
         return bite
 
@@ -116,7 +116,7 @@ class Teeth:
         except Empty:
             official = self.environment
             path = self.folder / f"environment-{next(self._numbers)}"
-            with writing(self.folder):
+            with not_writable_errors(self.folder):
                 ignore = shutil.ignore_patterns("pycache", "__pycache__")
                 shutil.copytree(official.path, path, symlinks=True, ignore=ignore)
             python = path / official.python.relative_to(official.path)

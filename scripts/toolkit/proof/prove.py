@@ -23,9 +23,9 @@ from toolkit.proof.race_suite import Run
 from toolkit.proof.rules import compare, lossless, troubles
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
 from toolkit.util import files, inherited
-from toolkit.util.console import Watch, unwatched
-from toolkit.util.errors import speaks_of_shortage
-from toolkit.util.files import sha256, sha256_of, write_whole, writing
+from toolkit.util.console import StepStatus, no_status
+from toolkit.util.errors import reports_shortage
+from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_whole
 from toolkit.util.strict_json import Malformed
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def prove(
     picture: Path | None = None,
     others: Sequence[Path] = (),
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
-    watch: Watch = unwatched,
+    watch: StepStatus = no_status,
     upstream: Asker | None = None,
 ) -> Verdict:
     """Compare ``official`` wheels with ``patched`` ones under the race suite.
@@ -118,7 +118,7 @@ def prove(
                 optional=optional,
             )
         both = verdict.beside(found)
-        with writing(verdicts):
+        with not_writable_errors(verdicts):
             if both.verdict == "publish":
                 write_whole(kept, both.to_json().encode())
                 return both
@@ -160,7 +160,7 @@ def prove(
     verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
     drawn, text = explorer.telling(race_suite, pair, sides, timeout=timeout)
     if verdict.verdict in ("publish", "fixed"):
-        with writing(verdicts):
+        with not_writable_errors(verdicts):
             if drawn:
                 write_whole(kept.with_suffix(".svg"), drawn)
             write_whole(kept, verdict.to_json().encode())
@@ -172,7 +172,7 @@ def prove(
 
 def _draw(picture: Path | None, drawn: bytes) -> None:
     if picture is not None and drawn:
-        with writing(picture.parent):
+        with not_writable_errors(picture.parent):
             write_whole(picture, drawn)
 
 
@@ -207,7 +207,7 @@ def _of(run: Run, expected: Mapping[str, Version]) -> Run:
     if run.report is None:
         return run
     for test, outcome in run.report.tests.items():
-        if outcome.outcome in ("failed", "error") and speaks_of_shortage(outcome.message):
+        if outcome.outcome in ("failed", "error") and reports_shortage(outcome.message):
             said = f"the machine is short of something: {test}: {outcome.message}"
             return replace(run, report=None, trouble=said)
     tested = {canonicalize_name(n): Version(v) for n, v in run.report.distributions.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from toolkit.environments.environment import Environment
 from toolkit.proof.race_report import Report
 from toolkit.util.errors import how_ended
-from toolkit.util.process import Ended
+from toolkit.util.process import Exited
 from toolkit.util.strict_json import Malformed
 
 # how pytest counts: [412/686]
@@ -40,7 +40,7 @@ def surroundings(environment: Environment) -> dict[str, str]:
     }
 
 
-def run_of(path: Path, ended: Ended, timeout: float) -> Run:
+def run_of(path: Path, ended: Exited, timeout: float) -> Run:
     """The run that wrote its report at ``path`` and ended so, or was ended after ``timeout``
     seconds in which nothing moved.
 

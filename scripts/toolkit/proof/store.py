@@ -17,7 +17,7 @@ from toolkit.proof.verdict import Claim, Proof, Side, Verdict
 from toolkit.releases.catalogue import Row
 from toolkit.releases.release import Release
 from toolkit.util.errors import PatchConflict
-from toolkit.util.files import sha256, tree_digest, write_whole, writing
+from toolkit.util.files import not_writable_errors, sha256, tree_digest, write_whole
 from toolkit.util.inherited import sources
 from toolkit.util.strict_json import Malformed, mapping_of, members
 
@@ -177,7 +177,7 @@ class Outcomes:
             document = {**claim, **{k: v for k, v in asdict(found).items() if k != "claim"}}
         else:
             document = {"conflict": found.problem, "next_step": found.next_step}
-        with writing(self.root):
+        with not_writable_errors(self.root):
             if proof:
                 write_whole(self._proof(key), proof.data)
             text = json.dumps({"format": FORMAT, **document}, indent=1)

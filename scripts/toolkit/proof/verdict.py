@@ -17,7 +17,7 @@ from toolkit.proof.race_suite import Run
 from toolkit.proof.rules import LOSES_CALLS, NOT_RUN, Compared, compare, judge, parse_test, troubles
 from toolkit.upstream_tests.result import Upstream
 from toolkit.util.errors import NotProved
-from toolkit.util.files import plain
+from toolkit.util.files import require_plain_name
 from toolkit.util.strict_json import Malformed, load, mapping_of, members, value_of
 
 FORMAT = 4
@@ -248,7 +248,7 @@ class Claim:
         every = (parse_wheel_filename(wheel)[1].local for wheel in self.wheels)
         # a borrowed partner's local part is longer than that of the release
         local = min(filter(None, every), key=len, default="")
-        return plain("+".join(filter(None, (self.release, local))) + ".json")
+        return require_plain_name("+".join(filter(None, (self.release, local))) + ".json")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from toolkit.patches.patchfile import split_lines
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.rebase import RebasedHunk, RebaseStopped
 from toolkit.util.errors import InvalidSeries, NotProved, PatchConflict
-from toolkit.util.files import write_whole, writing
+from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.markdown import fence
 from toolkit.util.strict_json import Malformed, members
 
@@ -116,7 +116,7 @@ class Conflict:
         tree = str(Path(self.folder) / TREE)
         facts = {"format": FORMAT, **asdict(self), "tree": tree, "command": self.command}
         text = _template().render(facts)
-        with writing(folder):
+        with not_writable_errors(folder):
             write_whole(folder / REPORT, text.encode())
             write_whole(folder / STATE, f"{json.dumps(facts, indent=1)}\n".encode())
 

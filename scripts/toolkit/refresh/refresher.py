@@ -25,7 +25,7 @@ from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.sources import apply_series, fits, official
 from toolkit.util.errors import PatchConflict
-from toolkit.util.files import replacing, writing
+from toolkit.util.files import not_writable_errors, replacing
 from toolkit.util.workspace import Workspace
 
 # From how many releases it is tried: the one before, and some with older variants.
@@ -123,7 +123,7 @@ class Refresher:
                 raise Inconclusive(*verdicts[INCONCLUSIVE])
             _, verdict = next(iter(verdicts.values()), (None, None))
             question = self._conflict(fetched, bases[0], folder, stuck, verdict)
-            with writing(folder.parent), replacing(folder.absolute()) as draft:
+            with not_writable_errors(folder.parent), replacing(folder.absolute()) as draft:
                 shutil.copytree(scratch / "0", draft / TREE, symlinks=True)
                 question.write(draft)
             raise question.error()

@@ -21,7 +21,7 @@ from packaging.version import Version
 
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.errors import InvalidSeries, UnknownRelease
-from toolkit.util.files import sha256, write_whole, writing
+from toolkit.util.files import not_writable_errors, sha256, write_whole
 from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import Malformed, mapping_of, members, value_of
 
@@ -147,7 +147,7 @@ def change(path: Path, changed: Callable[[Catalogue], Mapping[Version, Entry]]) 
 
     # Not beside the catalogue: the lock's file stays, and patches/ is under version control.
     name = f"livekit-dispatched-{sha256(str(path.resolve()).encode())[:16]}.lock"
-    with writing(path.parent), FileLock(Path(tempfile.gettempdir(), name)):
+    with not_writable_errors(path.parent), FileLock(Path(tempfile.gettempdir(), name)):
         known = Catalogue.read(path)
         entries = {**known, **changed(known)}
         if entries != dict(known):

@@ -11,8 +11,16 @@ from packaging.version import Version
 
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.errors import HashMismatch, UnknownRelease, Unreachable
-from toolkit.util.files import replacing, sha256_of, writing
-from toolkit.util.http import ATTEMPTS, BACKOFF, TIMEOUT, Progress, body_of, next_try, open_session
+from toolkit.util.files import not_writable_errors, replacing, sha256_of
+from toolkit.util.http import (
+    ATTEMPTS,
+    BACKOFF,
+    TIMEOUT,
+    Progress,
+    open_session,
+    read_body,
+    step_after_failure,
+)
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 
@@ -43,7 +51,7 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     target = _place(artefact, workspace)
     if is_kept(artefact, workspace):
         return target
-    with writing(workspace.artefacts), replacing(target) as draft:
+    with not_writable_errors(workspace.artefacts), replacing(target) as draft:
         draft.write_bytes(_download(artefact, progress))
     return target
 
@@ -90,14 +98,14 @@ def _download(artefact: Artefact, progress: Progress | None) -> bytes:
                 return _checked(data, artefact)
             error = EOFError(f"{len(data)} of {artefact.size} bytes")
     raise Unreachable(
-        f"{artefact.filename} did not arrive whole: {error}", next_step=next_try(error)
+        f"{artefact.filename} did not arrive whole: {error}", next_step=step_after_failure(error)
     ) from error
 
 
 def _body(session: requests.Session, artefact: Artefact, progress: Progress | None) -> bytes:
     with session.get(artefact.url, stream=True, timeout=TIMEOUT) as answer:
         answer.raise_for_status()
-        return body_of(answer, artefact.size, progress)
+        return read_body(answer, artefact.size, progress)
 
 
 def _checked(data: bytes, artefact: Artefact) -> bytes:

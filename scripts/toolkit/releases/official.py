@@ -18,7 +18,7 @@ from toolkit.releases.download import fetch_all, is_kept, remembered
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
-from toolkit.util.files import writing
+from toolkit.util.files import not_writable_errors
 from toolkit.util.http import Progress
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
@@ -65,7 +65,7 @@ class Fetched:
         sha = next(artefact.sha256 for other, artefact in self._pairs if other == path)
         mark = self.sound / f"{sha}.{CHECKS_VERSION}"
         wheel = Wheel.open(path, sound=mark.is_file())
-        with writing(self.sound):
+        with not_writable_errors(self.sound):
             self.sound.mkdir(parents=True, exist_ok=True)
             mark.touch()
         return wheel

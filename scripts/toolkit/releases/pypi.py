@@ -17,8 +17,8 @@ from toolkit.releases.project_page import FIRST, artefacts_of, wheels_on
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.addresses import for_same_server, index_address
 from toolkit.util.errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, masked
-from toolkit.util.files import replacing, writing
-from toolkit.util.http import TIMEOUT, TRY_AGAIN, body_of, next_try, open_session
+from toolkit.util.files import not_writable_errors, replacing
+from toolkit.util.http import TIMEOUT, TRY_AGAIN, open_session, read_body, step_after_failure
 from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
@@ -103,7 +103,7 @@ class PyPI:
             )
         release = Release(wanted, (*page[wanted], *self._page(PARTNER)[partner]))
         path = self.workspace.releases / f"{wanted}.json"
-        with writing(path.parent), replacing(path) as draft:
+        with not_writable_errors(path.parent), replacing(path) as draft:
             draft.write_text(release.to_json(), "utf-8")
         return release
 
@@ -221,7 +221,7 @@ class PyPI:
                     f"{address} answers with {kind[:99]!r}, not {_PAGE_TYPE}: "
                     "pages in HTML (PEP 503) tell no sizes and no upload times"
                 )
-            body = body_of(answer, MAX_PAGE)
+            body = read_body(answer, MAX_PAGE)
             if len(body) > MAX_PAGE:
                 raise Malformed(f"the page is longer than {MAX_PAGE} bytes")
             listed = wheels_on(project, body, answer.url)
@@ -240,5 +240,5 @@ class PyPI:
             failed = isinstance(error, requests.RequestException)
             raise Unreachable(
                 f"{self.endpoint} gives no usable answer: {masked(str(error))[:2000]}",
-                next_step=next_try(error) if failed else ANOTHER,
+                next_step=step_after_failure(error) if failed else ANOTHER,
             ) from error

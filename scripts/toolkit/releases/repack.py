@@ -22,7 +22,7 @@ from toolkit.releases.release import Release
 from toolkit.releases.sources import apply_series
 from toolkit.releases.verify import check_repacked
 from toolkit.util.errors import InvalidSeries
-from toolkit.util.files import is_dos, replacing, sha256_of, writing
+from toolkit.util.files import is_dos, not_writable_errors, replacing, sha256_of
 from toolkit.util.strict_json import mapping_of
 from toolkit.util.workspace import Workspace
 from toolkit.wheels.rewrite import FORMAT, rewrite
@@ -137,7 +137,7 @@ class _Job:
         folder = store / hashlib.sha256(key.encode()).hexdigest()
         sums = _whole(folder)
         if sums is None:
-            with writing(store):
+            with not_writable_errors(store):
                 store.mkdir(parents=True, exist_ok=True)
                 with self.lock(folder):
                     sums = _whole(folder) or self.fill(folder, pins)
@@ -242,7 +242,7 @@ def _whole(folder: Path) -> dict[str, str] | None:
 def _deliver(path: Path, sha: str, out: Path) -> Path:
     """Put a wheel into ``out``; one that is there already, byte for byte, is left alone."""
     target = out / path.name
-    with writing(out):
+    with not_writable_errors(out):
         if not (target.is_file() and sha256_of(target) == sha):
             with replacing(target) as draft:
                 shutil.copyfile(path, draft)

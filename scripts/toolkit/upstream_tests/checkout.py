@@ -16,8 +16,8 @@ from filelock import FileLock
 from packaging.version import InvalidVersion, Version
 
 from toolkit.util.errors import CommandFailed, Unreachable
-from toolkit.util.files import replacing, writing
-from toolkit.util.git import Failed, check_version, git, reaching
+from toolkit.util.files import not_writable_errors, replacing
+from toolkit.util.git import GitError, check_version, git, network_variables
 from toolkit.util.strict_json import Malformed, mapping_of
 
 REPOSITORY = "https://github.com/livekit/agents"
@@ -119,7 +119,7 @@ def checkout(tag: Tag, repository: str, root: Path) -> Checkout:
     shallow, partial and sparse clone). Raises CommandFailed with git's reason, NotWritable.
     """
     final = root / tag.commit
-    with writing(root):
+    with not_writable_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{tag.commit}.lock"):
             blobs = _kept(final)
@@ -202,10 +202,10 @@ def _git(
         said = git(
             *words,
             cwd=cwd or Path(Path.cwd().anchor),
-            env={**reaching(), **(env or {})},
+            env={**network_variables(), **(env or {})},
             timeout=timeout,
         )
-    except Failed as error:
+    except GitError as error:
         raise CommandFailed(
             " ".join(error.said.split()) or f"git {words[0]} ended with {error.status}",
             next_step="run git by hand to see what it cannot do",

@@ -33,7 +33,7 @@ from toolkit.upstream_tests.result import (
 from toolkit.upstream_tests.runner import GUEST, Limits, run_side
 from toolkit.util import files, inherited
 from toolkit.util.errors import CommandFailed, EnvironmentUnresolvable, Unreachable
-from toolkit.util.files import sha256, sha256_of, write_whole, writing
+from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_whole
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
@@ -119,7 +119,7 @@ def answer(
         why = getattr(error, "problem", str(error))
         return Upstream.not_run(release, _without_path(why, repository))
     if result.status == "passed":
-        with writing(kept.parent):
+        with not_writable_errors(kept.parent):
             write_whole(kept, result.to_json().encode())
     return result
 

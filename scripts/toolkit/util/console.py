@@ -12,18 +12,18 @@ from toolkit.util.http import Progress
 from toolkit.util.process import interrupted
 
 # Says that a step begins, and into which files those that do it say how far they are.
-Watch = Callable[[str, Sequence[Path]], AbstractContextManager[None]]
+StepStatus = Callable[[str, Sequence[Path]], AbstractContextManager[None]]
 
 _TAIL = 400
 
 
-def unwatched(step: str, said: Sequence[Path]) -> AbstractContextManager[None]:
+def no_status(step: str, said: Sequence[Path]) -> AbstractContextManager[None]:
     """Says nothing, for work that somebody else watches."""
     return nullcontext()
 
 
 @contextmanager
-def watching(step: str, said: Sequence[Path] = ()) -> Iterator[None]:
+def step_status(step: str, said: Sequence[Path] = ()) -> Iterator[None]:
     """Show ``step``, and beside it the last line of each of the files ``said``, by its stem."""
     if not sys.stderr.isatty():
         yield
@@ -53,7 +53,7 @@ def last_line(path: Path) -> str:
 
 
 @contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Call what this yields with a few words whenever one of ``total`` is done."""
     if not sys.stderr.isatty() or total < 2:
         yield lambda _: None

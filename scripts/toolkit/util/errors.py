@@ -169,14 +169,14 @@ def machine_fault(error: OSError) -> NotWritable:
     return NotWritable(f"{where}{error.strerror or error}", next_step=step_after(error.errno))
 
 
-def fault_said(said: str) -> int | None:
+def machine_fault_in(said: str) -> int | None:
     """The errno of a fault of the machine that git, without a locale, ends one of its lines with;
     None if it speaks of none."""
     found = _FAULT.search(said)
     return _FAULTS[found[1]] if found else None
 
 
-def speaks_of_shortage(message: str) -> bool:
+def reports_shortage(message: str) -> bool:
     """Whether the message of a Python exception says that the machine has not enough of something.
 
     A right that is missing is left out: that may be what is tested.

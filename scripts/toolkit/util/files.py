@@ -52,7 +52,7 @@ def sha256_of(path: Path) -> str:
 def write_whole(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` in one step; on any failure nothing new stays behind.
 
-    Raises OSError as the file system does; see :func:`writing` to turn it into NotWritable.
+    Raises OSError as the file system does; :func:`not_writable_errors` makes it NotWritable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
@@ -96,7 +96,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         raise
 
 
-def settle(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Have the names in ``folder`` survive a loss of power, where the system can promise that."""
     if os.name != "posix" or not folder.is_dir():
         return
@@ -108,7 +108,7 @@ def settle(folder: Path) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def not_writable_errors(folder: Path) -> Iterator[None]:
     """Turn an OSError inside the block into NotWritable, with the next step that fits it."""
     try:
         yield
@@ -157,7 +157,7 @@ def _left_out(part: str) -> bool:
     return part.startswith(".") or part == "__pycache__"
 
 
-def plain(name: str) -> str:
+def require_plain_name(name: str) -> str:
     """``name`` if it is harmless in a path, a link and a page; raises InvalidWheel if not."""
     if not _PLAIN.fullmatch(name):
         raise InvalidWheel(

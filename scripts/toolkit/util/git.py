@@ -12,7 +12,7 @@ from typing import IO
 
 from toolkit.util import inherited
 from toolkit.util.errors import CommandFailed
-from toolkit.util.process import run, started
+from toolkit.util.process import child_process, run
 
 # the first one that reads GIT_CONFIG_GLOBAL; GIT_CONFIG_COUNT came in 2.31
 NEEDED = (2, 32)
@@ -100,7 +100,7 @@ _SETTINGS = {
 }
 
 
-class Failed(Exception):
+class GitError(Exception):
     """git ended with ``status`` (None: not in time), and ``said`` why."""
 
     def __init__(self, said: str, status: int | None) -> None:
@@ -119,23 +119,23 @@ def git(
 ) -> bytes:
     """What git prints; ``env`` names the repository. While it works, ``meanwhile`` is called.
 
-    Raises Failed, also after ``timeout`` seconds, and CommandFailed without a usable git.
+    Raises GitError, also after ``timeout`` seconds, and CommandFailed without a usable git.
     """
     check_version()
     pipes = subprocess.PIPE, subprocess.PIPE
-    with started(["git", *words], cwd, {**_pinned(), **env}, *pipes, stdin) as child:
+    with child_process(["git", *words], cwd, {**_pinned(), **env}, *pipes, stdin) as child:
         meanwhile()
         try:
             out, err = child.communicate(None, timeout)
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"git {words[0]} did not end within {timeout:g} s", None) from error
+            raise GitError(f"git {words[0]} did not end within {timeout:g} s", None) from error
     if child.returncode != 0:
         text = (err.strip() or out.strip()).decode("utf-8", "replace")
-        raise Failed(text, child.returncode)
+        raise GitError(text, child.returncode)
     return out
 
 
-def home_of(path: Path) -> Path:
+def git_dir_of(path: Path) -> Path:
     """Where the repository around the work tree ``path``, or the bare one there, has its data.
 
     In a worktree or a submodule that is a file that names the place, which git follows.
@@ -178,6 +178,6 @@ def _pinned() -> Mapping[str, str]:
     return pinned
 
 
-def reaching() -> dict[str, str]:
+def network_variables() -> dict[str, str]:
     """What git needs besides if it speaks to another repository, and what keeps it from asking."""
     return {**inherited.network(), "GIT_ASKPASS": "true", "GIT_LFS_SKIP_SMUDGE": "1"}

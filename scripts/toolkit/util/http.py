@@ -24,7 +24,7 @@ TRY_AGAIN = "check the network, or name another index with --pypi URL, and run a
 Progress = Callable[[int], None]
 
 
-def body_of(answer: requests.Response, limit: int, progress: Progress | None = None) -> bytes:
+def read_body(answer: requests.Response, limit: int, progress: Progress | None = None) -> bytes:
     """A streamed answer's body, or its first bytes if there are more than ``limit``.
 
     It is unpacked piece by piece, so that a packed answer costs no more memory than another.
@@ -45,7 +45,7 @@ def body_of(answer: requests.Response, limit: int, progress: Progress | None = N
     return bytes(body)
 
 
-def next_try(error: Exception | None) -> str:
+def step_after_failure(error: Exception | None) -> str:
     """What to do after a request failed: a server may want to know who asks."""
     answer = getattr(error, "response", None)
     if answer is not None and answer.status_code in (401, 403):

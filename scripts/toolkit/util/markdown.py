@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from toolkit.util.errors import printable
-from toolkit.util.files import writing
+from toolkit.util.files import not_writable_errors
 
 # a cell is for the eye; the whole text is in the log
 _LONGEST = 600
@@ -56,5 +56,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def append(path: Path, text: str) -> None:
     """Add a part to a file of Markdown. Raises NotWritable."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with not_writable_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(f"\n{text}\n")

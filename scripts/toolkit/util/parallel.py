@@ -20,7 +20,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def side_by_side(
+def map_parallel(
     work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int
 ) -> Iterator[tuple[Item, Result]]:
     """Each item with what ``work`` made of it, as soon as it is there.

@@ -52,7 +52,7 @@ def run(
     if verbose:
         print(f"+ {masked(line)}", file=sys.stderr, flush=True)
     try:
-        with started(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
+        with child_process(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
             printed = child.communicate(None, timeout)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(
@@ -74,26 +74,26 @@ def run(
 class Job:
     """One command for :func:`run_together`; ``cwd`` and ``env`` as in :func:`run`.
 
-    ``after`` is the number of another job: when that has ended, so does this one's standard
-    input. ``says`` is a file for what it prints.
+    ``stdin_until`` is the number of another job: when that has ended, so does this one's standard
+    input. ``log`` is a file for what it prints.
     """
 
     command: Sequence[str | Path]
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    after: int | None = None
-    says: Path | None = None
+    stdin_until: int | None = None
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
-class Ended:
+class Exited:
     """How a job ended. ``exit_code`` is None if it was killed as nothing moved."""
 
     exit_code: int | None
     output: str
 
 
-def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
+def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Exited, ...]:
     """Run ``jobs`` side by side until each has ended; kill what is left when nothing moves.
 
     That is when for ``timeout`` seconds no job has ended, or printed a line that is new. The time
@@ -105,25 +105,27 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Ended, ...]:
     """
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="livekit-dispatched-"))
-        said = [job.says or Path(scratch, str(number)) for number, job in enumerate(jobs)]
+        said = [job.log or Path(scratch, str(number)) for number, job in enumerate(jobs)]
         children = []
         for job, path in zip(jobs, said, strict=True):
             words = [str(word) for word in job.command]
             if verbose:
                 print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
             file = stack.enter_context(path.open("wb"))
-            stdin = subprocess.DEVNULL if job.after is None else subprocess.PIPE
-            starting = started(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
+            stdin = subprocess.DEVNULL if job.stdin_until is None else subprocess.PIPE
+            starting = child_process(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
             children.append(stack.enter_context(starting))
         patience = _Patience(timeout, said)
         codes: dict[int, int | None] = {}
-        for number in sorted(range(len(jobs)), key=lambda number: jobs[number].after is not None):
+        for number in sorted(
+            range(len(jobs)), key=lambda number: jobs[number].stdin_until is not None
+        ):
             child = children[number]
             if child.stdin is not None:
                 child.stdin.close()
             codes[number] = patience.wait(child)
         return tuple(
-            Ended(codes[number], path.read_bytes().decode("utf-8", "replace"))
+            Exited(codes[number], path.read_bytes().decode("utf-8", "replace"))
             for number, path in enumerate(said)
         )
 
@@ -195,7 +197,7 @@ def interrupted() -> bool:
 
 
 @contextmanager
-def started(
+def child_process(
     words: Sequence[str],
     cwd: Path | None,
     env: Mapping[str, str] | None,

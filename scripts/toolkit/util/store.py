@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from toolkit.util.files import sha256, write_whole, writing
+from toolkit.util.files import not_writable_errors, sha256, write_whole
 
 Entry = TypeVar("Entry")
 
@@ -42,7 +42,7 @@ class Store:
     def put(self, inputs: object, data: bytes, suffix: str = ".json") -> Path:
         """Write an entry, whole or not at all, and return its path. Raises NotWritable."""
         path = self.path(inputs, suffix)
-        with writing(self.root):
+        with not_writable_errors(self.root):
             write_whole(path, data)
         return path
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.util.files import writing
+from toolkit.util.files import not_writable_errors
 
 CACHE_VARIABLE = "LIVEKIT_DISPATCHED_CACHE"
 # Where Linux keeps files in memory; what is made there is for its owner only.
@@ -104,7 +104,7 @@ class Workspace:
         """
         home = MEMORY if small and _has_room(MEMORY) else self.root / "scratch"
         folder = home / f"livekit-dispatched-{secrets.token_hex(8)}"
-        with writing(home):
+        with not_writable_errors(home):
             folder.mkdir(parents=True, mode=0o700)
         try:
             yield folder

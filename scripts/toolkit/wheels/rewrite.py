@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from toolkit.util.errors import InvalidWheel
-from toolkit.util.files import replacing, writing
+from toolkit.util.files import not_writable_errors, replacing
 from toolkit.wheels.archive import UTF8, Member, zip_bytes
 from toolkit.wheels.wheelfile import Wheel, record_hash
 
@@ -76,7 +76,7 @@ def rewrite(
         else:
             members.append(Member(_named(member.info, target), member.extra, member.stored))
     target_path = out_dir / wheel_name(official, version)
-    with writing(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
+    with not_writable_errors(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
         file.writelines(zip_bytes(members))
     return target_path
 
