@@ -31,7 +31,7 @@ from toolkit.index.ledger import Mark
 from toolkit.index.publish import locked_ledger
 from toolkit.patches.series import Series
 from toolkit.pipeline.results import hashes_below
-from toolkit.pipeline.support_matrix import Lookup
+from toolkit.pipeline.support_matrix import SupportMatrix
 from toolkit.proof.store import Outcomes
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue, dump
@@ -179,10 +179,10 @@ def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]
     assert house.run("1.8.8", "1.8.9") == 22
     assert "1.8.9: PatchConflict" in capsys.readouterr().err
     series = Series.load(house.workspace.patches)
-    lookup = Lookup(series, Outcomes.open(house.workspace.outcomes), house.out)
-    line = lookup.line(Catalogue.read(house.workspace.catalogue)[Version("1.8.9")])
-    assert line.verdict == "conflict"
-    assert "patch guard, variant 1.0.patch" in line.reason
+    matrix = SupportMatrix(series, Outcomes.open(house.workspace.outcomes), house.out)
+    status = matrix.status(Catalogue.read(house.workspace.catalogue)[Version("1.8.9")])
+    assert status.verdict == "conflict"
+    assert "patch guard, variant 1.0.patch" in status.reason
 
 
 @pytest.mark.parametrize(("word", "code"), [("regressed", 16), ("inconclusive", 18)])

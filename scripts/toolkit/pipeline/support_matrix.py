@@ -1,4 +1,4 @@
-"""The support matrix: what is known of a release, on this machine and in the index."""
+"""The support matrix: what this machine and the index know of each release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.patches.series import Series
-from toolkit.pipeline.pythons import pythons_of
+from toolkit.pipeline.ci_matrix import pythons_of
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.store import FIXED, Judged, Outcomes
 from toolkit.proof.unpatched import FULL
@@ -17,11 +17,12 @@ from toolkit.util.errors import PatchConflict, UnknownRelease
 
 
 @dataclass(frozen=True)
-class Line:
-    """What is known of a release. ``variants`` maps ideas to the releases that began them.
+class ReleaseStatus:
+    """What is known of a release; its fields are keys of `status --json`.
 
-    ``loses``: whether the official one loses calls (None: not decided). ``verdict`` is "unknown"
-    if there is none, and ``current`` says that it rests on today's patches and tests.
+    ``variants`` maps each patch to the release that its variant is named after. ``loses`` says
+    whether the official wheels lose calls (None: not decided). ``verdict`` is "unknown" without
+    one; ``current`` says that it rests on today's patches and tests.
     """
 
     release: str
@@ -42,39 +43,44 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lookup:
-    """Where verdicts are looked for."""
+class SupportMatrix:
+    """Looks up verdicts on this machine, and below ``index`` those that were published."""
 
     series: Series
     outcomes: Outcomes
     index: Path
 
-    def line(self, entry: Entry) -> Line:
-        """The matrix's line for a release of the catalogue."""
-        verdict, variants, judged, alone = "unknown", {}, None, None
+    def status(self, entry: Entry) -> ReleaseStatus:
+        """Return what is known of a release of the catalogue."""
+        # the verdict under today's patches and tests, or why there is none
+        verdict, reason = (
+            "unknown",
+            f"not proved on this machine: nox -s release -- {entry.version}",
+        )
         pythons: tuple[str, ...] = ()
-        reason = f"not proved on this machine: nox -s release -- {entry.version}"
+        variants, current, unpatched = {}, None, None
         try:
             pythons = pythons_of(entry.release)
-            alone = self.alone(entry)
+            unpatched = self.alone(entry)
             variants = {p.name: str(since) for p, since in self.series.chosen(entry.version)}
-            judged = self.judged(entry, alone)
+            current = self.judged(entry, unpatched)
         except PatchConflict as error:
             verdict, reason = "conflict", error.problem
         except UnknownRelease as error:
             reason = error.problem
-        current = judged is not None or verdict == "conflict"
-        judged = judged or self.published(entry)
-        said = judged or alone
-        loses = said.loses if said else None
-        if judged and verdict == "unknown":
-            verdict, reason = judged.claim.verdict, judged.claim.reason
-        elif entry.row and verdict == "unknown":
+        # else the published one, and for the losses that of the official wheels alone
+        summary = current or self.published(entry)
+        losses = summary or unpatched
+        loses = losses.loses if losses else None
+        is_current = current is not None or verdict == "conflict"
+        if verdict == "unknown" and summary:
+            verdict, reason = summary.claim.verdict, summary.claim.reason
+        elif verdict == "unknown" and entry.row:
             # recorded after a verdict that is not at hand
             verdict, reason, loses = "publish", "", True
         if verdict == FIXED and loses is None:
             reason = f"the tier {FULL} decides: nox -s release -- {entry.version} --tier {FULL}"
-        return Line(
+        return ReleaseStatus(
             release=str(entry.version),
             uploaded=f"{max(a.upload_time for a in entry.official):%Y-%m-%d}",
             partner=entry.partner,
@@ -83,10 +89,10 @@ class Lookup:
             pythons=pythons,
             variants=variants,
             loses=loses,
-            official=str(said.official) if said else "",
-            patched=str(judged.patched) if judged else "",
+            official=str(losses.official) if losses else "",
+            patched=str(summary.patched) if summary else "",
             verdict=verdict,
-            current=current,
+            current=is_current,
             reason=reason,
             revision=entry.row.revision if entry.row else None,
             wheels=dict(entry.row.wheels) if entry.row else {},

@@ -1,23 +1,19 @@
-"""A release and its official wheels, in a cache by content."""
+"""A release of upstream and its official wheels."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from toolkit.util.addresses import public
-from toolkit.util.errors import YankedRelease
+from toolkit.util.errors import UnknownRelease, YankedRelease
 from toolkit.util.http import LONGEST
-from toolkit.util.names import MAIN
-from toolkit.util.strict_json import load, members, value_of
-
-if TYPE_CHECKING:
-    pass
+from toolkit.util.names import MAIN, PARTNER
+from toolkit.util.strict_json import decode, encode, load
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]{0,250}\.whl")
@@ -27,8 +23,9 @@ _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]{0,250}\.whl")
 class Artefact:
     """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None.
 
-    ``url`` is empty where it is not known; ``PyPI.located`` asks for it. Name and hash
-    make a path in the cache: ValueError for what is no plain name, digest, size or time.
+    ``url`` is empty where it is not known; ``PyPI.located`` asks for it. Raises ValueError for an
+    unsafe file name or hash, which make a path in the cache, for an impossible size, and for a
+    time without a zone.
     """
 
     distribution: str
@@ -63,8 +60,20 @@ class Release:
         return max(artefact.upload_time for artefact in self.artefacts)
 
     def of(self, distribution: str) -> tuple[Artefact, ...]:
-        """The wheels of one of the two distributions."""
+        """Return the wheels of one of the two distributions."""
         return tuple(a for a in self.artefacts if a.distribution == distribution)
+
+    def without_addresses(self) -> tuple[Artefact, ...]:
+        """Return the wheels as the catalogue records them."""
+        return tuple(replace(artefact, url="") for artefact in self.artefacts)
+
+    def require_partner(self) -> None:
+        """Raise UnknownRelease if no plugin goes with it."""
+        if not self.of(PARTNER):
+            raise UnknownRelease(
+                f"there is no {PARTNER} that goes with {MAIN} {self.version}",
+                next_step="choose a release from 1.0.2 on",
+            )
 
     def refuse_yanked(self) -> None:
         """Raise YankedRelease, with upstream's reason, if the release itself was yanked."""
@@ -76,25 +85,12 @@ class Release:
                 )
 
     def to_json(self) -> str:
-        """The release as a JSON document without passwords; :meth:`from_json` reads it."""
-        rows = [
-            {**asdict(a), "upload_time": a.upload_time.isoformat(), "url": public(a.url)}
-            for a in self.artefacts
-        ]
-        return json.dumps({"format": 1, "version": str(self.version), "artefacts": rows}, indent=1)
+        """Return the release as JSON, without passwords; :meth:`from_json` reads it."""
+        artefacts = tuple(replace(a, url=public(a.url)) for a in self.artefacts)
+        document = encode(replace(self, artefacts=artefacts))
+        return json.dumps({"format": 1, **document}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Release:
-        """Read what :meth:`to_json` wrote; raise ValueError for anything else."""
-        outer = {"format": int, "version": str, "artefacts": list}
-        raw = members(load(text, "release"), "release", outer, {})
-        loose = dict.fromkeys(("requires_python", "yanked"), object)
-        keys = dict.fromkeys(Artefact.__dataclass_fields__, str) | {"size": int} | loose
-        artefacts = []
-        for row in raw["artefacts"]:
-            fields = members(row, "artefact", keys, {})
-            for name in loose:
-                value_of(fields[name] or "", str, name)
-            when = datetime.fromisoformat(fields.pop("upload_time"))
-            artefacts.append(Artefact(**fields, upload_time=when))
-        return cls(Version(raw["version"]), tuple(artefacts))
+        """Read what :meth:`to_json` wrote; raises ValueError for anything else."""
+        return decode(cls, load(text, "release"), "release", version=1)

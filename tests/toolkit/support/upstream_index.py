@@ -1,0 +1,98 @@
+"""Upstream's releases on an index on loopback, and the verbs that ask it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+from simple_index import Index
+from verbs import Ran, RunVerb
+from wheels import AGENTS, PLUGIN, make_official
+
+from toolkit.releases.catalogue import Catalogue, Entry
+from toolkit.releases.pypi import ENDPOINT_VARIABLE
+from toolkit.releases.release import Artefact
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
+
+JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
+BOTH = (AGENTS, PLUGIN)
+
+
+def upload(
+    index: Index,
+    folder: Path,
+    version: str,
+    when: datetime = JANUARY,
+    names: tuple[str, ...] = BOTH,
+    **wheel: Any,
+) -> list[str]:
+    """Upload wheels of a release, made below ``folder``; return their names."""
+    paths = [make_official(folder, name, version, **wheel) for name in names]
+    for path in paths:
+        index.add(path, when)
+    return [path.name for path in paths]
+
+
+def artefact(name: str, version: str, when: datetime = JANUARY, **facts: Any) -> Artefact:
+    """A wheel as the catalogue has it, though there is no file."""
+    return Artefact(
+        **{
+            "distribution": name,
+            "version": version,
+            "filename": f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
+            "url": "",
+            "sha256": "ab" * 32,
+            "size": 1,
+            "upload_time": when,
+            "requires_python": None,
+            "yanked": None,
+            **facts,
+        }
+    )
+
+
+def entry(version: str, when: datetime = JANUARY, **facts: Any) -> Entry:
+    """A release of both distributions as the catalogue has it."""
+    official = tuple(artefact(name, version, when, **facts) for name in BOTH)
+    return Entry(Version(version), official)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An index that verbs ask without being told, and the workspace that they use."""
+
+    index: Index
+    workspace: Workspace
+    folder: Path
+    run_verb: RunVerb
+
+    def upload(self, version: str, when: datetime = JANUARY, **wheel: Any) -> list[str]:
+        """Upload wheels of a release, by default one of each distribution; return their names."""
+        return upload(self.index, self.folder / "w", version, when, **wheel)
+
+    def run(self, verb: str, *words: object, code: int = 0) -> Ran:
+        """Run a verb on the workspace's series; it has to end with ``code``."""
+        result = self.run_verb(verb, *words, "--patches", self.workspace.patches)
+        assert result.code == code, result.err
+        return result
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue.read(self.workspace.catalogue)
+
+
+def open_upstream(
+    index: Index,
+    workspace: Workspace,
+    folder: Path,
+    run_verb: RunVerb,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Upstream:
+    """Let verbs use ``index`` and ``workspace``; wheels are made below ``folder``."""
+    monkeypatch.setenv(ENDPOINT_VARIABLE, index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    workspace.patches.mkdir()
+    return Upstream(index, workspace, folder, run_verb)
