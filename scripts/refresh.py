@@ -25,9 +25,6 @@ import toolkit as toolkit  # isort: split
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
-
-from packaging.version import InvalidVersion, Version
 
 from toolkit.cli import add_timeout, parser, verb, workspace_of
 from toolkit.patches.export import export, new_files, write_files
@@ -35,24 +32,23 @@ from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import PATIENCE, prove, prove_release
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import Conflict
-from toolkit.refresh.refresher import Refreshed, Refresher, mismatched_variants
-from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.official import Fetched, fetched, find_release
+from toolkit.refresh.refresher import Refreshed, Refresher, known
+from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.official import fetched, find_release
 from toolkit.releases.repack import RepackedRelease
 from toolkit.releases.sources import fits
-from toolkit.util.errors import InvalidSeries, UnknownRelease
-from toolkit.util.names import MAIN
+from toolkit.util.errors import InvalidSeries
 
 FOLDER = Path("dist/refresh")
 
 
 def show(done: Refreshed, patches: Path, *, as_json: bool) -> None:
-    """Print what was carried."""
+    """Print what was rebased."""
     if as_json:
         said = {"release": str(done.release), "base": str(done.base), "written": done.written}
         print(json.dumps({**said, "taken": done.taken, "verdict": done.verdict.verdict}, indent=1))
         return
-    print(f"{done.release}: carried from {done.base}, and proved: {done.verdict.verdict}")
+    print(f"{done.release}: rebased from {done.base}, and proved: {done.verdict.verdict}")
     lines = [f"  {patches.name}/{name}" for name in done.written]
     lines += [f"  upstream has {idea}: it ends before {done.release}" for idea in done.taken]
     print(*lines, sep="\n")
@@ -94,7 +90,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
     if options.check:
         only = options.release and known(refresher.catalogue, options.release).version
-        check(refresher, only)
+        if wrong := list(refresher.mismatched_variants(only)):
+            raise InvalidSeries(
+                "\n".join(["not what git exports:", *wrong]),
+                next_step="apply that release with --tree, then refresh -- RELEASE --export DIR",
+            )
     elif options.go_on:
         waiting = Conflict.read(options.go_on)
         new, old = (
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             for version in (waiting.release, waiting.base)
         )
-        show(refresher.go_on(new, old, options.go_on), workspace.patches, as_json=options.json)
+        show(refresher.resume(new, old, options.go_on), workspace.patches, as_json=options.json)
     elif options.export:
         found = fetched(options.release, options, workspace)
         version = found.release.version
@@ -124,34 +124,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         folder = options.tree or FOLDER / str(version)
         show(refresher.refresh(found, folder), workspace.patches, as_json=options.json)
-
-
-def known(catalogue: Catalogue, name: Version | str) -> Entry:
-    """What the catalogue says of a release; raise UnknownRelease if that is nothing."""
-    with suppress(InvalidVersion):
-        entry = catalogue.get(Version(str(name)))
-        if entry and entry.official:
-            return entry
-    raise UnknownRelease(
-        f"patches/releases.toml has no {MAIN} {name}", next_step="run update, or choose another"
-    )
-
-
-def check(refresher: Refresher, only: Version | None) -> None:
-    """Raise InvalidSeries if a variant is not what git exports of the release in its name.
-
-    ``only`` those of one release, or all.
-    """
-
-    def fetch(version: Version) -> Fetched:
-        return refresher.fetch(known(refresher.catalogue, version).release)
-
-    wrong = list(mismatched_variants(refresher.series, refresher.workspace, fetch, only))
-    if wrong:
-        raise InvalidSeries(
-            "\n".join(["not what git exports:", *wrong]),
-            next_step="apply that release with --tree, then refresh -- RELEASE --export DIR",
-        )
 
 
 if __name__ == "__main__":

@@ -125,10 +125,10 @@ def test_a_fault_of_the_machine_is_no_conflict(
     assert (caught.value.exit_code, said in str(caught.value)) == (exit_code, True), caught.value
     assert "patches/" not in caught.value.next_step
     assert not (tmp_path / "tree").exists()
-    carrying = Rebase([variant], files, files, tmp_path / "carried", release=Version("1.1"))
-    carrying.begin()
+    rebase = Rebase([variant], files, files, tmp_path / "carried", release=Version("1.1"))
+    rebase.start()
     with pytest.raises((NotWritable, CommandFailed, InvalidSeries)) as caught:
-        carrying.go_on()
+        rebase.resume()
     assert said in str(caught.value)
 
 

@@ -28,7 +28,6 @@ from toolkit.patches.export import ExportedPatch
 from toolkit.patches.git_repo import CommitMessage
 from toolkit.patches.series import Series
 from toolkit.refresh.auto_resolve import resolve
-from toolkit.refresh.conflict import first_that
 from toolkit.util import files
 from toolkit.util.errors import NotWritable
 from toolkit.util.workspace import Workspace
@@ -298,10 +297,3 @@ def test_conflicts_with_one_answer(ours: str, base: str, theirs: str, answer: st
     expected = None if answer is None else f"before\n{answer}after\n".encode()
     assert resolve(conflict(ours, base, theirs)) == expected
     assert resolve(conflict(ours, base, theirs) + conflict("B\n", "b\n", "y\n")) is None
-
-
-def test_the_first_that() -> None:
-    for size in range(6):
-        for first in range(size + 1):
-            found = first_that(lambda n, first=first: n >= first, range(size))  # type: ignore[misc]
-            assert found == (first if first < size else None)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 from packaging.specifiers import SpecifierSet
 
 from toolkit.environments.environment import Environment, cutoff_of
@@ -20,6 +19,7 @@ from toolkit.releases.release import Release
 from toolkit.util.errors import NotProved
 from toolkit.util.names import PARTNER
 from toolkit.util.process import run
+from toolkit.util.templates import text_template
 
 # what the script does, as the race suite names it
 SCHEDULE = "agent/openai/call/fresh-copy-history:3g3dAh"
@@ -27,6 +27,7 @@ SCRIPT, REPORT = "lost_call.py", "report.md"
 LOST, KEPT = 1, 0
 _PATIENCE = 120.0
 _ID = re.compile(r"item_[0-9a-f]{6,}")
+_TEMPLATES = Path(__file__).parent / "templates"
 _NEXT = "prove this release first; there is nothing to report without a loss"
 
 
@@ -52,7 +53,7 @@ def script_for(release: Release) -> str:
     Its head (PEP 723) names them and the day as of which they import, for ``uv run``.
     """
     supported = {wheel.requires_python or ">=3" for wheel in release.artefacts}
-    text = _template(f"{SCRIPT}.j2").render(
+    text = text_template(_TEMPLATES / f"{SCRIPT}.j2").render(
         release=release.version,
         partner=release.of(PARTNER)[0].version,
         cutoff=cutoff_of(release.uploaded),
@@ -99,7 +100,7 @@ def links_of(series: Series) -> list[str]:
 
 def cover(release: Release, series: Series) -> str:
     """What the cover letter says."""
-    return _template("cover.txt.j2").render(
+    return text_template(_TEMPLATES / "cover.txt.j2").render(
         release=release.version,
         title=series.why,
         script=SCRIPT,
@@ -116,7 +117,7 @@ def report(
     figures: tuple[str, str] | None,
 ) -> str:
     """The bug report, as Markdown; ``figures`` say how much each side loses under the suite."""
-    text = _template("report.md.j2").render(
+    text = text_template(_TEMPLATES / "report.md.j2").render(
         release=release.version,
         partner=release.of(PARTNER)[0].version,
         title=series.why,
@@ -139,14 +140,3 @@ def _numbered(text: str) -> str:
 
 def _why(series: Series, variant: Variant) -> str:
     return next(patch.why for patch in series.patches if patch.name == variant.patch)
-
-
-def _template(name: str) -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    return jinja2.Environment(
-        loader=loader,
-        autoescape=False,  # noqa: S701 - neither is HTML
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    ).get_template(name)

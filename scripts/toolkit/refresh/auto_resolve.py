@@ -1,7 +1,7 @@
-"""Conflicts that git leaves though only one answer makes sense.
+"""Resolve conflicts that git reports although only one result makes sense.
 
-git asks a human as soon as two changes touch. Where one side only put lines in, or each side
-changed lines of its own, both changes can be kept; whether that was right, the proof says.
+git reports a conflict as soon as two changes touch. Where one side only inserted lines, or each
+side changed lines of its own, both changes can be kept. Whether that was right, the proof decides.
 """
 
 from __future__ import annotations
@@ -19,49 +19,47 @@ Lines = Sequence[bytes]
 
 
 def resolve(text: bytes) -> bytes | None:
-    """``text`` without its conflicts, in git's style `diff3`; None if a human must decide one."""
-    open_ones = 0
+    """Return ``text`` with both changes kept in each conflict; None if they exclude each other.
 
-    def answer(found: re.Match[bytes]) -> bytes:
-        nonlocal open_ones
-        ours, base, theirs = (part.splitlines(keepends=True) for part in found.groups())
-        lines = _both(base, ours, theirs)
-        if lines is None:
-            open_ones += 1
-            return found[0]
-        return b"".join(lines)
+    The conflicts are in git's style `diff3`, with upstream's change first.
+    """
 
-    result = _CONFLICT.sub(answer, text)
-    return None if open_ones or _MARKER.search(result) else result
+    def both(conflict: re.Match[bytes]) -> bytes:
+        upstream, base, patch = (part.splitlines(keepends=True) for part in conflict.groups())
+        lines = _keep_both(base, upstream, patch)
+        return conflict[0] if lines is None else b"".join(lines)
+
+    result = _CONFLICT.sub(both, text)
+    return None if has_markers(result) else result
 
 
 def has_markers(text: bytes) -> bool:
-    """Whether a conflict is left in ``text``."""
+    """Return whether ``text`` holds an unresolved conflict."""
     return _MARKER.search(text) is not None
 
 
-def _both(base: Lines, ours: Lines, theirs: Lines) -> list[bytes] | None:
-    """Both changes of ``base``, upstream's being ``ours``; None if they exclude each other."""
-    put_in = _inserted(base, theirs)
-    if put_in is not None:
-        start, new = put_in
+def _keep_both(base: Lines, upstream: Lines, patch: Lines) -> list[bytes] | None:
+    """Apply both changes of ``base``; None if they exclude each other."""
+    insertion = _insertion(base, patch)
+    if insertion:
+        start, new = insertion
         if start == 0:
-            return [*new, *ours]
+            return [*new, *upstream]
         if start == len(base):
-            return [*ours, *new]
-        # what it was put between is gone
-        return list(new) if not ours else None
-    if len(base) == len(ours) == len(theirs):
-        rows = list(zip(base, ours, theirs, strict=True))
-        if all(old in (mine, other) for old, mine, other in rows):
-            return [other if old == mine else mine for old, mine, other in rows]
+            return [*upstream, *new]
+        # upstream removed the lines on both sides of the insertion
+        return None if upstream else list(new)
+    if len(base) == len(upstream) == len(patch):
+        rows = list(zip(base, upstream, patch, strict=True))
+        if all(old in (left, right) for old, left, right in rows):
+            return [right if old == left else left for old, left, right in rows]
     return None
 
 
-def _inserted(base: Lines, changed: Lines) -> tuple[int, Lines] | None:
-    """Where in ``base`` lines were put in, and which, if that is all that was done to it."""
+def _insertion(base: Lines, changed: Lines) -> tuple[int, Lines] | None:
+    """Return the place in ``base`` and the new lines, if ``changed`` only inserts lines there."""
     size = len(changed) - len(base)
     for start in range(len(base) + 1):
-        if [*changed[:start], *changed[start + size :]] == list(base) and size > 0:
+        if size > 0 and [*changed[:start], *changed[start + size :]] == list(base):
             return start, changed[start : start + size]
     return None
