@@ -92,7 +92,7 @@ def test_schedules_can_say_that_it_regressed(
 UNEXPLORED = {
     "no explorer": (None, "on the official wheels the suite ended with exit code 2 and no report"),
     "wrong usage": ("import sys; print('which?'); sys.exit(2)", "exit code 2 and no report"),
-    "not JSON": (EXPLORER.replace("json.dumps({", "str({"), "report is not JSON"),
+    "not JSON": (EXPLORER.replace("json.dumps({", "str({"), "report is no sound JSON"),
     "another format": (EXPLORER.replace('"format": 2', '"format": 1'), "of format 1, not 2"),
     "more": (EXPLORER.replace('"seed": 0', '"seed": 0, "more": 1'), "unknown keys: more"),
     "another tier": (EXPLORER.replace('"tier": options.tier', '"tier": "full"'), "the same tier"),

@@ -71,7 +71,7 @@ def released(
 
     def stand_in(official: list[Path], patched: list[Path], **inputs: Any) -> Verdict:
         asked.update(inputs, names=[wheel.name for wheel in patched])
-        sides = [findings(v, whole=7) for v in ({LOST: 4, "refused": 5}, {"refused": 2})]
+        sides = [findings(v, unreduced=7) for v in ({LOST: 4, "refused": 5}, {"refused": 2})]
         found = explored(tier=inputs["tier"], official=sides[0], patched=sides[1])
         if inputs["picture"]:
             inputs["picture"].parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import pytest
 from publishing import EXPLORER, LOSS, SUITE, UPLOADED, Prove, kept_in, make_suite, make_wheel
 
 from toolkit.proof import prove
-from toolkit.proof.probe import Probe
+from toolkit.proof.fault_injection import FaultInjection
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
 from toolkit.util.files import sha256_of
 
@@ -74,7 +74,7 @@ def fixed(tmp_path: Path, patched: list[Path]) -> list[Path]:
 def test_fixed_upstream(proved: Prove, tmp_path: Path, fixed: list[Path]) -> None:
     verdict = proved(official=fixed)
     assert verdict.verdict == "fixed", verdict.reason
-    assert verdict.probe == Probe(caught=1, schedules={"session": 1, "agent": 1})
+    assert verdict.probe == FaultInjection(caught=1, schedules={"session": 1, "agent": 1})
     assert kept_in(tmp_path) == [verdict.to_json()]
     assert proved(official=fixed) == verdict
 

@@ -99,7 +99,7 @@ def judge_as_full(workspace: Workspace, release: Release, planted: Sequence[Path
     assert verdict.wheels == {path.name: sha256_of(path) for path in planted}
     ran = verdict.exploration
     assert ran is not None
-    sides = [replace(side, whole=1) for side in (ran.official, ran.patched)]
+    sides = [replace(side, unreduced=1) for side in (ran.official, ran.patched)]
     ran = replace(ran, tier="full", official=sides[0], patched=sides[1])
     reason = verdict.reason.replace("tier quick", "tier full")
     verdict = Verdict.parse(replace(verdict, exploration=ran, reason=reason).to_json())

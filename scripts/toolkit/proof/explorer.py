@@ -8,26 +8,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from toolkit.environments.environment import Environment
-from toolkit.proof.exploration import (
-    FLAG,
-    LOSS,
-    Exploration,
-    Explored,
-    Report,
-    document_of,
-    schedules_of,
-)
-from toolkit.proof.probe import LEVELS, Probe
+from toolkit.proof.exploration import FLAG, LEVELS, LOSS, Comparison, Exploration, Explored
+from toolkit.proof.explorer_report import ComparisonReport, ExplorerReport, Replays, parse
+from toolkit.proof.fault_injection import FaultInjection
+from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN
 from toolkit.proof.race_suite import Run, how_far, run_of, surroundings
-from toolkit.proof.rules import LOSES_CALLS, NOT_RUN
 from toolkit.util.console import StepStatus, no_status
 from toolkit.util.errors import how_ended
 from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.process import Exited, Job, run_together
-from toolkit.util.strict_json import Malformed, members
+from toolkit.util.strict_json import Malformed
 
 SCRIPT = "explore.py"
 OFFICIAL, PATCHED = "official", "patched"
@@ -83,10 +75,10 @@ class _Side:
         kinds = ("folder", "tests", "json", "svg", "compared", "txt")
         return cls(name, *(scratch / f"{name}.{kind}" for kind in kinds))
 
-    def whole(self) -> Report | None:
+    def whole(self) -> ExplorerReport | None:
         """The report on its schedules, if it is all there."""
         with suppress(OSError, ValueError):
-            return Report.parse(self.json.read_text(encoding="utf-8"))
+            return parse(ExplorerReport, self.json.read_text(encoding="utf-8"))
         return None
 
     def sound(self, run: Run) -> list[Path]:
@@ -180,7 +172,7 @@ def _keep(kept: Path, sides: Sequence[_Side], runs: Sequence[Run], ended: Sequen
             write_whole(kept / path.name, path.read_bytes())
 
 
-def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> Probe:
+def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> FaultInjection:
     """Plant a fault on the official wheels, and see which tests and schedules notice it."""
     with tempfile.TemporaryDirectory(prefix="livekit-dispatched-") as scratch:
         folder, tests, file = (Path(scratch, name) for name in ("in", "tests", "json"))
@@ -191,9 +183,9 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
         try:
             found = _report(file, ended, "with a planted fault")
         except _Trouble as trouble:
-            return Probe(trouble=str(trouble.args[0]))
+            return FaultInjection(trouble=str(trouble.args[0]))
     if run.report is None:
-        return Probe(trouble=f"with a planted fault {run.trouble}")
+        return FaultInjection(trouble=f"with a planted fault {run.trouble}")
     ran = {
         test: outcome.outcome
         for test, outcome in run.report.tests.items()
@@ -202,7 +194,7 @@ def probe(suite: Path, official: Environment, *, tier: str, timeout: float) -> P
     missed = tuple(sorted(test for test, outcome in ran.items() if outcome != "failed"))
     losing = [schedule for schedule, broken in found.schedules.items() if LOSS in broken]
     levels = {level: sum(s.startswith(f"{level}/") for s in losing) for level in LEVELS}
-    return Probe(len(ran) - len(missed), missed, levels)
+    return FaultInjection(len(ran) - len(missed), missed, levels)
 
 
 def _explored(sides: Sequence[_Side], ended: Sequence[Exited], tier: str) -> Explored:
@@ -224,11 +216,18 @@ def _explored(sides: Sequence[_Side], ended: Sequence[Exited], tier: str) -> Exp
     except _Trouble as trouble:
         return Explored(None, *trouble.args)
     wanted = patched.to_compare()
-    if comparison["compared"] != len(wanted):
-        reason = f"{len(wanted)} results were to be compared, and {comparison['compared']} were"
+    if comparison.compared != len(wanted):
+        reason = f"{len(wanted)} results were to be compared, and {comparison.compared} were"
         return Explored(None, reason)
-    findings = official.findings, patched.findings
-    return Explored(Exploration(tier, official.seed, *findings, **comparison))
+    return Explored(
+        Exploration(
+            **vars(comparison),
+            tier=tier,
+            seed=official.seed,
+            official=official.findings,
+            patched=patched.findings,
+        )
+    )
 
 
 def replay(
@@ -301,10 +300,10 @@ def _refuse_ended(ended: Exited, where: str) -> int:
     return ended.exit_code
 
 
-def _report(path: Path, ended: Exited, where: str) -> Report:
+def _report(path: Path, ended: Exited, where: str) -> ExplorerReport:
     text = _read(path, ended, (0, 1, 3), where)
     try:
-        report = Report.parse(text)
+        report = parse(ExplorerReport, text)
     except Malformed as error:
         raise _Trouble(f"{where} {error}", ended.output) from error
     if (ended.exit_code == 1) != bool(report.findings.of_kind(FLAG)):
@@ -312,33 +311,30 @@ def _report(path: Path, ended: Exited, where: str) -> Report:
     return report
 
 
-def _comparison(path: Path, ended: Exited) -> dict[str, Any]:
+def _comparison(path: Path, ended: Exited) -> Comparison:
     text = _read(path, ended, (0, 1, 3), "comparing")
-    keys: dict[str, type] = dict.fromkeys(("compared", "schedules", "pairs"), int)
     try:
-        found = document_of(text, {**keys, "added": dict}, {})
-        found["added"] = schedules_of(found["added"], "added")
+        return parse(ComparisonReport, text)
     except Malformed as error:
         raise _Trouble(f"comparing: {error}", ended.output) from error
-    found["covered"] = found.pop("schedules")
-    return found
 
 
 def _replayed(stem: Path, ended: Exited, schedule: str) -> Replay:
     try:
         text = _read(stem.with_suffix(".json"), ended, (0, 1), "replaying")
-        found = document_of(text, {"replays": dict}, {})["replays"]
-        result = members(found.get(schedule), schedule, {"violations": list, "recorded": list}, {})
+        broken = parse(Replays, text).replays[schedule]
         drawn = stem.with_suffix(".svg").read_text(encoding="utf-8")
     except _Trouble as trouble:
         return Replay(text=trouble.args[1], trouble=trouble.args[0])
+    except KeyError:
+        return Replay(text=ended.output, trouble=f"replaying: the report lacks {schedule}")
     except (Malformed, OSError) as error:
         return Replay(text=ended.output, trouble=f"replaying: {error}")
-    broken, recorded = (tuple(map(str, result[name])) for name in ("violations", "recorded"))
-    return Replay(broken, recorded, ended.exit_code == 1, ended.output, drawn)
+    flag = ended.exit_code == 1
+    return Replay(broken.violations, broken.recorded, flag, ended.output, drawn)
 
 
-def _unlike(official: Report, patched: Report, tier: str) -> str:
+def _unlike(official: ExplorerReport, patched: ExplorerReport, tier: str) -> str:
     if official.python != patched.python:
         return f"Python {official.python} explored one side, {patched.python} the other"
     if {official.tier, patched.tier} != {tier} or official.seed != patched.seed:

@@ -1,14 +1,19 @@
-"""What the race suite reports from inside an environment, and what it runs under there."""
+"""The report that the race suite's ``conftest.py`` writes at the end of a session."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from toolkit.util.strict_json import Malformed, mapping_of, members
+from toolkit.util.strict_json import Malformed, decode
 
+FORMAT = 1
 OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
+# outcomes of a test that did not run
+NOT_RUN = ("skipped", "deselected")
+# what a test proves that fails where a call is lost
+LOSES_CALLS = "loses-calls"
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,17 @@ class Outcome:
     message: str
     seconds: float
 
+    def __post_init__(self) -> None:
+        if self.outcome not in OUTCOMES:
+            raise ValueError(f"it ended as {self.outcome!r}, which is none of {OUTCOMES}")
+
 
 @dataclass(frozen=True)
 class Report:
-    """What one run of the suite says of itself; ``tests`` maps pytest's ids to outcomes."""
+    """One run of the suite; ``tests`` maps pytest's ids to outcomes.
+
+    ``collected`` counts the tests that pytest collected, ``exitstatus`` is pytest's.
+    """
 
     python: str
     distributions: Mapping[str, str]
@@ -38,37 +50,14 @@ class Report:
 
     @classmethod
     def parse(cls, text: str) -> Report:
-        """Read the JSON that the suite's conftest writes at the end of a session.
+        """Read a report; its tests come in the order of their ids.
 
-        Raises Malformed unless it is exactly of format 1.
+        Raises Malformed unless it is exactly of the format FORMAT.
         """
         try:
+            # not strict_json.load, which refuses characters that a failure's message may hold
             document = json.loads(text)
         except json.JSONDecodeError as error:
             raise Malformed(f"the report is not JSON: {error}") from error
-        keys = {
-            "format": int,
-            "python": str,
-            "distributions": dict,
-            "tests": dict,
-            "exitstatus": int,
-            "collected": int,
-        }
-        found = members(document, "the report", keys, {})
-        if found["format"] != 1:
-            raise Malformed(f"the report is of format {found['format']}, not 1")
-        return cls(
-            found["python"],
-            mapping_of(found["distributions"], str, "distributions"),
-            {test: _outcome(raw, test) for test, raw in sorted(found["tests"].items())},
-            found["exitstatus"],
-            found["collected"],
-        )
-
-
-def _outcome(raw: object, test: str) -> Outcome:
-    keys = {"outcome": str, "check": str, "documented": bool, "message": str, "seconds": float}
-    found = members(raw, test, keys, {})
-    if found["outcome"] not in OUTCOMES:
-        raise Malformed(f"{test} ended as {found['outcome']!r}, which is none of {OUTCOMES}")
-    return Outcome(**found)
+        report = decode(cls, document, "the report", version=FORMAT)
+        return replace(report, tests=dict(sorted(report.tests.items())))

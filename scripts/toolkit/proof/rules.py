@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from toolkit.proof.exploration import FLAG, LOSS, Exploration
-from toolkit.proof.probe import Probe
-from toolkit.proof.race_report import OUTCOMES, Report
+from toolkit.proof.fault_injection import FaultInjection
+from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN, OUTCOMES, Report
 from toolkit.proof.race_suite import Run
 from toolkit.upstream_tests.result import Upstream
-from toolkit.util.strict_json import Malformed, members
 
-LOSES_CALLS = "loses-calls"
 ABSENT = "absent"
-NOT_RUN = ("skipped", "deselected")
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,11 @@ class Compared:
     check: str
     documented: bool
     reason: str
+
+    def __post_init__(self) -> None:
+        for outcome in (self.official, self.patched):
+            if outcome not in (*OUTCOMES, ABSENT):
+                raise ValueError(f"{outcome!r} is no outcome")
 
     @property
     def left_out(self) -> bool:
@@ -79,7 +81,7 @@ def troubles(official: Run, patched: Run) -> str:
 def judge(
     tests: Mapping[str, Compared],
     exploration: Exploration | None,
-    probe: Probe | None = None,
+    probe: FaultInjection | None = None,
     upstream: Upstream | None = None,
 ) -> tuple[str, str]:
     """Return the verdict on compared tests and schedules, and the reason for it.
@@ -143,7 +145,9 @@ def lossless(tests: Mapping[str, Compared], exploration: Exploration) -> bool:
     return bool(calls) and all(c.official == "passed" for c in calls) and not exploration.loses
 
 
-def _not_fixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Probe | None) -> str:
+def _not_fixed(
+    ran: Mapping[str, Compared], exploration: Exploration, probe: FaultInjection | None
+) -> str:
     """Why official wheels that lose no call do not end the series yet; "" if they do."""
     if failing := _select(ran, lambda c: c.official != "passed"):
         return f"{_count(failing)} fail on them"
@@ -151,7 +155,7 @@ def _not_fixed(ran: Mapping[str, Compared], exploration: Exploration, probe: Pro
         return f"break {', '.join(sorted(broken))} ({min(b.shortest for b in broken.values())})"
     if probe is None:
         return "nothing shows that the suite would notice a loss here"
-    return f"the suite would not notice a loss here: {probe.toothless}" if probe.toothless else ""
+    return f"the suite would not notice a loss here: {probe.unnoticed}" if probe.unnoticed else ""
 
 
 def _unsound(tests: Mapping[str, Compared]) -> str:
@@ -178,13 +182,3 @@ def _select(tests: Mapping[str, Compared], rule: Callable[[Compared], bool]) -> 
 
 def _count(tests: list[str]) -> str:
     return f"{len(tests)} tests (the first: {min(tests)})"
-
-
-def parse_test(raw: object, where: str) -> Compared:
-    """Read a test as it stands in a verdict. Raises Malformed."""
-    texts = dict.fromkeys(("official", "patched", "check", "reason"), str)
-    found = members(raw, where, {"documented": bool, **texts}, {})
-    for side in ("official", "patched"):
-        if found[side] not in (*OUTCOMES, ABSENT):
-            raise Malformed(f"{where}.{side} is {found[side]!r}, which is no outcome")
-    return Compared(**found)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
 from toolkit.proof.exploration import Exploration, Explored
-from toolkit.proof.probe import Probe
+from toolkit.proof.fault_injection import FaultInjection
+from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN
 from toolkit.proof.race_suite import Run
-from toolkit.proof.rules import LOSES_CALLS, NOT_RUN, Compared, compare, judge, parse_test, troubles
+from toolkit.proof.rules import Compared, compare, judge, troubles
 from toolkit.upstream_tests.result import Upstream
 from toolkit.util.errors import NotProved
 from toolkit.util.files import require_plain_name
-from toolkit.util.strict_json import Malformed, load, mapping_of, members, value_of
+from toolkit.util.strict_json import Malformed, decode, encode, load
 
 FORMAT = 4
 VERDICTS = ("publish", "fixed", "conflict", "regressed", "inconclusive")
@@ -67,8 +67,8 @@ class Verdict:
     bytes. ``wheels`` (file name -> sha256) are what may be published if it says ``publish``,
     ``dependencies`` (project -> version) what was installed beside them on both sides.
     ``exploration`` is what the schedules showed, or None if none was run; ``probe`` whether the
-    suite would have noticed a loss, where it noticed none; ``upstream`` what upstream's own tests
-    say, or None if nobody asked.
+    suite would have noticed a loss, where it noticed none; ``upstream`` the result of upstream's
+    own tests, or None if they were not asked for.
     """
 
     release: str
@@ -85,7 +85,7 @@ class Verdict:
     tests: Mapping[str, Compared] = field(default_factory=dict)
     dependencies: Mapping[str, str] = field(default_factory=dict)
     exploration: Exploration | None = None
-    probe: Probe | None = None
+    probe: FaultInjection | None = None
     upstream: Upstream | None = None
 
     @classmethod
@@ -96,41 +96,37 @@ class Verdict:
         patched: Run,
         explored: Explored,
         dependencies: Mapping[str, str] | None = None,
-        probe: Probe | None = None,
+        probe: FaultInjection | None = None,
     ) -> Verdict:
         """Judge two runs of the suite over ``subject``, and what exploring both sides found."""
         tests = compare(official.report, patched.report)
-        found = explored.exploration
-        trouble = troubles(official, patched) or explored.trouble
-        verdict, reason = ("inconclusive", trouble) if trouble else judge(tests, found, probe)
-        made = cls._make(subject, verdict, reason, tests, dependencies or {})
-        return replace(made, exploration=found, probe=probe)
-
-    @classmethod
-    def conflict(cls, subject: Subject, reason: str) -> Verdict:
-        """The verdict on a release that the series does not apply to; nothing ran."""
-        return cls._make(subject, "conflict", reason, {})
+        if trouble := troubles(official, patched) or explored.trouble:
+            word, reason = "inconclusive", trouble
+        else:
+            word, reason = judge(tests, explored.exploration, probe)
+        verdict = cls._make(subject, word, reason, tests)
+        return replace(
+            verdict,
+            dependencies=dict(dependencies or {}),
+            exploration=explored.exploration,
+            probe=probe,
+        )
 
     @classmethod
     def inconclusive(cls, subject: Subject, reason: str) -> Verdict:
-        """The verdict on a release whose environments could not be had; nothing ran."""
+        """Make the verdict on a release whose environments could not be had; nothing ran."""
         return cls._make(subject, "inconclusive", reason, {})
 
     @classmethod
     def _make(
-        cls,
-        subject: Subject,
-        verdict: str,
-        reason: str,
-        tests: Mapping[str, Compared],
-        dependencies: Mapping[str, str] | None = None,
+        cls, subject: Subject, word: str, reason: str, tests: Mapping[str, Compared]
     ) -> Verdict:
         return cls(
             release=subject.release,
-            verdict=verdict,
+            verdict=word,
             reason=reason,
-            official=_side(subject.official, {t: c.official for t, c in tests.items()}, tests),
-            patched=_side(subject.patched, {t: c.patched for t, c in tests.items()}, tests),
+            official=_count(subject.official, {t: c.official for t, c in tests.items()}, tests),
+            patched=_count(subject.patched, {t: c.patched for t, c in tests.items()}, tests),
             wheels={**subject.patched, **subject.others},
             series=subject.series,
             revision=subject.revision,
@@ -138,17 +134,16 @@ class Verdict:
             python=subject.python,
             uploaded=subject.uploaded.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             tests=tests,
-            dependencies=dict(dependencies or {}),
         )
 
     def beside(self, upstream: Upstream) -> Verdict:
-        """This verdict judged again, with what upstream's own tests say."""
-        verdict, reason = judge(self.tests, self.exploration, self.probe, upstream)
-        return replace(self, verdict=verdict, reason=reason, upstream=upstream)
+        """Judge again, with the result of upstream's own tests."""
+        word, reason = judge(self.tests, self.exploration, self.probe, upstream)
+        return replace(self, verdict=word, reason=reason, upstream=upstream)
 
     def to_json(self) -> str:
-        """The verdict as JSON text, byte for byte the same for equal verdicts."""
-        document = {"format": FORMAT, **asdict(self)}
+        """Return the verdict as JSON text, byte for byte the same for equal verdicts."""
+        document = {"format": FORMAT, **encode(self)}
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -157,44 +152,25 @@ class Verdict:
 
         Raises Malformed for another format, and for a verdict that these do not bear out.
         """
-        document = load(text, "the verdict")
-        texts = ("release", "verdict", "reason", "series", "suite", "python", "uploaded")
-        folders = ("official", "patched", "wheels", "tests", "dependencies")
-        keys: dict[str, type] = {"format": int, "revision": int} | dict.fromkeys(texts, str)
-        keys |= dict.fromkeys(folders, dict) | dict.fromkeys(
-            ("exploration", "probe", "upstream"), object
-        )
-        found = members(document, "the verdict", keys, {})
-        if found.pop("format") != FORMAT:
-            raise Malformed(f"the verdict is not of format {FORMAT}")
-        for name in ("wheels", "dependencies"):
-            found[name] = mapping_of(found[name], str, name)
-        for side in ("official", "patched"):
-            found[side] = _parse_side(found[side], side)
-        found["tests"] = {test: parse_test(raw, test) for test, raw in found["tests"].items()}
-        if (explored := found["exploration"]) is not None:
-            found["exploration"] = Exploration.parse(explored, "exploration")
-        if (probe := found["probe"]) is not None:
-            found["probe"] = Probe.parse(probe, "probe")
-        if (upstream := found["upstream"]) is not None:
-            found["upstream"] = Upstream.of(upstream, "upstream")
-        verdict = cls(**found)
-        verdict._hold_together()
+        verdict = decode(cls, load(text, "the verdict"), "the verdict", version=FORMAT)
+        verdict._require_consistent()
         return verdict
 
-    def _hold_together(self) -> None:
+    def _require_consistent(self) -> None:
         if self.verdict not in VERDICTS:
             raise Malformed(f"the verdict is {self.verdict!r}, which is none of {VERDICTS}")
-        judged = judge(self.tests, self.exploration, self.probe, self.upstream)
+        # the tests and the schedules have to lead to this verdict
         if self.verdict in ("publish", "fixed", "regressed"):
-            if judged != (self.verdict, self.reason):
-                raise Malformed(f"its own tests say {judged[0]} ({judged[1]}), not {self.verdict}")
-            for side, outcomes in (
+            word, reason = judge(self.tests, self.exploration, self.probe, self.upstream)
+            if (word, reason) != (self.verdict, self.reason):
+                raise Malformed(f"its own tests say {word} ({reason}), not {self.verdict}")
+            for counts, outcomes in (
                 (self.official, {t: c.official for t, c in self.tests.items()}),
                 (self.patched, {t: c.patched for t, c in self.tests.items()}),
             ):
-                if side != _side(side.wheels, outcomes, self.tests):
+                if counts != _count(counts.wheels, outcomes, self.tests):
                     raise Malformed("the verdict's counts are not those of its tests")
+        # and nothing else may be published by it than what was tested
         tested = self.patched.wheels
         if {name: self.wheels.get(name) for name in tested} != tested:
             raise Malformed("the verdict's wheels are not those that were tested")
@@ -203,12 +179,12 @@ class Verdict:
 
 
 def _project(wheel: str) -> tuple[str, str]:
-    """Which distribution and version a file name tells, in whatever form."""
+    """Return the distribution and the version in a wheel's file name, as they are spelled."""
     name, _, rest = wheel.partition("-")
     return name, rest.partition("-")[0]
 
 
-def _side(
+def _count(
     wheels: Mapping[str, str], outcomes: Mapping[str, str], tests: Mapping[str, Compared]
 ) -> Side:
     failed = sorted(test for test, outcome in outcomes.items() if outcome in ("failed", "error"))
@@ -221,17 +197,9 @@ def _side(
     )
 
 
-def _parse_side(raw: object, where: str) -> Side:
-    numbers = dict.fromkeys(("passed", "failed", "skipped"), int)
-    found: dict[str, Any] = members(raw, where, {"wheels": dict, "lost": list, **numbers}, {})
-    found["wheels"] = mapping_of(found["wheels"], str, f"{where}.wheels")
-    found["lost"] = tuple(value_of(test, str, f"{where}.lost") for test in found["lost"])
-    return Side(**found)
-
-
 @dataclass(frozen=True)
 class Claim:
-    """What a verdict says of which wheels; the whole verdict is a :class:`Proof` of it.
+    """A verdict and the wheels that it is about, without the evidence.
 
     ``wheels`` maps file names to sha256, ``dependencies`` projects to versions.
     """
@@ -244,7 +212,7 @@ class Claim:
 
     @property
     def name(self) -> str:
-        """The verdict's file name in an index, such as ``1.8.9+dispatched.1.json``."""
+        """The file name of the verdict in an index, such as ``1.8.9+dispatched.1.json``."""
         every = (parse_wheel_filename(wheel)[1].local for wheel in self.wheels)
         # a borrowed partner's local part is longer than that of the release
         local = min(filter(None, every), key=len, default="")
@@ -253,13 +221,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Proof(Claim):
-    """A claim with its verdict, as bytes, which go into the index."""
+    """A claim with its evidence: the whole verdict, as the bytes that go into the index."""
 
     data: bytes
 
     @classmethod
     def of(cls, verdict: Verdict) -> Proof:
-        """The proof that a verdict is."""
+        """Make the proof of a verdict."""
         return cls(
             verdict.release,
             verdict.verdict,
@@ -271,7 +239,7 @@ class Proof(Claim):
 
 
 def read_verdict(path: Path) -> Verdict:
-    """The verdict in a file that prove.py wrote.
+    """Read the verdict in a file that prove.py wrote.
 
     Raises NotProved if there is none, or if it is not one that prove.py would write.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from wheels import make_wheel as make_wheel
 
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
-from toolkit.proof.probe import Probe
+from toolkit.proof.fault_injection import FaultInjection
 from toolkit.proof.race_report import Outcome, Report
 from toolkit.proof.race_suite import Run
 from toolkit.proof.verdict import Subject, Verdict
@@ -219,10 +219,10 @@ def explored(**changes: object) -> Explored:
     return Explored(Exploration(**{**fields, **changes}))  # type: ignore[arg-type]
 
 
-def probe(**changes: object) -> Probe:
+def probe(**changes: object) -> FaultInjection:
     """A suite that has teeth."""
     fields: dict[str, object] = {"caught": 1, "schedules": {"session": 2, "agent": 3}}
-    return Probe(**{**fields, **changes})  # type: ignore[arg-type]
+    return FaultInjection(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def subject_of(patched: Sequence[Path], release: str = "1.8.9") -> Subject:

@@ -1,6 +1,6 @@
-"""Can the race suite fail in an environment? It is run with a fault that it must notice.
+"""Would the race suite notice a loss in an environment? It runs with a fault that it must notice.
 
-Only asked for where the official wheels seem to lose no call: elsewhere their losses show it.
+Only needed where the official wheels seem to lose no call: elsewhere their losses show it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from toolkit.util.strict_json import Malformed, mapping_of, members, value_of
-
-LEVELS = ("session", "agent")
+from toolkit.proof.exploration import LEVELS
 
 
 @dataclass(frozen=True)
-class Probe:
+class FaultInjection:
     """What noticed that every update deletes all calls, on the official wheels.
 
     ``caught`` counts the tests of a documented loss that failed, ``missed`` names those that did
     not; ``schedules`` counts by level those on which a call was seen to be deleted in flight.
-    ``trouble`` is why there is nothing to say.
+    ``trouble`` is why there is no result.
     """
 
     caught: int = 0
@@ -27,9 +25,13 @@ class Probe:
     schedules: Mapping[str, int] = field(default_factory=dict)
     trouble: str = ""
 
+    def __post_init__(self) -> None:
+        if self.caught < 0:
+            raise ValueError(f"{self.caught} tests cannot have caught it")
+
     @property
-    def toothless(self) -> str:
-        """Why it proves nothing that the suite passes; or nothing."""
+    def unnoticed(self) -> str:
+        """Why it proves nothing that the suite passes; "" if that does prove something."""
         if self.trouble:
             return self.trouble
         if self.missed:
@@ -40,14 +42,3 @@ class Probe:
         if blind := [level for level in LEVELS if not self.schedules.get(level)]:
             return f"no schedule of the {' or '.join(blind)} level notices a planted deletion"
         return ""
-
-    @classmethod
-    def parse(cls, document: object, where: str) -> Probe:
-        """Read it as it stands in a verdict. Raises Malformed."""
-        keys = {"caught": int, "missed": list, "schedules": dict, "trouble": str}
-        found = members(document, where, keys, {})
-        if found["caught"] < 0:
-            raise Malformed(f"{where}.caught is {found['caught']}")
-        found["missed"] = tuple(value_of(test, str, f"{where}.missed") for test in found["missed"])
-        found["schedules"] = mapping_of(found["schedules"], int, f"{where}.schedules")
-        return cls(**found)
