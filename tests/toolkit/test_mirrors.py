@@ -33,7 +33,7 @@ import release as release_verb
 import repack as repack_verb
 import update as update_verb
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.download import remembered
+from toolkit.releases.download import cached_release
 from toolkit.releases.official import fetch_release, find_release
 from toolkit.util import process
 from toolkit.util.errors import CommandFailed, Unreachable, masked
@@ -355,7 +355,7 @@ def test_a_password_is_used_and_not_kept(
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err
     assert secrets_below(here.root, here.patches) == []
-    assert remembered("1.8.9", here).artefacts[0].url.startswith("http://127.0.0.1:")
+    assert cached_release("1.8.9", here).artefacts[0].url.startswith("http://127.0.0.1:")
 
 
 def test_another_server_gets_no_password(

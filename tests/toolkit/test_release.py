@@ -13,7 +13,7 @@ import pytest
 from making import AGENTS, PLUGIN, Index, make_wheel
 from packaging.version import Version
 
-from toolkit.releases.download import fetch, fetch_all, remembered
+from toolkit.releases.download import cached_release, fetch, fetch_all
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.errors import (
@@ -192,15 +192,15 @@ def test_index_is_named_by_the_environment(
 
 def test_release_is_remembered(pair: Index, workspace: Workspace) -> None:
     with pytest.raises(UnknownRelease, match="not in the cache"):
-        remembered("1.8.9", workspace)
+        cached_release("1.8.9", workspace)
     release = found(pair, workspace)
-    assert remembered("1.8.9", workspace) == release
+    assert cached_release("1.8.9", workspace) == release
     assert Release.from_json(release.to_json()) == release
     (workspace.releases / "1.8.9.json").write_text(
         release.to_json().replace('"url"', '"link"'), "utf-8"
     )
     with pytest.raises(UnknownRelease):
-        remembered("1.8.9", workspace)
+        cached_release("1.8.9", workspace)
 
 
 def test_fetch_keeps_by_content(pair: Index, workspace: Workspace) -> None:

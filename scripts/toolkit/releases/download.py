@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import requests
 
 
-def remembered(version: Version | str, workspace: Workspace) -> Release:
+def cached_release(version: Version | str, workspace: Workspace) -> Release:
     """What PyPI last said of a release, without the network.
 
     Raises UnknownRelease if it was never asked for.
@@ -49,7 +49,7 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     server fails or cuts off each of several attempts, HashMismatch, NotWritable.
     """
     target = _place(artefact, workspace)
-    if is_kept(artefact, workspace):
+    if is_cached(artefact, workspace):
         return target
     with not_writable_errors(workspace.artefacts), replacing(target) as draft:
         draft.write_bytes(_download(artefact, progress))
@@ -60,7 +60,7 @@ def fetch_all(
     release: Release, workspace: Workspace, progress: Progress | None = None
 ) -> tuple[Path, ...]:
     """Every official wheel of a release, in its order, downloaded side by side."""
-    if all(is_kept(artefact, workspace) for artefact in release.artefacts):
+    if all(is_cached(artefact, workspace) for artefact in release.artefacts):
         return tuple(_place(artefact, workspace) for artefact in release.artefacts)
     from concurrent.futures import ThreadPoolExecutor
 
@@ -73,7 +73,7 @@ def _place(artefact: Artefact, workspace: Workspace) -> Path:
     return workspace.artefacts / sha[:2] / sha / artefact.filename
 
 
-def is_kept(artefact: Artefact, workspace: Workspace) -> bool:
+def is_cached(artefact: Artefact, workspace: Workspace) -> bool:
     """Whether the cache holds the official wheel, whole."""
     path = _place(artefact, workspace)
     return path.is_file() and sha256_of(path) == artefact.sha256

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.download import fetch_all, is_kept, remembered
+from toolkit.releases.download import cached_release, fetch_all, is_cached
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
@@ -107,7 +107,9 @@ def find_release(
         if entry:
             found = _existing(entry, as_of).release
         else:
-            found = remembered(release, workspace) if offline else pypi().find(release, yanked=True)
+            found = (
+                cached_release(release, workspace) if offline else pypi().find(release, yanked=True)
+            )
     if not yanked:
         found.refuse_yanked()
     return found
@@ -128,7 +130,7 @@ def fetch_release(
     """
     if not isinstance(release, Release):
         release = find_release(release, workspace, endpoint=endpoint, offline=offline)
-    missing = [a for a in release.artefacts if not is_kept(a, workspace)]
+    missing = [a for a in release.artefacts if not is_cached(a, workspace)]
     if missing and (offline or not all(a.url for a in missing)):
         if offline:
             raise UnknownRelease(
@@ -138,7 +140,7 @@ def fetch_release(
         from toolkit.releases.pypi import PyPI
 
         with PyPI(endpoint, workspace=workspace) as pypi:
-            release = pypi.located(release)
+            release = pypi.with_addresses(release)
     return Fetched(release, fetch_all(release, workspace, progress), workspace.sound)
 
 
@@ -165,7 +167,7 @@ def newest_on(pypi: PyPI, catalogue: Mapping[Version, Entry]) -> Version:
     except UnknownRelease:
         return found
     if known > found:
-        if not pypi.shows(known):
+        if not pypi.has(known):
             raise Unreachable(
                 f"{pypi.endpoint} shows no {MAIN} newer than {found}, though "
                 f"patches/releases.toml knows {known}: it lags behind PyPI, or holds a part of it",

@@ -38,7 +38,7 @@ class PyPI:
 
     ``endpoint`` None means LIVEKIT_DISPATCHED_PYPI, or else pypi-simple's own default. What was
     uploaded after ``as_of`` is not seen; yanks are today's, as no index dates them. What is
-    found is remembered in ``workspace``, for :func:`remembered`. Use it in a ``with`` block.
+    found is remembered in ``workspace``, for :func:`cached_release`. Use it in a ``with`` block.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class PyPI:
                     version, (*wheels, *(self._page(PARTNER)[partner] if partner else ()))
                 )
 
-    def located(self, release: Release) -> Release:
+    def with_addresses(self, release: Release) -> Release:
         """The release with the addresses of its wheels.
 
         Raises UnknownRelease if one is there no more, and HashMismatch if it is another file.
@@ -181,7 +181,7 @@ class PyPI:
             if canonicalize_name(requirement.name) == MAIN
         )
 
-    def shows(self, version: Version) -> bool:
+    def has(self, version: Version) -> bool:
         """Whether there is a wheel of an agents release, yanked or not."""
         return version in self._page(MAIN)
 

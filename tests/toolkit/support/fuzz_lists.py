@@ -25,7 +25,7 @@ from toolkit.index.pages import render
 from toolkit.index.publish import read_list
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue, Entry, dump
-from toolkit.releases.download import remembered
+from toolkit.releases.download import cached_release
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.errors import IndexConflict, ToolkitError, UnknownRelease, Unreachable
@@ -240,7 +240,7 @@ def _remembered(random: Random, page: str, workspace: Workspace) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_mutated(random, seed).encode("utf-8", "surrogatepass"))
     try:
-        release = remembered("1.8.9", workspace)
+        release = cached_release("1.8.9", workspace)
     except ToolkitError as error:
         if not isinstance(error, UnknownRelease):
             raise Fault(f"{type(error).__name__} for what was remembered") from error
