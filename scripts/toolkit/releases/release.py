@@ -23,9 +23,9 @@ _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+!-]{0,250}\.whl")
 class Artefact:
     """One wheel on PyPI. ``sha256`` in hex, ``size`` in bytes, ``yanked`` the reason or None.
 
-    ``url`` is empty where it is not known; ``PyPI.with_addresses`` asks for it. Raises ValueError for an
-    unsafe file name or hash, which make a path in the cache, for an impossible size, and for a
-    time without a zone.
+    ``url`` is empty where it is not known; ``PyPI.with_addresses`` asks for it. Raises ValueError
+    for an unsafe file name or hash, which make a path in the cache, for an impossible size, and
+    for a time without a zone.
     """
 
     distribution: str
