@@ -11,7 +11,8 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -317,11 +318,10 @@ class Gate:
             member = self.official.members[names[name]]
             same = self.official.read(names[name]) == content
             keep = same and name not in (f"{NEW}/METADATA", f"{NEW}/RECORD")
-            members.append(
-                Member(rewrite._named(member.info, name), member.extra, member.stored)
-                if keep
-                else rewrite._replaced(member, name, content)
-            )
+            info = copy(member.info)
+            info.orig_filename = info.filename = name
+            member = replace(member, info=info)
+            members.append(member if keep else rewrite._with_content(member, content))
         self.path.write_bytes(b"".join(zip_bytes(members)))
 
 

@@ -92,7 +92,7 @@ def test_file_name_that_says_otherwise(wheel: Path, name: str, problem: str) -> 
     [
         (METADATA, b"Name: livekit-agents", b"Name: other", "name or version"),
         (METADATA, b"Version: 1.8.9\n", b"Version: 1.8.8\n", "name or version"),
-        (METADATA, b"Version: 1.8.9\n", b"Version: 1.8.9\nVersion: 1.8.9\n", "name or version"),
+        (METADATA, b"Version: 1.8.9\n", b"Version: 1.8.9\nVersion: 1.8.9\n", "says Version twice"),
         (WHEEL, b"Tag: py3", b"Tag: py2", "about the tags"),
         (WHEEL, b"Wheel-Version: 1.0", b"Wheel-Version: 2.0", "version 1"),
     ],

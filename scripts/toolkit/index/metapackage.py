@@ -24,7 +24,7 @@ from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import text_of
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import REPOSITORY
-from toolkit.wheels.wheelfile import record_hash
+from toolkit.wheels.wheelfile import record_row
 
 PROJECT = "livekit-dispatched"
 PACKAGE = "livekit_dispatched"
@@ -196,7 +196,7 @@ def _metadata(version: Version, pins: Mapping[str, str], main: _Part, *, fixed: 
 
 def _archive(contents: Mapping[str, bytes], record: str) -> bytes:
     """Everything stored and with one date, so that neither zlib nor a clock decides on a byte."""
-    rows = [f"{name},{record_hash(data)},{len(data)}\n" for name, data in contents.items()]
+    rows = [f"{name},{','.join(record_row(data))}\n" for name, data in contents.items()]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         whole = {**contents, record: "".join([*rows, f"{record},,\n"]).encode()}

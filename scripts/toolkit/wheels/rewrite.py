@@ -1,4 +1,4 @@
-"""Repacking: a wheel with other contents in a few members, and every other byte carried over."""
+"""Repack a wheel: other contents in a few members, every other byte carried over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name
@@ -17,14 +18,15 @@ from packaging.version import Version
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import not_writable_errors, replacing
 from toolkit.wheels.archive import UTF8, Member, zip_bytes
-from toolkit.wheels.wheelfile import Wheel, record_hash
+from toolkit.wheels.wheelfile import Wheel, is_version, record_row
 
 # Raise it with any change to the bytes that repack writes for the same input.
 FORMAT = 1
 
+_VERSION_LINE = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
 _VERSION = re.compile(r"([^:]+:\s*)\S+(\s*)")
 # PEP 508, as far as a partner's requirement goes: a version, no URL. The marker comes after it.
-_REQUIRED = re.compile(r"[^:]+:\s*([A-Za-z0-9._-]+)")
+_NAME = re.compile(r"[^:]+:\s*([A-Za-z0-9._-]+)")
 _REQUIREMENT = re.compile(r"([^:]+:\s*[A-Za-z0-9._-]+(?:\s*\[[^]]*\])?)[^@]*")
 
 # What Python imports instead of, or before, a module of the same name.
@@ -50,44 +52,39 @@ def rewrite(
 
     Raises InvalidWheel for a wheel that cannot be carried over, NotWritable.
     """
-    record_name = f"{official.dist_info}/RECORD"
-    if signed := [n for n in (f"{record_name}.jws", f"{record_name}.p7s") if n in official.members]:
+    # what cannot be repacked
+    record, metadata = f"{official.dist_info}/RECORD", f"{official.dist_info}/METADATA"
+    if signed := [n for n in (f"{record}.jws", f"{record}.p7s") if n in official.members]:
         raise _impossible(official, f"{signed[0]} would be void")
     if version_file not in official.members:
         raise _impossible(official, f"it has no {version_file}")
     if hidden := _hiding(official.members, {*changed, version_file}):
         raise _impossible(official, f"{hidden} would be imported instead of the patched module")
-    metadata = f"{official.dist_info}/METADATA"
+
+    # the members with a new content; RECORD last, as it lists the others
     contents = dict(changed)
-    source = contents.get(version_file, official.read(version_file))
-    contents[version_file] = _edit_version_file(official, source, version)
-    contents[metadata] = _edit_metadata(official, official.read(metadata), version, pins)
-    contents[record_name] = _edit_record(official, contents, version)
-    added = sorted(contents.keys() - official.members.keys())
-    model = official.members[version_file]
+    module = contents.get(version_file, official.read(version_file))
+    contents[version_file] = _edit_version_file(official, module, version)
+    contents[metadata] = _edit_metadata(official, version, pins)
+    contents[record] = _edit_record(official, contents, version)
+
+    # the wheel
     members: list[Member] = []
-    for name, member in official.members.items():
-        if added and name.startswith(f"{official.dist_info}/"):
-            members += [_replaced(model, new, contents[new]) for new in added]
-            added = []
-        target = renamed_member(official, name, version)
-        if name in contents:
-            members.append(_replaced(member, target, contents[name]))
-        else:
-            members.append(Member(_named(member.info, target), member.extra, member.stored))
-    target_path = out_dir / wheel_name(official, version)
-    with not_writable_errors(out_dir), replacing(target_path) as draft, draft.open("wb") as file:
+    for name in _order(official, official.members, contents):
+        # a new file has the date and the attributes of the version file
+        member = official.members.get(name, official.members[version_file])
+        info = copy(member.info)
+        info.orig_filename = info.filename = renamed_member(official, name, version)
+        member = replace(member, info=info)
+        members.append(_with_content(member, contents[name]) if name in contents else member)
+    path = out_dir / f"{official.path.name.split('-')[0]}-{version}-{official.tag}.whl"
+    with not_writable_errors(out_dir), replacing(path) as draft, draft.open("wb") as file:
         file.writelines(zip_bytes(members))
-    return target_path
-
-
-def wheel_name(official: Wheel, version: Version) -> str:
-    """The repacked wheel's file name: the official tag part kept verbatim."""
-    return f"{official.path.name.split('-')[0]}-{version}-{official.tag}.whl"
+    return path
 
 
 def renamed_member(official: Wheel, name: str, version: Version) -> str:
-    """A member's name in the repacked wheel: only dist-info and ``.data`` carry the version."""
+    """Return a member's name in the repacked wheel; dist-info and ``.data`` carry the version."""
     stem = official.dist_info.removesuffix(".dist-info")
     top, slash, rest = name.partition("/")
     if top in (f"{stem}.dist-info", f"{stem}.data"):
@@ -95,14 +92,14 @@ def renamed_member(official: Wheel, name: str, version: Version) -> str:
     return name
 
 
-def _impossible(official: Wheel, why: str) -> InvalidWheel:
+def _impossible(official: Wheel, reason: str) -> InvalidWheel:
     return InvalidWheel(
-        f"{official.path.name} cannot be repacked: {why}", next_step="report this: a new case"
+        f"{official.path.name} cannot be repacked: {reason}", next_step="report this: a new case"
     )
 
 
 def _hiding(members: Iterable[str], changed: Iterable[str]) -> str:
-    """A member that Python would take for, or before, one of the changed modules; or nothing."""
+    """Return a member that Python would import instead of a changed module, or an empty string."""
     modules = {PurePosixPath(name).with_suffix("") for name in changed if name.endswith(".py")}
     for name in members:
         path = PurePosixPath(name)
@@ -113,83 +110,68 @@ def _hiding(members: Iterable[str], changed: Iterable[str]) -> str:
     return ""
 
 
+def _order(official: Wheel, names: Iterable[str], contents: Iterable[str]) -> Iterator[str]:
+    """Yield ``names``, and the new ones of ``contents`` sorted before the first of dist-info."""
+    added = sorted(set(contents) - official.members.keys())
+    for name in names:
+        if name.startswith(f"{official.dist_info}/"):
+            yield from added
+            added = []
+        yield name
+
+
 def _edit_version_file(official: Wheel, text: bytes, version: Version) -> bytes:
-    line = re.compile(rb"^(__version__\s*(?::[^=\n]+)?=\s*)([\"'])([^\"'\n]*)\2", re.M)
-    found = line.findall(text)
     # compared as versions: a release candidate may spell itself 1.4.0.rc1
-    said = [_version(literal.decode("utf-8", "replace")) for _, _, literal in found]
-    if said != [official.version]:
+    literals = [match[3].decode("utf-8", "replace") for match in _VERSION_LINE.finditer(text)]
+    if len(literals) != 1 or not is_version(literals[0], official.version):
         raise _impossible(official, f"it has no single line __version__ = '{official.version}'")
-    return line.sub(lambda match: match[1] + match[2] + str(version).encode() + match[2], text)
+    return _VERSION_LINE.sub(rb"\g<1>\g<2>%b\g<2>" % str(version).encode(), text)
 
 
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except ValueError:
-        return None
-
-
-def _edit_metadata(
-    official: Wheel, text: bytes, version: Version, pins: Mapping[str, Version]
-) -> bytes:
+def _edit_metadata(official: Wheel, version: Version, pins: Mapping[str, Version]) -> bytes:
     """Edit header lines only: parsing and writing METADATA again would alter the rest."""
+    text = official.read(f"{official.dist_info}/METADATA")
     end = re.search(rb"^\r?\n", text, re.M)
     head, body = (text[: end.start()], text[end.start() :]) if end else (text, b"")
     lines = [line.decode() for line in head.splitlines(keepends=True)]
     for number, line in enumerate(lines):
         field = line.partition(":")[0].lower()
-        folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
+        name = _NAME.match(line)
+        pin = pins.get(canonicalize_name(name[1])) if name else None
+        is_folded = lines[number + 1 : number + 2] and lines[number + 1][0] in " \t"
         if field == "version":
-            said = _VERSION.fullmatch(line)
-            if said is None or folded:
+            parts = _VERSION.fullmatch(line)
+            if parts is None or is_folded:
                 raise _impossible(official, f"{line.strip()!r} has no version in it")
-            lines[number] = f"{said[1]}{version}{said[2]}"
-        elif field == "requires-dist":
-            name = _REQUIRED.match(line)
-            pin = pins.get(canonicalize_name(name[1])) if name else None
-            if pin is None:
-                continue
+            lines[number] = f"{parts[1]}{version}{parts[2]}"
+        elif field == "requires-dist" and pin is not None:
             required, semicolon, marker = line.partition(";")
             gap = required[len(required.rstrip()) :]
-            plain = _REQUIREMENT.fullmatch(required.rstrip())
-            if plain is None or folded:
+            parts = _REQUIREMENT.fullmatch(required.rstrip())
+            if parts is None or is_folded:
                 raise _impossible(official, f"{line.strip()!r} cannot be pinned")
-            lines[number] = f"{plain[1]}=={pin}{gap}{semicolon}{marker}"
+            lines[number] = f"{parts[1]}=={pin}{gap}{semicolon}{marker}"
     return "".join(lines).encode() + body
 
 
 def _edit_record(official: Wheel, contents: Mapping[str, bytes], version: Version) -> bytes:
-    old = official.read(f"{official.dist_info}/RECORD")
-    rows = {name: row for name, row in official.record.items() if name not in contents}
+    """Return RECORD for the repacked wheel: the official rows but for ``contents``."""
     table = io.StringIO(newline="")
-    ending = "\r\n" if b"\r\n" in old else "\n"
-    writer = csv.writer(table, lineterminator=ending)
-    added = sorted(contents.keys() - official.members.keys())
-    for name in official.record:
-        if added and name.startswith(f"{official.dist_info}/"):
-            writer.writerows(_row(new, contents[new]) for new in added)
-            added = []
-        target = renamed_member(official, name, version)
-        writer.writerow((target, *rows[name]) if name in rows else _row(target, contents.get(name)))
+    is_dos = b"\r\n" in official.read(f"{official.dist_info}/RECORD")
+    writer = csv.writer(table, lineterminator="\r\n" if is_dos else "\n")
+    for name in _order(official, official.record, contents):
+        row = official.record.get(name, ("", ""))
+        if name in contents:
+            row = record_row(contents[name])
+        writer.writerow((renamed_member(official, name, version), *row))
     return table.getvalue().encode()
 
 
-def _row(name: str, content: bytes | None) -> tuple[str, str, str]:
-    return (name, "", "") if content is None else (name, record_hash(content), str(len(content)))
-
-
-def _named(info: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
-    info = copy(info)
-    info.orig_filename = info.filename = name
-    return info
-
-
-def _replaced(model: Member, name: str, content: bytes) -> Member:
-    """A stored member with ``content``, and date, attributes and extra fields of ``model``."""
-    info = _named(model.info, name)
+def _with_content(member: Member, content: bytes) -> Member:
+    """Return a stored member with ``content``, and date, attributes, extra fields of ``member``."""
+    info = copy(member.info)
     info.flag_bits &= UTF8
     info.compress_type = zipfile.ZIP_STORED
     info.CRC = zlib.crc32(content)
     info.compress_size = info.file_size = len(content)
-    return Member(info, model.extra, content)
+    return replace(member, info=info, stored=content)
