@@ -15,11 +15,19 @@ from toolkit.audit.auditor import AuditedWheel, read_wheel
 from toolkit.index.provenance import SUFFIX
 from toolkit.util.addresses import for_same_server, index_address
 from toolkit.util.errors import AuditFailed, Unreachable
-from toolkit.util.http import TIMEOUT, open_session, step_after_failure
+from toolkit.util.http import (
+    TIMEOUT,
+    get_body,
+    open_session,
+    request_errors,
+    status_of,
+    step_after_failure,
+)
 
 if TYPE_CHECKING:
-    import requests
     from pypi_simple import ProjectPage
+
+    from toolkit.util.http import Session
 
 # No wheel of ours is near this size, in bytes.
 _MOST = 1 << 28
@@ -108,7 +116,6 @@ def _reader(root: Path) -> Read:
 
 
 def _served(url: str, projects: Sequence[str]) -> Found:
-    import requests
     from pypi_simple import NoSuchProjectError, PyPISimple, UnsupportedRepoVersionError
 
     url = index_address(url)
@@ -124,11 +131,7 @@ def _served(url: str, projects: Sequence[str]) -> Found:
                 page = client.get_project_page(project, timeout=TIMEOUT)
             except NoSuchProjectError:
                 continue
-            except (
-                requests.RequestException,
-                UnsupportedRepoVersionError,
-                ValueError,
-            ) as error:
+            except (request_errors(), UnsupportedRepoVersionError, ValueError) as error:
                 raise Unreachable(
                     f"{url} gives no usable answer: {error}", next_step=step_after_failure(error)
                 ) from error
@@ -136,24 +139,15 @@ def _served(url: str, projects: Sequence[str]) -> Found:
     return Found(tuple(subjects))
 
 
-def _download(session: requests.Session, address: str) -> bytes | None:
-    import requests
-
-    body = bytearray()
+def _download(session: Session, address: str) -> bytes | None:
     try:
-        with session.get(address, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 404:
-                return None
-            answer.raise_for_status()
-            for chunk in answer.iter_content(1 << 16):
-                body += chunk
-                if len(body) > _MOST:
-                    break
-    except requests.RequestException as error:
+        return get_body(session, address, _MOST)
+    except request_errors() as error:
+        if status_of(error) == 404:
+            return None
         raise Unreachable(
             f"{address} did not arrive: {error}", next_step=step_after_failure(error)
         ) from error
-    return bytes(body)
 
 
 def _listed(page: ProjectPage, read: Read, told: tuple[str, ...]) -> Iterator[AuditedWheel]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from toolkit.util.errors import printable
+from toolkit.util.errors import Unreachable, printable
 from toolkit.util.files import not_writable_errors, sha256, write_whole
+from toolkit.util.http import Response, ask_once, reason_of, request_errors
 from toolkit.util.strict_json import Malformed, load, members, value_of
 
 if TYPE_CHECKING:
-    import requests
+    from toolkit.util.http import PreparedRequest
 
 API, API_VARIABLE = "https://api.github.com", "LIVEKIT_DISPATCHED_GITHUB_API"
 # GitHub Actions sets it to the server that the workflow runs on, and the token is for that one.
@@ -94,9 +94,9 @@ class GitHub:
             raise NoAnswer(self._down)
         url, kept = f"{self.base}{path}", self.remembered(path)
         for _ in range(_HOPS):
-            answer, body = self._ask(url, kept.etag if kept else "")
-            if answer.status_code not in (301, 302, 307, 308):
-                return self._read(answer, body, path, url, kept)
+            answer = self._ask(url, kept.etag if kept else "")
+            if answer.status not in (301, 302, 307, 308):
+                return self._read(answer, path, url, kept)
             url = self._next(url, answer.headers.get("Location", ""))
         raise NoAnswer("sent on and on")
 
@@ -120,55 +120,34 @@ class GitHub:
     def _place(self, path: str) -> Path:
         return self._cache / f"{sha256(f'{self.base}{path}'.encode())}.json"
 
-    def _ask(self, url: str, etag: str) -> tuple[requests.Response, bytes]:
-        """The answer with its body, or with as much of it as is taken at most."""
-        import requests
-
+    def _ask(self, url: str, etag: str) -> Response:
+        """Return the answer to one request."""
         headers = {**_HEADERS, **({"If-None-Match": etag} if etag else {})}
         try:
-            # no redirect is followed with the token, and auth keeps a .netrc out
-            with requests.get(
-                url,
-                headers=headers,
-                auth=self._sign,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                return answer, self._body(answer)
-        except requests.exceptions.ChunkedEncodingError as error:
-            raise NoAnswer("its answer was cut off") from error
-        except requests.RequestException as error:
-            self._down = f"unreachable: {_reason(error)}"
+            return ask_once(url, headers, sign=self._sign, limit=_LARGEST, timeout=self._timeout)
+        except Unreachable as error:
+            raise NoAnswer(error.problem) from error
+        except request_errors() as error:
+            self._down = f"unreachable: {reason_of(error)}"
             raise NoAnswer(self._down) from error
         except ValueError as error:
             # requests reads where a redirect leads even if it does not follow
             raise NoAnswer("sent on to no address") from error
 
-    def _body(self, answer: requests.Response) -> bytes:
-        body, until = bytearray(), time.monotonic() + 3 * self._timeout
-        for chunk in answer.iter_content(1 << 16):
-            body += chunk
-            if len(body) > _LARGEST or time.monotonic() > until:
-                raise NoAnswer("its answer is too long, or too slow")
-        return bytes(body)
-
-    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def _sign(self, request: PreparedRequest) -> PreparedRequest:
         place = urlsplit(self.base)
         if self._token and (place.scheme == "https" or place.hostname in _LOOPBACK):
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _read(
-        self, answer: requests.Response, body: bytes, path: str, url: str, kept: Answer | None
-    ) -> Answer:
+    def _read(self, answer: Response, path: str, url: str, kept: Answer | None) -> Answer:
         self._heed(answer)
-        code = answer.status_code
+        code = answer.status
         if code == 304 and kept:
             document, etag = kept.document, kept.etag
         elif code == 200:
             try:
-                document, etag = load(body, "it"), answer.headers.get("ETag", "")
+                document, etag = load(answer.body, "it"), answer.headers.get("ETag", "")
             except Malformed as error:
                 raise NoAnswer(f"its answer is not JSON: {error}") from error
         elif code in (404, 410):
@@ -182,12 +161,12 @@ class GitHub:
         self._write(self._place(path), asdict(found))
         return found
 
-    def _heed(self, answer: requests.Response) -> None:
+    def _heed(self, answer: Response) -> None:
         """Remember a rate limit that was reached, the primary or a secondary one."""
         headers = answer.headers
         spent = headers.get("X-RateLimit-Remaining") == "0"
-        if answer.status_code not in (403, 429) or not (
-            spent or "Retry-After" in headers or answer.status_code == 429
+        if answer.status not in (403, 429) or not (
+            spent or "Retry-After" in headers or answer.status == 429
         ):
             return
         until = self._now() + timedelta(minutes=1)
@@ -218,21 +197,3 @@ def token_for(base: str) -> str:
     if (os.environ.get(RUNNER_VARIABLE) or base).rstrip("/") != base:
         return ""
     return next((os.environ[name] for name in TOKENS if os.environ.get(name)), "")
-
-
-def _reason(error: requests.RequestException) -> str:
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "it does not answer in time"
-    text = str(error)
-    for sign, words in (
-        ("Name or service", "its name is not known"),
-        ("NameResolution", "its name is not known"),
-        ("refused", "it refuses the connection"),
-        ("RemoteDisconnected", "it hangs up"),
-        ("IncompleteRead", "its answer was cut off"),
-    ):
-        if sign in text:
-            return words
-    return type(error).__name__

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,13 @@ from toolkit.index.ledger import Listed
 from toolkit.util import inherited
 from toolkit.util.errors import IndexConflict, Unreachable, UploadRefused, masked
 from toolkit.util.files import sha256
-from toolkit.util.http import open_session, read_body
+from toolkit.util.http import basic_auth, get_body, open_session, request_errors, status_of
 from toolkit.util.process import run
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
-    from requests import PreparedRequest
+
+    from toolkit.util.http import PreparedRequest
 
 # Where servers show what was uploaded to an address: devpi, pypiserver, and where both differ.
 SHOWN_AT = ("+simple/", "simple/", "../simple/")
@@ -82,32 +83,27 @@ class Server:
 
     def answers(self) -> bool:
         """Whether there is a simple index."""
-        import requests
         from pypi_simple import UnsupportedContentTypeError
 
         try:
             self._client.get_index_page(timeout=30)
-        except (
-            requests.HTTPError,
-            requests.TooManyRedirects,
-            UnsupportedContentTypeError,
-            ValueError,
-        ):
+        except (UnsupportedContentTypeError, ValueError):
             return False
-        except requests.RequestException as error:
-            raise self._silent(error) from error
+        except request_errors() as error:
+            if status_of(error) is None:
+                raise self._silent(error) from error
+            return False
         return True
 
     def shown(self, project: str) -> dict[str, DistributionPackage]:
         """What the project's page shows, by file name; nothing if there is no page."""
-        import requests
         from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
 
         try:
             page = self._client.get_project_page(project, timeout=30)
         except NoSuchProjectError:
             return {}
-        except (requests.RequestException, UnsupportedContentTypeError, ValueError) as error:
+        except (request_errors(), UnsupportedContentTypeError, ValueError) as error:
             raise self._silent(error) from error
         return {package.filename: package for package in page.packages}
 
@@ -116,15 +112,11 @@ class Server:
 
         Its page is asked, and with ``bytes_too``, or if the page tells no sha256, the file.
         """
-        import requests
-
         said = package.digests.get("sha256")
         if said in (None, entry.sha256) and (bytes_too or said is None):
             try:
-                with self._client.s.get(package.url, stream=True, timeout=30) as answer:
-                    answer.raise_for_status()
-                    said = sha256(read_body(answer, entry.size))
-            except requests.RequestException as error:
+                said = sha256(get_body(self._client.s, package.url, entry.size))
+            except request_errors() as error:
                 raise self._silent(error) from error
         if said != entry.sha256:
             raise IndexConflict(
@@ -171,15 +163,10 @@ class Server:
 
     def _signed(self, request: PreparedRequest) -> PreparedRequest:
         """The request with the credentials, if it goes to the very server that they are for."""
-        from requests.auth import HTTPBasicAuth
-
         if urlsplit(request.url or "")[:2] != urlsplit(self.upload_url)[:2]:
             return request
-        name = self.credentials.get("UV_PUBLISH_USERNAME", "__token__")
-        sign: Callable[[PreparedRequest], PreparedRequest] = HTTPBasicAuth(
-            name, self.credentials["UV_PUBLISH_PASSWORD"]
-        )
-        return sign(request)
+        user = self.credentials.get("UV_PUBLISH_USERNAME", "__token__")
+        return basic_auth(user, self.credentials["UV_PUBLISH_PASSWORD"])(request)
 
     def _silent(self, error: Exception) -> Unreachable:
         return Unreachable(

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from toolkit.releases.release import Artefact, Release
-from toolkit.util.errors import HashMismatch, UnknownRelease, Unreachable
+from toolkit.util.errors import HashMismatch, UnknownRelease
 from toolkit.util.files import not_writable_errors, replacing, sha256_of
-from toolkit.util.http import (
-    ATTEMPTS,
-    BACKOFF,
-    TIMEOUT,
-    Progress,
-    open_session,
-    read_body,
-    step_after_failure,
-)
+from toolkit.util.http import Progress, download
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
-
-if TYPE_CHECKING:
-    import requests
 
 
 def cached_release(version: Version | str, workspace: Workspace) -> Release:
@@ -52,7 +39,8 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     if is_cached(artefact, workspace):
         return target
     with not_writable_errors(workspace.artefacts), replacing(target) as draft:
-        draft.write_bytes(_download(artefact, progress))
+        data = download(artefact.url, artefact.size, artefact.filename, progress)
+        draft.write_bytes(_checked(data, artefact))
     return target
 
 
@@ -77,35 +65,6 @@ def is_cached(artefact: Artefact, workspace: Workspace) -> bool:
     """Whether the cache holds the official wheel, whole."""
     path = _place(artefact, workspace)
     return path.is_file() and sha256_of(path) == artefact.sha256
-
-
-def _download(artefact: Artefact, progress: Progress | None) -> bytes:
-    import requests
-
-    error: Exception | None = None
-    with open_session() as session:
-        for attempt in range(ATTEMPTS):
-            time.sleep(BACKOFF * (2**attempt - 1))
-            try:
-                data = _body(session, artefact, progress)
-            except (requests.HTTPError, requests.exceptions.RetryError) as refused:
-                error = refused
-                break
-            except requests.RequestException as failed:
-                error = failed
-                continue
-            if len(data) >= artefact.size:
-                return _checked(data, artefact)
-            error = EOFError(f"{len(data)} of {artefact.size} bytes")
-    raise Unreachable(
-        f"{artefact.filename} did not arrive whole: {error}", next_step=step_after_failure(error)
-    ) from error
-
-
-def _body(session: requests.Session, artefact: Artefact, progress: Progress | None) -> bytes:
-    with session.get(artefact.url, stream=True, timeout=TIMEOUT) as answer:
-        answer.raise_for_status()
-        return read_body(answer, artefact.size, progress)
 
 
 def _checked(data: bytes, artefact: Artefact) -> bytes:

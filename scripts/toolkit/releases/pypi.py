@@ -18,7 +18,14 @@ from toolkit.releases.release import Artefact, Release
 from toolkit.util.addresses import for_same_server, index_address
 from toolkit.util.errors import HashMismatch, InvalidWheel, UnknownRelease, Unreachable, masked
 from toolkit.util.files import not_writable_errors, replacing
-from toolkit.util.http import TIMEOUT, TRY_AGAIN, open_session, read_body, step_after_failure
+from toolkit.util.http import (
+    TIMEOUT,
+    TRY_AGAIN,
+    open_session,
+    read_body,
+    request_errors,
+    step_after_failure,
+)
 from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
@@ -232,12 +239,10 @@ class PyPI:
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """Turn an answer that is of no use into Unreachable, with the reason."""
-        import requests
-
         try:
             yield
-        except (requests.RequestException, ValueError) as error:
-            failed = isinstance(error, requests.RequestException)
+        except (request_errors(), ValueError) as error:
+            failed = isinstance(error, request_errors())
             raise Unreachable(
                 f"{self.endpoint} gives no usable answer: {masked(str(error))[:2000]}",
                 next_step=step_after_failure(error) if failed else ANOTHER,
