@@ -69,7 +69,7 @@ def lay_out(folder: Path, files: Sequence[Listed]) -> Path:
     (index / "files").mkdir(parents=True)
     ledger = Ledger()
     for entry in files:
-        ledger.add(entry)
+        ledger.append(entry)
         for suffix in ("", ".metadata"):
             (index / "files" / f"{entry.filename}{suffix}").touch()
     (index / "index.jsonl").write_bytes(ledger.text)

@@ -34,7 +34,7 @@ from toolkit.index.bundle import VERDICT, Bundle, catalogued_wheels, make_bundle
 from toolkit.index.layout import require_index
 from toolkit.index.ledger import Listed
 from toolkit.index.mirror import mirror
-from toolkit.index.publish import Publication, consume_lines, preview, publish_all, read_list
+from toolkit.index.publish import Publication, consume_lines, publish, publish_all, read_list
 from toolkit.index.server import Server
 from toolkit.index.yank import unyank, yank
 from toolkit.patches.series import Series
@@ -77,13 +77,7 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
         official=catalogued_wheels(workspace, verdict.release),
         picture=picture,
     )
-    done: Publication | ToolkitError
-    if chosen.dry_run:
-        done = preview(bundle, chosen.index)
-    else:
-        (done,) = publish_all([bundle], chosen.index)
-    if isinstance(done, ToolkitError):
-        raise done
+    done = publish(bundle, chosen.index, dry_run=chosen.dry_run)
     word = "would publish" if chosen.dry_run else "published"
     lines = [f"{word:14} {name}" for name in done.new]
     lines += [f"already there  {name}" for name in done.known]
@@ -91,7 +85,7 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
     if not chosen.dry_run:
         lines.append(f"pip: {how.pip}\nuv:  {how.uv}")
     said.add({**asdict(done), **asdict(how)}, lines)
-    return [c.entry for c in bundle.everything if chosen.dry_run and c.entry.filename in done.new]
+    return [c.entry for c in bundle.wheels if chosen.dry_run and c.entry.filename in done.new]
 
 
 def bring(chosen: argparse.Namespace) -> list[Outcome]:
@@ -165,7 +159,7 @@ def upload(chosen: argparse.Namespace, said: Said, ahead: Sequence[Listed]) -> N
         said.add({}, [f"{word:14} {name}"])
 
     with Server.at(chosen.to, chosen.simple) as server:
-        done = mirror(chosen.index, server, dry_run=chosen.dry_run, ahead=ahead, tell=tell)
+        done = mirror(chosen.index, server, dry_run=chosen.dry_run, ahead=ahead, log=tell)
     lines = [f"withheld       {name}: yanked or quarantined" for name in done.withheld]
     lines.append(
         f"{len(done.uploaded)} {word}, {len(done.known)} already there: {server.simple_url}"

@@ -46,19 +46,6 @@ from toolkit.util.console import step_status
 from toolkit.util.files import not_writable_errors, write_whole
 
 
-def lines_of(done: Retirement, *, would: bool) -> list[str]:
-    """What happened, or would, line by line."""
-    words = {"new": "publish", "yanked": "yank", "unyanked": "unyank"}
-    lines = [
-        f"{'would ' * would}{word:8} {name}"
-        for field, word in words.items()
-        for name in getattr(done, field)
-    ]
-    lines += [f"{'would ' * would}{'mark':8} {p} {status}" for p, status in done.marked.items()]
-    lines += [f"{'would ' * would}{'keep':8} {name}: a later release" for name in done.kept]
-    return lines if done else [*lines, "nothing to do"]
-
-
 @verb
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
@@ -135,7 +122,7 @@ def say(
         return
     if about:
         print(f"{about['release']}: {about['verdict']}: {about['reason']}")
-    print(*lines_of(done, would=would), sep="\n")
+    print(*done.lines(dry_run=would), sep="\n")
     if would and done:
         print("note: what is pinned or locked stays; a range that excludes this release may lead")
         print("      to official wheels that lose calls; nothing was done yet: --yes does it")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publishing import make_pair, make_wheel, proof_of
+from publishing import make_pair, make_wheel, proof_of, publish_wheels
 
 from toolkit.environments.environment import uv
 from toolkit.index.metapackage import make_metapackage
-from toolkit.index.publish import consume_lines, publish
+from toolkit.index.publish import consume_lines
 
 pytestmark = pytest.mark.pypi
 
@@ -53,7 +53,7 @@ def wheels(tmp_path: Path) -> list[Path]:
 def index(tmp_path: Path, wheels: list[Path]) -> Path:
     folder = tmp_path / "an index"
     companion = make_metapackage(wheels, release="1.8.9", revision=1, series="5e" * 32)
-    publish(wheels, proof_of(wheels), folder, generated=[companion])
+    publish_wheels(wheels, proof_of(wheels), folder, generated=[companion])
     return folder
 
 

@@ -15,14 +15,15 @@ from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
+from publishing import MOMENT, lines_of, make_pair, make_wheel, mark, proof_of, publish_wheels
 from pypi_simple import ProjectPage
 
 from toolkit.environments.environment import uv
+from toolkit.index.ledger import Ledger, Listed
 from toolkit.index.metapackage import make_metapackage
-from toolkit.index.pages import Listed, render
-from toolkit.index.publish import consume_lines, publish, read_list
-from toolkit.index.yank import mark, yank
+from toolkit.index.pages import render
+from toolkit.index.publish import consume_lines, read_list
+from toolkit.index.yank import yank
 from toolkit.util.errors import IndexConflict
 from toolkit.util.files import sha256, sha256_of
 
@@ -39,11 +40,15 @@ ENTRY = Listed(
 )
 
 
+def rendered(entries: list[Listed]) -> dict[str, bytes]:
+    return render(Ledger({entry.filename: entry for entry in entries}))
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     for number in (1, 2):
         wheels = make_pair(tmp_path / str(number), f"+dispatched.{number}")
-        publish(wheels, proof_of(wheels), tmp_path / "index", now=MOMENT)
+        publish_wheels(wheels, proof_of(wheels), tmp_path / "index", now=MOMENT)
     return tmp_path / "index"
 
 
@@ -93,7 +98,7 @@ def test_what_would_not_be_true_is_not_said(page: str, tmp_path: Path) -> None:
     """No PEP 708, which would allow mixing us with the public index; no attestations (PEP 740)."""
     wheels = make_pair(tmp_path, "+dispatched.1")
     index = tmp_path / "index"
-    publish(wheels, proof_of(wheels), index, statements={w.name: b"{}" for w in wheels})
+    publish_wheels(wheels, proof_of(wheels), index, statements={w.name: b"{}" for w in wheels})
     text = (index / "simple" / "livekit-agents" / page).read_text(encoding="utf-8")
     read = (
         ProjectPage.from_html("livekit-agents", text)
@@ -110,7 +115,7 @@ def test_what_would_not_be_true_is_not_said(page: str, tmp_path: Path) -> None:
 def test_installers_read_the_json(index: Path, tool: str, tmp_path: Path) -> None:
     """Behind a server that knows its type; uv then believes the upload times and the yanks."""
     yank(index, "1.8.9+dispatched.2", "a reason")
-    mark(index, ["livekit-agents"], "deprecated", "a reason")
+    mark(index, "livekit-agents", "deprecated", "a reason")
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -162,7 +167,7 @@ def test_the_root_links_to_every_project(index: Path) -> None:
 
 
 def test_html_carries_both_spellings_of_the_metadata_attribute() -> None:
-    page = render([ENTRY])["simple/livekit-agents/index.html"].decode()
+    page = rendered([ENTRY])["simple/livekit-agents/index.html"].decode()
     assert f'data-core-metadata="sha256={"b" * 64}"' in page
     assert f'data-dist-info-metadata="sha256={"b" * 64}"' in page
     assert 'data-requires-python="&lt;3.15,&gt;=3.10"' in page
@@ -174,32 +179,32 @@ def test_html_carries_both_spellings_of_the_metadata_attribute() -> None:
 
 def test_html_is_escaped_whatever_the_list_says() -> None:
     nasty = '"><script>alert(1)</script>'
-    page = render([replace(ENTRY, requires_python=nasty)])["simple/livekit-agents/index.html"]
+    page = rendered([replace(ENTRY, requires_python=nasty)])["simple/livekit-agents/index.html"]
     assert b"<script>" not in page
     read = ProjectPage.from_html("livekit-agents", page.decode())
     assert [package.requires_python for package in read.packages] == [nasty]
 
 
 def test_no_requires_python_is_left_out() -> None:
-    pages = render([replace(ENTRY, requires_python="")])
+    pages = rendered([replace(ENTRY, requires_python="")])
     assert b"requires-python" not in pages["simple/livekit-agents/index.html"]
     assert b"requires-python" not in pages["simple/livekit-agents/index.json"]
 
 
 def test_pages_depend_on_the_set_of_files_only() -> None:
     others = [replace(ENTRY, filename=f"a-{v}.whl", version=v) for v in ("1.10", "1.9", "2.0b1")]
-    assert render([ENTRY, *others]) == render([*reversed(others), ENTRY])
-    page = json.loads(render([ENTRY, *others])["simple/livekit-agents/index.json"])
+    assert rendered([ENTRY, *others]) == rendered([*reversed(others), ENTRY])
+    page = json.loads(rendered([ENTRY, *others])["simple/livekit-agents/index.json"])
     assert page["versions"] == ["1.8.9+dispatched.1", "1.9", "1.10", "2.0b1"]
 
 
 def test_the_list_tells_everything_and_grows_at_its_end(tmp_path: Path) -> None:
     index = tmp_path / "index"
     first = make_pair(tmp_path / "1", "+dispatched.1")
-    publish(first, proof_of(first), index, now=MOMENT)
+    publish_wheels(first, proof_of(first), index, now=MOMENT)
     before = (index / "index.jsonl").read_bytes()
     second = [make_pair(tmp_path / "2", "+dispatched.2")[0], first[1]]
-    publish(second, proof_of(second), index)
+    publish_wheels(second, proof_of(second), index)
     after = (index / "index.jsonl").read_bytes()
     assert after.startswith(before)
     assert len(lines_of(index / "index.jsonl")) == 3
@@ -276,11 +281,11 @@ def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
 def test_consume_lines_name_the_companion_that_is_there(tmp_path: Path) -> None:
     wheels, folder = make_pair(tmp_path, "+dispatched.12"), tmp_path / "an index"
     proof = proof_of(wheels)
-    publish(wheels, proof, folder)
+    publish_wheels(wheels, proof, folder)
     assert "livekit-dispatched" not in consume_lines(folder, proof).pip
     other = make_metapackage(wheels, release="1.8.9", revision=2, series="5e" * 32)
     companion = make_metapackage(wheels, release="1.8.9", revision=12, series="5e" * 32)
-    publish(wheels, proof, folder, generated=[other, companion])
+    publish_wheels(wheels, proof, folder, generated=[other, companion])
     lines = consume_lines(folder, proof)
     assert shlex.split(lines.uv)[-1] == "livekit-dispatched==1.8.9.12"
     link = (folder / "files" / companion.filename).as_uri()
@@ -299,17 +304,17 @@ def test_the_dependencies_of_the_proof_are_constraints(tmp_path: Path) -> None:
     wheels = make_pair(tmp_path, "+dispatched.1")
     verdict = replace(proof_of(wheels), dependencies={"openai": "2.28.0", "aiohttp": "3.13.0"})
     index = tmp_path / "index"
-    publish(wheels, verdict, index)
+    publish_wheels(wheels, verdict, index)
     published = index / "constraints" / "1.8.9-dispatched.1.txt"
     pair = ["livekit-agents==1.8.9+dispatched.1", "livekit-plugins-openai==1.8.9"]
     known = ["aiohttp==3.13.0", *pair, "openai==2.28.0"]
     assert published.read_text().splitlines()[1:] == known
     published.unlink()
-    publish(wheels, verdict, index)
+    publish_wheels(wheels, verdict, index)
     assert published.exists()
 
 
 def test_a_wheel_without_requires_python_is_published(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "livekit-agents", "1.0+dispatched.1", requires_python="")
-    publish([wheel], proof_of([wheel], "1.0"), tmp_path / "index")
+    publish_wheels([wheel], proof_of([wheel], "1.0"), tmp_path / "index")
     assert read_list(tmp_path / "index")[wheel.name].requires_python == ""

@@ -36,7 +36,7 @@ def proof(patched: list[Path], series: Series) -> Proof:
 
 
 def test_what_it_says(patched: list[Path], proof: Proof, series: Series, tmp_path: Path) -> None:
-    companion = Generated("livekit_dispatched-1.8.9.1-py3-none-any.whl", b"bytes")
+    companion = Generated("livekit_dispatched-1.8.9.1-py3-none-any.whl", b"bytes", b"")
     made = statements(patched, proof, official={}, series=series, generated=[companion])
     assert set(made) == {*(wheel.name for wheel in patched), companion.filename}
     ours, partner, generated = (Statement.parse(data) for data in made.values())

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from publishing import (
     LOSS,
     MOMENT,
     explored,
+    generated_from,
     make_pair,
     make_wheel,
     outcome,
     proof_of,
+    publish_wheels,
     run_of,
     snapshot,
     subject_of,
@@ -30,9 +33,9 @@ from publishing import (
 from pypi_simple import ProjectPage
 
 import publish as verb
+from toolkit.index.ledger import Ledger
 from toolkit.index.pages import render
-from toolkit.index.publish import holds, publish, read_list
-from toolkit.index.staged_wheel import Generated
+from toolkit.index.publish import holds, read_list
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.util.errors import IndexConflict, InvalidWheel, NotProved, NotWritable
 from toolkit.util.files import sha256, sha256_of
@@ -66,7 +69,7 @@ def require_usable(index: Path) -> int:
 
 def require_whole(index: Path) -> None:
     """The pages are the rendering of the list, and nothing temporary lies about."""
-    for page, wanted in render(read_list(index).values()).items():
+    for page, wanted in render(Ledger.read(index)).items():
         assert (index / page).read_bytes() == wanted
     assert list(index.rglob(".part-*")) == []
     assert require_usable(index) == len(read_list(index))
@@ -77,24 +80,24 @@ def content(index: Path) -> dict[str, str]:
 
 
 def test_the_same_bytes_again_change_nothing(index: Path, wheels: list[Path]) -> None:
-    done = publish(wheels, proof_of(wheels), index, now=MOMENT)
+    done = publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
     assert (done.new, done.known) == (tuple(sorted(w.name for w in wheels)), ())
     require_whole(index)
     before = snapshot(index)
-    done = publish(list(reversed(wheels)), proof_of(wheels), index)
+    done = publish_wheels(list(reversed(wheels)), proof_of(wheels), index)
     assert (done.new, sorted(done.known)) == ((), sorted(w.name for w in wheels))
     assert snapshot(index) == before
 
 
 def test_a_new_proof_of_published_bytes_changes_nothing(index: Path, wheels: list[Path]) -> None:
-    publish(wheels, proof_of(wheels), index, now=MOMENT)
+    publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
     before = snapshot(index)
     tests = {LOSS: outcome("failed"), "test_new": outcome(check="leaks")}
     saved = {**tests, LOSS: outcome()}
     later = Verdict.of(subject_of(wheels), run_of(tests), run_of(saved), explored())
     assert later.verdict == "publish"
     assert later != proof_of(wheels)
-    publish(wheels, later, index)
+    publish_wheels(wheels, later, index)
     assert snapshot(index) == before
 
 
@@ -103,14 +106,14 @@ def test_the_picture_goes_beside_the_verdict(
 ) -> None:
     picture = tmp_path / "drawn.svg"
     proof = proof_of(wheels)
-    publish(wheels, proof, index, picture=picture)
+    publish_wheels(wheels, proof, index, picture=picture)
     assert list((index / "verdicts").glob("*.svg")) == []
     picture.write_text("<svg/>")
-    publish(wheels, proof, index, picture=picture)
+    publish_wheels(wheels, proof, index, picture=picture)
     (drawn,) = (index / "verdicts").glob("*.svg")
     assert (drawn.stem, drawn.read_text()) == ("1.8.9+dispatched.1", "<svg/>")
     before = snapshot(index)
-    publish(wheels, proof, index)
+    publish_wheels(wheels, proof, index)
     assert snapshot(index) == before
 
 
@@ -118,11 +121,11 @@ def test_what_was_made_from_a_proof_stands_beside_its_wheels(
     tmp_path: Path, index: Path, wheels: list[Path]
 ) -> None:
     made = make_wheel(tmp_path / "made", "livekit-dispatched", "1.8.9.1")
-    generated = [Generated(made.name, made.read_bytes())]
+    generated = [generated_from(made)]
     names = sorted([*(wheel.name for wheel in wheels), made.name])
     said = {name: f'{{"of": "{name}"}}\n'.encode() for name in names}
     proof = proof_of(wheels)
-    done = publish(wheels, proof, index, generated=generated, statements=said, now=MOMENT)
+    done = publish_wheels(wheels, proof, index, generated=generated, statements=said, now=MOMENT)
     assert done.new == tuple(names)
     for name in names:
         assert (index / "files" / f"{name}.provenance.json").read_bytes() == said[name]
@@ -131,8 +134,10 @@ def test_what_was_made_from_a_proof_stands_beside_its_wheels(
     before = snapshot(index)
     # what would be made today does not replace what was published
     other = make_wheel(tmp_path / "other", "livekit-dispatched", "1.8.9.1", {"a.py": ""})
-    generated = [Generated(other.name, other.read_bytes())]
-    done = publish(wheels, proof, index, generated=generated, statements=dict.fromkeys(names, b""))
+    generated = [generated_from(other)]
+    done = publish_wheels(
+        wheels, proof, index, generated=generated, statements=dict.fromkeys(names, b"")
+    )
     assert (done.new, done.known) == ((), tuple(names))
     assert snapshot(index) == before
     claim = Proof.of(proof)
@@ -144,7 +149,7 @@ def test_what_was_made_from_a_proof_stands_beside_its_wheels(
         damaged.write_bytes(b"damage")
         assert not holds(index, read_list(index), claim)
         with pytest.raises(IndexConflict, match="damaged"):
-            publish(wheels, proof, index, generated=generated)
+            publish_wheels(wheels, proof, index, generated=generated)
         damaged.write_bytes(whole)
 
 
@@ -152,41 +157,40 @@ def test_what_is_made_from_a_proof_is_checked_too(
     tmp_path: Path, index: Path, wheels: list[Path]
 ) -> None:
     made = make_wheel(tmp_path / "made", "livekit-dispatched", "1.8.9.1")
-    renamed = Generated(made.name.replace("1.8.9.1", "1.8.9.2"), made.read_bytes())
-    for generated, statements in (
-        ([Generated(made.name, b"no wheel")], {}),
-        ([Generated(f"../{made.name}", made.read_bytes())], {}),
-        ([renamed], {}),
-        ([], {made.name: b""}),
+    generated = generated_from(made)
+    for wrong in (
+        replace(generated, metadata=b"no metadata"),
+        replace(generated, filename=f"../{made.name}"),
+        replace(generated, filename=made.name.replace("1.8.9.1", "1.8.9.2")),
     ):
         with pytest.raises(InvalidWheel):
-            publish(wheels, proof_of(wheels), index, generated=generated, statements=statements)
+            publish_wheels(wheels, proof_of(wheels), index, generated=[wrong])
     assert not index.exists()
 
 
 def test_the_index_is_a_function_of_what_was_published(tmp_path: Path, wheels: list[Path]) -> None:
     for place in ("here", "there"):
-        publish(wheels, proof_of(wheels), tmp_path / place, now=MOMENT)
+        publish_wheels(wheels, proof_of(wheels), tmp_path / place, now=MOMENT)
     assert content(tmp_path / "here") == content(tmp_path / "there")
 
 
 def test_a_lost_or_altered_page_is_made_again(index: Path, wheels: list[Path]) -> None:
-    publish(wheels, proof_of(wheels), index, now=MOMENT)
+    publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
     before = content(index)
     (index / "simple" / "index.html").unlink()
     (index / "simple" / "livekit-agents" / "index.json").write_text("{}")
-    publish(wheels, proof_of(wheels), index)
+    publish_wheels(wheels, proof_of(wheels), index)
     assert content(index) == before
 
 
 def test_other_bytes_under_the_same_name(index: Path, wheels: list[Path], tmp_path: Path) -> None:
-    publish(wheels, proof_of(wheels), index, now=MOMENT)
+    publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
     before = snapshot(index)
     other = make_wheel(tmp_path / "other", "livekit-agents", "1.8.9+dispatched.1", {"a.py": ""})
     assert other.name == wheels[0].name
     changed = [other, wheels[1]]
     with pytest.raises(IndexConflict, match="other bytes"):
-        publish(changed, proof_of(changed), index)
+        publish_wheels(changed, proof_of(changed), index)
     assert snapshot(index) == before
 
 
@@ -195,11 +199,11 @@ def test_other_bytes_under_the_same_name(index: Path, wheels: list[Path], tmp_pa
 def test_a_damaged_published_file(
     suffix: str, damage: Callable[[Path], object], index: Path, wheels: list[Path]
 ) -> None:
-    publish(wheels, proof_of(wheels), index, now=MOMENT)
+    publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
     damage(index / "files" / f"{wheels[0].name}{suffix}")
     before = snapshot(index)
     with pytest.raises(IndexConflict, match="damaged"):
-        publish(wheels, proof_of(wheels), index)
+        publish_wheels(wheels, proof_of(wheels), index)
     assert snapshot(index) == before
 
 
@@ -214,7 +218,7 @@ def test_only_what_was_proved(index: Path, wheels: list[Path], tmp_path: Path) -
         ([], "is not among"),
     ):
         with pytest.raises(NotProved) as caught:
-            publish(given, proof, index)
+            publish_wheels(given, proof, index)
         assert said in str(caught.value)
     assert not index.exists()
 
@@ -222,7 +226,7 @@ def test_only_what_was_proved(index: Path, wheels: list[Path], tmp_path: Path) -
 @pytest.mark.parametrize("state", ["conflict", "inconclusive"])
 def test_no_verdict_but_publish(state: str, index: Path, wheels: list[Path]) -> None:
     with pytest.raises(NotProved, match=f"is {state}: for a reason"):
-        publish(wheels, getattr(Verdict, state)(subject_of(wheels), "for a reason"), index)
+        publish_wheels(wheels, getattr(Verdict, state)(subject_of(wheels), "for a reason"), index)
     assert not index.exists()
 
 
@@ -241,7 +245,7 @@ def test_no_verdict_but_publish(state: str, index: Path, wheels: list[Path]) -> 
 def test_names_that_do_not_belong_on_a_page(name: str, index: Path, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "a", "1.0").rename(tmp_path / name)
     with pytest.raises(InvalidWheel):
-        publish([wheel], proof_of([]), index)
+        publish_wheels([wheel], proof_of([]), index)
     assert not index.exists()
 
 
@@ -268,7 +272,7 @@ def test_files_that_are_not_what_their_name_says(index: Path, tmp_path: Path) ->
         cases.append((liar, "METADATA" if said == "Name: x" else "says that it is"))
     for path, said in cases:
         with pytest.raises(InvalidWheel, match=said):
-            publish([path], proof_of([]), index)
+            publish_wheels([path], proof_of([]), index)
     assert not index.exists()
 
 
@@ -277,13 +281,13 @@ def test_a_folder_of_somebody_else(index: Path, wheels: list[Path]) -> None:
     (index / "thesis.txt").write_text("precious")
     before = snapshot(index)
     with pytest.raises(IndexConflict, match=r"thesis\.txt"):
-        publish(wheels, proof_of(wheels), index)
+        publish_wheels(wheels, proof_of(wheels), index)
     assert snapshot(index) == before
 
 
 def test_an_empty_folder_becomes_an_index(index: Path, wheels: list[Path]) -> None:
     index.mkdir()
-    publish(wheels, proof_of(wheels), index)
+    publish_wheels(wheels, proof_of(wheels), index)
     require_whole(index)
 
 
@@ -291,7 +295,7 @@ def test_an_empty_folder_becomes_an_index(index: Path, wheels: list[Path]) -> No
 def test_a_file_in_the_way(below: str, index: Path, wheels: list[Path]) -> None:
     index.write_text("a file")
     with pytest.raises(NotWritable):
-        publish(wheels, proof_of(wheels), index / below)
+        publish_wheels(wheels, proof_of(wheels), index / below)
     assert index.read_text() == "a file"
 
 
@@ -300,14 +304,14 @@ def test_a_read_only_folder(index: Path, wheels: list[Path]) -> None:
     index.mkdir()
     index.chmod(0o555)
     with pytest.raises(NotWritable, match="Permission denied"):
-        publish(wheels, proof_of(wheels), index)
+        publish_wheels(wheels, proof_of(wheels), index)
     assert list(index.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_at_any_point(
     index: Path, wheels: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(wheels, proof_of(wheels), tmp_path / "reference", now=MOMENT)
+    publish_wheels(wheels, proof_of(wheels), tmp_path / "reference", now=MOMENT)
     left = 0
     real = os.fsync
 
@@ -324,7 +328,7 @@ def test_a_disk_that_fills_up_at_any_point(
         shutil.rmtree(index, ignore_errors=True)
         refused = None
         try:
-            publish(wheels, proof_of(wheels), index, now=MOMENT)
+            publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
         except NotWritable as error:
             refused = error
         if refused is None:
@@ -334,7 +338,7 @@ def test_a_disk_that_fills_up_at_any_point(
         assert list(index.rglob(".part-*")) == []
         require_usable(index)
         left = 100
-        publish(wheels, proof_of(wheels), index, now=MOMENT)
+        publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
         assert content(index) == content(tmp_path / "reference")
     assert point >= 10
 
@@ -357,7 +361,7 @@ def replace(self, target):
 
 Path.replace = replace
 verdict = Verdict.parse(Path(sys.argv[2]).read_text())
-publish([Path(a) for a in sys.argv[5:]], verdict, Path(sys.argv[3]),
+publish_wheels([Path(a) for a in sys.argv[5:]], verdict, Path(sys.argv[3]),
         now=datetime.fromisoformat(sys.argv[4]))
 """
 
@@ -368,19 +372,19 @@ def test_a_kill_at_any_point_leaves_a_usable_index(
     first = make_pair(tmp_path / "first", "+dispatched.1", "1.8.8")
     for known in (first, wheels):
         release = known[1].name.split("-")[1]
-        publish(known, proof_of(known, release), tmp_path / "reference", now=MOMENT)
+        publish_wheels(known, proof_of(known, release), tmp_path / "reference", now=MOMENT)
     proof = write_proof(tmp_path / "verdict.json", wheels)
     env = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     for point in range(100):
         shutil.rmtree(index, ignore_errors=True)
-        publish(first, proof_of(first, "1.8.8"), index, now=MOMENT)
+        publish_wheels(first, proof_of(first, "1.8.8"), index, now=MOMENT)
         words = [str(point), str(proof), str(index), MOMENT.isoformat(), *map(str, wheels)]
         done = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, check=False)
         assert require_usable(index) >= 2
         if done.returncode == 0:
             break
         assert done.returncode == -9
-        publish(wheels, proof_of(wheels), index, now=MOMENT)
+        publish_wheels(wheels, proof_of(wheels), index, now=MOMENT)
         require_whole(index)
         assert content(index) == content(tmp_path / "reference")
     assert point >= 10
@@ -395,19 +399,19 @@ def test_a_kill_before_the_list_does_not_make_a_stranger(
     done = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, check=False)
     assert done.returncode == -9
     assert not (index / "index.jsonl").exists()
-    publish(wheels, proof_of(wheels), index)
+    publish_wheels(wheels, proof_of(wheels), index)
     require_whole(index)
 
 
 def test_an_index_that_another_holds(
     index: Path, wheels: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(wheels, proof_of(wheels), index)
+    publish_wheels(wheels, proof_of(wheels), index)
     more = make_pair(tmp_path / "more", "+dispatched.2")
     monkeypatch.setattr("toolkit.index.publish.PATIENCE", 0.03)
     lock = FileLock(index / ".lock")
     with lock, pytest.raises(NotWritable, match="has held"):
-        publish(more, proof_of(more), index)
+        publish_wheels(more, proof_of(more), index)
     # as long as others get on, it is a queue and no hang
     others = 0
 
@@ -422,7 +426,7 @@ def test_an_index_that_another_holds(
 
     monkeypatch.setattr("toolkit.index.publish.content_of", content_of)
     lock.acquire()
-    assert publish(more, proof_of(more), index).new == (more[0].name,)
+    assert publish_wheels(more, proof_of(more), index).new == (more[0].name,)
     assert others == 4
 
 
@@ -454,12 +458,12 @@ def test_eight_publishers_at_once(index: Path, tmp_path: Path) -> None:
 def test_another_verdict_of_the_same_revision(
     index: Path, wheels: list[Path], tmp_path: Path
 ) -> None:
-    publish(wheels, proof_of(wheels), index)
+    publish_wheels(wheels, proof_of(wheels), index)
     before = snapshot(index)
     name = "livekit-plugins-openai"
     other = [wheels[0], make_wheel(tmp_path / "other", name, "1.8.9.post1")]
     with pytest.raises(IndexConflict, match="another verdict"):
-        publish(other, proof_of(other), index)
+        publish_wheels(other, proof_of(other), index)
     assert snapshot(index) == before
 
 

@@ -28,7 +28,7 @@ import refresh
 import release as verb
 import update
 from toolkit.index.ledger import Mark
-from toolkit.index.publish import locked_ledger
+from toolkit.index.transaction import locked_ledger
 from toolkit.patches.series import Series
 from toolkit.pipeline.results import hashes_below
 from toolkit.pipeline.support_matrix import SupportMatrix
@@ -155,7 +155,7 @@ def test_what_the_index_refuses_is_not_said_to_be_published(
 ) -> None:
     assert house.run("1.8.8") == 0
     with locked_ledger(house.out) as ledger:
-        ledger.add(Mark("status", AGENTS, "quarantined", "a reason", "2026-02-01T00:00:00Z"))
+        ledger.append(Mark("status", AGENTS, "quarantined", "a reason", "2026-02-01T00:00:00Z"))
     house.release("1.8.9", FEBRUARY, line8="another = 8")
     capsys.readouterr()
     assert house.run("1.8.9", "--json") == 19

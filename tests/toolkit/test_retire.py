@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, write_series
-from publishing import make_runner, make_suite, snapshot
+from publishing import make_runner, make_suite, mark, snapshot
 from pypi_simple import ProjectPage, ProjectStatus
 from replaying import replaying
 from retiring_world import COMPANION, FIXED, LATER, PROJECTS, RELEASES, Client, World, open_world
@@ -21,10 +21,10 @@ import status
 import update
 from toolkit.environments.environment import uv
 from toolkit.forward.github import API_VARIABLE
-from toolkit.index.ledger import Mark, retired_by
+from toolkit.index.ledger import Mark, retirement_reason
 from toolkit.index.publish import publish_all, read_list
 from toolkit.index.retire import UNDONE, last_bundle
-from toolkit.index.yank import mark, yank
+from toolkit.index.yank import yank
 from toolkit.patches.series import Series
 from toolkit.proof import prove
 from toolkit.proof.store import Outcomes
@@ -97,11 +97,11 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
             ),
         ):
             assert page.status == ProjectStatus.DEPRECATED
-            assert page.status_reason == retired_by(FIXED)
+            assert page.status_reason == retirement_reason(FIXED)
             yanked = {p.filename: p.yanked_reason for p in page.packages if p.is_yanked}
             wanted = PATCHED if project == AGENTS else []
-            assert yanked == dict.fromkeys(wanted, retired_by(FIXED))
-    assert f"fixed upstream in livekit-agents {FIXED}" in retired_by(FIXED)
+            assert yanked == dict.fromkeys(wanted, retirement_reason(FIXED))
+    assert f"fixed upstream in livekit-agents {FIXED}" in retirement_reason(FIXED)
     verdict = json.loads((world.index / "verdicts" / f"{FIXED}.json").read_text("utf-8"))
     assert (verdict["series"], verdict["revision"]) == ("", 0)
     after = snapshot(world.index)
@@ -378,7 +378,7 @@ def test_what_others_said_and_later_releases_stay(
     world.release("2.0.0b1", loses=True)
     world.publish("2.0.0b1")
     yank(world.index, "1.8.8", "a reason of its own")
-    mark(world.index, [PLUGIN], "deprecated", "another reason")
+    mark(world.index, PLUGIN, "deprecated", "another reason")
     before = snapshot(world.index)
     world.remember(world.judged())
     assert world.retire("--yes") == 0
@@ -414,12 +414,12 @@ def test_a_later_release_that_loses_again_is_published(world: World) -> None:
     # one of before, and a pre-release, are no reason to go on
     world.release("1.8.7", loses=True)
     world.release("1.9.0rc1", loses=True)
-    mark(world.index, [PLUGIN], "deprecated", "another reason")
+    mark(world.index, PLUGIN, "deprecated", "another reason")
     world.publish("1.8.7")
     world.publish("1.9.0rc1")
     assert [world.page(p)["project-status"]["reason"] for p in PROJECTS] == [
-        retired_by(FIXED),
-        retired_by(FIXED),
+        retirement_reason(FIXED),
+        retirement_reason(FIXED),
         "another reason",
     ]
     world.release("1.8.11", loses=True)
@@ -437,12 +437,15 @@ def test_a_later_release_that_loses_again_is_published(world: World) -> None:
     # what is not ours stays, and what was yanked as well
     assert world.page(PLUGIN)["project-status"]["reason"] == "another reason"
     yanked = {f["filename"]: f["yanked"] for f in world.page(AGENTS)["files"] if f["yanked"]}
-    assert yanked == dict.fromkeys(PATCHED, retired_by(FIXED))
+    assert yanked == dict.fromkeys(PATCHED, retirement_reason(FIXED))
 
 
 def test_a_mark_names_the_release_that_ended_a_series() -> None:
-    reasons = {retired_by("1.8.10"): "1.8.10", "fixed upstream in livekit-agents 1.8.10": None}
-    reasons |= {"": None, "1.8.10": None, retired_by("x"): None}
+    reasons = {
+        retirement_reason("1.8.10"): "1.8.10",
+        "fixed upstream in livekit-agents 1.8.10": None,
+    }
+    reasons |= {"": None, "1.8.10": None, retirement_reason("x"): None}
     for reason, release in reasons.items():
         found = Mark("status", AGENTS, "deprecated", reason, "").retired_to
         assert (found and str(found)) == release

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import pytest
 from making import AGENTS, PLUGIN
-from publishing import MOMENT, make_pair, make_wheel, proof_of
+from publishing import MOMENT, make_pair, make_wheel, proof_of, publish_wheels
 from pypi_simple import NoSuchProjectError, PyPISimple
 from worlds import THIRD, World, Worlds, open_worlds
 
 import serve as verb
 from toolkit.environments.environment import uv
 from toolkit.index.metapackage import PROJECT
-from toolkit.index.publish import publish
 from toolkit.index.yank import yank
 from toolkit.util.errors import IndexConflict
 
@@ -200,7 +199,7 @@ def test_what_we_do_not_have_yet_comes_from_nowhere(
     worlds: Worlds, tmp_path: Path, stream: list[str]
 ) -> None:
     wheels = make_pair(tmp_path / "w", "+dispatched.1")
-    publish(wheels[:1], proof_of(wheels[:1]), tmp_path / "index")
+    publish_wheels(wheels[:1], proof_of(wheels[:1]), tmp_path / "index")
     public = worlds.of("taken").public
     assert ask(f"{public}{PROJECT}/")[0] == 200
     with served("--index", tmp_path / "index", "--pypi", public, *stream) as (front, _):
@@ -214,7 +213,7 @@ def test_what_we_have_comes_from_us_whatever_it_is(
     world: World, tmp_path: Path, stream: list[str]
 ) -> None:
     wheels = [make_wheel(tmp_path / "w", THIRD, "1.8.9+dispatched.1")]
-    publish(wheels, proof_of(wheels), tmp_path / "index")
+    publish_wheels(wheels, proof_of(wheels), tmp_path / "index")
     with served("--index", tmp_path / "index", "--pypi", world.public, *stream) as (front, _):
         page = json.loads(ask(f"{front}{THIRD}/", JSON)[2])
     assert [file["filename"] for file in page["files"]] == [wheels[0].name]

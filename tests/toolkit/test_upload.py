@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from publishing import mark
 from torturing import AGENTS, COMPANION, PLUGIN, pair_bundle
 from uploads import Shop, shop_open
 
@@ -18,7 +19,7 @@ from toolkit.index.ledger import Ledger
 from toolkit.index.mirror import mirror
 from toolkit.index.publish import publish_all, read_list
 from toolkit.index.server import Server, credentials_of
-from toolkit.index.yank import mark, yank
+from toolkit.index.yank import yank
 from toolkit.util.errors import IndexConflict, ToolkitError, Unreachable, UploadRefused
 from toolkit.util.files import sha256_of
 
@@ -248,7 +249,7 @@ def test_a_password_is_in_no_argument_and_no_log(
 
 def test_yanked_and_quarantined_files_are_withheld(index: Path, shop: Shop) -> None:
     yank(index, "1.0.0", "a reason")
-    mark(index, [COMPANION], "quarantined", "a reason")
+    mark(index, COMPANION, "quarantined", "a reason")
     with Server.at(shop.url) as server:
         done = mirror(index, server)
     assert len(done.uploaded) == 2

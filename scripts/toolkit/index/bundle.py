@@ -1,4 +1,4 @@
-"""What is published of a release: the proved wheels, the companion, a statement beside each."""
+"""Bundles: what is published of a release together, by one verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from toolkit.proof.verdict import Claim, Proof, Verdict
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import fetch_release, find_release
 from toolkit.releases.repack import repack_release
-from toolkit.util.errors import InvalidWheel, NotProved
+from toolkit.util.errors import NotProved
 from toolkit.util.files import sha256
 from toolkit.util.workspace import Workspace
 
@@ -32,13 +32,83 @@ from toolkit.util.workspace import Workspace
 VERDICT = ".verdict.json"
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """All wheels that are published by a proof, in the order in which clients may see them.
+
+    First the proved wheels, those that pin others before those that are pinned, then the
+    metapackage. ``picture`` is where an SVG is, if there is one.
+    """
+
+    wheels: tuple[StagedWheel, ...]
+    proof: Proof
+    picture: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        paths: Sequence[Path],
+        proof: Proof,
+        *,
+        generated: Sequence[Generated] = (),
+        statements: Mapping[str, bytes] | None = None,
+        picture: Path | None = None,
+        now: datetime | None = None,
+        accepted: str = "publish",
+    ) -> Bundle:
+        """Check the wheels at ``paths``, and that ``proof`` speaks of all of them and no other.
+
+        ``statements`` maps file names to what is published beside them. ``now`` (with a time
+        zone) is the upload time, ``accepted`` the verdict that lets wheels in.
+        Raises NotProved, InvalidWheel.
+        """
+        moment, digest = timestamp(now), sha256(proof.data)
+        proved = [stage_wheel(path, moment, digest) for path in paths]
+        require_proof(proved, proof, accepted)
+        made = [stage_generated(wheel, moment, digest) for wheel in generated]
+        texts = statements or {}
+        wheels = (
+            wheel.with_statement(texts.get(wheel.entry.filename))
+            for wheel in (*_pinning_first(proved), *made)
+        )
+        return cls(tuple(wheels), proof, picture)
+
+
+def make_bundle(
+    paths: Sequence[Path],
+    proof: Proof,
+    *,
+    series: Series,
+    official: Mapping[str, str] | None = None,
+    picture: Path | None = None,
+    now: datetime | None = None,
+) -> Bundle:
+    """Make the bundle of the wheels at ``paths``, of which ``proof`` speaks.
+
+    ``official`` maps the release's official wheels to sha256, where the verdict does not name all
+    platforms' of them. Raises NotProved, InvalidWheel.
+    """
+    if proof.verdict != "publish":
+        return Bundle.of(paths, proof)
+    verdict = json.loads(proof.data)
+    metapackage = make_metapackage(
+        paths, release=proof.release, revision=verdict["revision"], series=verdict["series"]
+    )
+    texts = statements(
+        paths, proof, official=official or {}, series=series, generated=[metapackage]
+    )
+    return Bundle.of(
+        paths, proof, generated=[metapackage], statements=texts, picture=picture, now=now
+    )
+
+
 def remake_bundle(
     verdict: Verdict, series: Series, workspace: Workspace, *, picture: Path, endpoint: str | None
 ) -> Bundle:
-    """All that is published by a verdict, repacked here and now; nothing is proved.
+    """Repack the release of a verdict and make its bundle; nothing is proved.
 
-    ``endpoint`` is another index than PyPI's. Raises NotProved if that gives other wheels than the
-    verdict speaks of, and as :func:`toolkit.releases.repack.repack_release` does.
+    ``endpoint`` is another index than PyPI's. Raises NotProved if that gives other wheels than
+    those of the verdict, and as :func:`toolkit.releases.repack.repack_release` does.
     """
     release = find_release(verdict.release, workspace, endpoint=endpoint, yanked=True)
     official = fetch_release(release, workspace, endpoint=endpoint)
@@ -57,127 +127,38 @@ def remake_bundle(
     )
 
 
-def make_bundle(
-    wheels: Sequence[Path],
-    proof: Proof,
-    *,
-    series: Series,
-    official: Mapping[str, str] | None = None,
-    picture: Path | None = None,
-    now: datetime | None = None,
-) -> Bundle:
-    """All that goes into an index by a proof; ``wheels`` are those that it speaks of.
-
-    ``official`` maps the release's official wheels to sha256, where the verdict does not name all
-    platforms' of them. Raises NotProved, InvalidWheel.
-    """
-    if proof.verdict != "publish":
-        return Bundle.of(wheels, proof)
-    verdict = json.loads(proof.data)
-    companion = make_metapackage(
-        wheels, release=proof.release, revision=verdict["revision"], series=verdict["series"]
-    )
-    beside = statements(
-        wheels, proof, official=official or {}, series=series, generated=[companion]
-    )
-    return Bundle.of(
-        wheels, proof, picture=picture, now=now, generated=[companion], statements=beside
-    )
-
-
 def catalogued_wheels(workspace: Workspace, release: str) -> dict[str, str]:
-    """The official wheels of a release that the catalogue knows, file name -> sha256."""
+    """Return the official wheels of a release in the catalogue, file name -> sha256."""
     entry = Catalogue.read(workspace.catalogue).get(Version(release))
     return {a.filename: a.sha256 for a in entry.official} if entry else {}
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """What is published together: all wheels of a proof, and what was made from it.
+def _pinning_first(wheels: Sequence[StagedWheel]) -> list[StagedWheel]:
+    """Sort wheels into the order in which a client may see them one by one.
 
-    ``candidates`` are the proved wheels, those that pin others first, ``generated`` the others.
-    ``picture`` is an SVG, if it exists.
+    A wheel that pins its partner cannot be installed without it. A pinned wheel could be
+    installed with a partner from elsewhere, so it must not be seen before the one that pins it.
     """
-
-    candidates: tuple[StagedWheel, ...]
-    proof: Proof
-    picture: Path | None = None
-    generated: tuple[StagedWheel, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        wheels: Sequence[Path],
-        proof: Proof,
-        *,
-        picture: Path | None = None,
-        now: datetime | None = None,
-        generated: Sequence[Generated] = (),
-        statements: Mapping[str, bytes] | None = None,
-        accepted: str = "publish",
-    ) -> Bundle:
-        """Check ``wheels`` and that ``proof`` speaks of all of them, and of no other.
-
-        ``generated`` wheels are published with them; ``statements`` maps names of either to what
-        is to stand beside the wheel. ``now`` (with a time zone) is the upload time of those that
-        the index does not have yet, ``accepted`` the verdict that lets them in.
-        Raises NotProved, InvalidWheel.
-        """
-        moment = timestamp(now)
-        digest = sha256(proof.data)
-        candidates = [stage_wheel(wheel, moment, digest) for wheel in wheels]
-        require_proof(candidates, proof, accepted)
-        made = [stage_generated(one, moment, digest) for one in generated]
-        statements = statements or {}
-        known = {c.entry.filename for c in (*candidates, *made)}
-        if unknown := sorted(statements.keys() - known):
-            raise InvalidWheel(
-                f"there is a statement on {', '.join(unknown)}, and no such wheel",
-                next_step="give the wheel too, or drop the statement",
-            )
-        sealed = [_sealed(c, statements) for c in _pinning_first(candidates)]
-        return cls(tuple(sealed), proof, picture, tuple(_sealed(c, statements) for c in made))
-
-    @property
-    def everything(self) -> tuple[StagedWheel, ...]:
-        """All wheels, in the order in which they should appear."""
-        return self.candidates + self.generated
+    projects = [wheel.entry.project for wheel in wheels]
+    pinned = {project: sum(project in wheel.requires for wheel in wheels) for project in projects}
+    return sorted(wheels, key=lambda wheel: pinned[wheel.entry.project])
 
 
-def _sealed(candidate: StagedWheel, statements: Mapping[str, bytes]) -> StagedWheel:
-    statement = statements.get(candidate.entry.filename)
-    return candidate if statement is None else candidate.stated(statement)
-
-
-def _pinning_first(candidates: Sequence[StagedWheel]) -> list[StagedWheel]:
-    """In the order in which a client may see them one by one.
-
-    A wheel that pins its partner cannot be taken without it; a wheel that is pinned could be
-    taken with a partner from elsewhere, so it must not be seen before ours.
-    """
-    projects = [c.entry.project for c in candidates]
-    pinned = {p: sum(p in c.requires for c in candidates) for p in projects}
-    return sorted(candidates, key=lambda c: pinned[c.entry.project])
-
-
-def require_proof(
-    candidates: Sequence[StagedWheel], verdict: Claim, accepted: str = "publish"
-) -> None:
-    """Raise NotProved unless ``verdict`` lets exactly these files be published, all of them."""
-    if verdict.verdict != accepted:
+def require_proof(wheels: Sequence[StagedWheel], claim: Claim, accepted: str) -> None:
+    """Raise NotProved unless ``claim`` lets exactly these wheels be published, all of them."""
+    if claim.verdict != accepted:
         raise NotProved(
-            f"the verdict on {verdict.release} is {verdict.verdict}: {verdict.reason}",
+            f"the verdict on {claim.release} is {claim.verdict}: {claim.reason}",
             next_step=f"only wheels with the verdict `{accepted}` go into an index",
         )
-    given = {c.entry.filename: c.entry.sha256 for c in candidates}
-    unproved = sorted(name for name in given if given[name] != verdict.wheels.get(name))
+    given = {wheel.entry.filename: wheel.entry.sha256 for wheel in wheels}
+    unproved = sorted(name for name in given if given[name] != claim.wheels.get(name))
     if unproved:
         raise NotProved(
-            f"the verdict on {verdict.release} does not speak of these bytes: "
-            + ", ".join(unproved),
+            f"the verdict on {claim.release} does not speak of these bytes: " + ", ".join(unproved),
             next_step="prove these very files, then publish them",
         )
-    if absent := sorted(verdict.wheels.keys() - given.keys()):
+    if absent := sorted(claim.wheels.keys() - given.keys()):
         raise NotProved(
             f"the wheels were proved together, and {', '.join(absent)} is not among those given",
             next_step="publish every wheel that the verdict names",

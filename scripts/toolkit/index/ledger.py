@@ -1,7 +1,7 @@
-"""An index's append-only list: its files, which of them are yanked, and what projects are.
+"""The append-only ledger of an index: files, yanks, and the status of projects.
 
-One JSON document a line, in the order in which things happened: a file, or an action on files
-and projects that were there before. Whatever else an index shows is a function of these lines.
+One JSON document a line, in the order in which things happened. A line is a file, or an action on
+files and projects of earlier lines. Everything else that an index shows follows from these lines.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 from urllib.parse import quote
 
 from packaging.version import InvalidVersion, Version
@@ -20,19 +20,22 @@ from packaging.version import InvalidVersion, Version
 from toolkit.util.errors import IndexConflict, InvalidWheel
 from toolkit.util.files import require_plain_name
 from toolkit.util.names import MAIN
-from toolkit.util.strict_json import Malformed, load, members
+from toolkit.util.strict_json import OPTIONAL, Malformed, decode, encode, load
 
 LIST = "index.jsonl"
 ACTIVE = "active"
 QUARANTINED = "quarantined"
-STATUSES = (ACTIVE, "deprecated", "archived", QUARANTINED)
-# takes no further files, as PEP 792 demands
+# No verb sets the last two; an index that has them is still read.
+Status = Literal["active", "deprecated", "archived", "quarantined"]
+# PEP 792: a project with such a status takes no further files.
 CLOSED = ("archived", QUARANTINED)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One file of the index, as its list tells it.
+    """One file of the index.
 
     ``project`` is normalised, ``size`` is in bytes, ``upload_time`` is UTC to the second
     (``2026-11-22T15:00:00Z``), ``requires_python`` is empty where the wheel admits every Python,
@@ -48,7 +51,19 @@ class Listed:
     requires_python: str
     metadata_sha256: str
     verdict_sha256: str
-    provenance_sha256: str = ""
+    provenance_sha256: str = field(default="", metadata=OPTIONAL)
+
+    def __post_init__(self) -> None:
+        """Raise InvalidWheel or ValueError for what must not stand in a path or on a page."""
+        require_plain_name(self.filename)
+        require_plain_name(self.project)
+        Version(self.version)
+        for digest in (self.sha256, self.metadata_sha256, self.verdict_sha256):
+            if not _DIGEST.fullmatch(digest):
+                raise ValueError(f"{digest!r} is no sha256")
+        if not _TIME.fullmatch(self.upload_time):
+            raise ValueError(f"{self.upload_time!r} is no time in UTC")
+        datetime.fromisoformat(self.upload_time)
 
     @property
     def url(self) -> str:
@@ -60,8 +75,7 @@ class Listed:
 class Yank:
     """A file is yanked (PEP 592) for ``reason`` from ``time`` on, or no longer is."""
 
-    ACTIONS: ClassVar = ("yank", "unyank")
-    action: str
+    action: Literal["yank", "unyank"]
     filename: str
     reason: str
     time: str
@@ -69,40 +83,49 @@ class Yank:
 
 @dataclass(frozen=True)
 class Mark:
-    """A project has one of STATUSES (PEP 792) for ``reason`` from ``time`` on."""
+    """A project has a status (PEP 792) for ``reason`` from ``time`` on."""
 
-    ACTIONS: ClassVar = ("status",)
-    action: str
+    action: Literal["status"]
     project: str
-    status: str
+    status: Status
     reason: str
     time: str
 
+    def __post_init__(self) -> None:
+        """Raise InvalidWheel for a name that must not stand in a path or on a page."""
+        require_plain_name(self.project)
+
     @property
     def retired_to(self) -> Version | None:
-        """The release that :func:`retired_by` names in ``reason``, if it is the reason."""
-        named = self.reason.removeprefix(f"fixed upstream in {MAIN} ").partition(":")[0]
+        """The fixed release, if :func:`retirement_reason` is the reason of this mark."""
+        text = self.reason.removeprefix(f"fixed upstream in {MAIN} ").partition(":")[0]
         try:
-            release = Version(named)
+            release = Version(text)
         except InvalidVersion:
             return None
-        return release if self.reason == retired_by(release) else None
+        return release if self.reason == retirement_reason(release) else None
 
 
 Entry = Listed | Yank | Mark
+_KINDS: dict[str | None, type[Entry]] = {
+    None: Listed,
+    "yank": Yank,
+    "unyank": Yank,
+    "status": Mark,
+}
 
 
-def retired_by(release: Version | str) -> str:
-    """Why a series ended, for users of a yanked wheel or of a deprecated project."""
+def retirement_reason(release: Version | str) -> str:
+    """Return why a series ended, for users of a yanked wheel or of a deprecated project."""
     return f"fixed upstream in {MAIN} {release}: the official wheels lose no function call any more"
 
 
 @dataclass
 class Ledger:
-    """A list that was read, and what is added to it.
+    """A ledger that was read, and what is appended to it.
 
     ``files`` by name in the order of publication, ``yanked``: file name -> reason, ``statuses``:
-    project -> the mark it bears, without those that are active.
+    project -> its last mark, without those that are active.
     """
 
     files: dict[str, Listed] = field(default_factory=dict)
@@ -112,23 +135,22 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """The list of the index at ``folder``; an empty one without it.
+        """Read the ledger of the index at ``folder``; return an empty one if there is none.
 
-        Raises IndexConflict if it is not one of ours.
+        Raises IndexConflict if it is not one of this toolkit.
         """
         try:
             raw = (folder / LIST).read_bytes()
         except FileNotFoundError:
             return cls()
-        ledger = cls()
+        ledger, place = cls(), ""
         try:
             for number, line in _lines(raw):
-                where = f"line {number}: "
-                ledger.take(_parse(load(line, "it")))
+                place = f"line {number}: "
+                ledger.apply(_parse(load(line, "it")))
         except (ValueError, InvalidWheel) as error:
-            where = "" if isinstance(error, UnicodeDecodeError | _Cut) else where
             raise IndexConflict(
-                f"{folder / LIST} is not a list of ours: {where}{error}",
+                f"{folder / LIST} is not a list of ours: {place}{error}",
                 next_step="put the list back from a copy, or publish into a new folder",
             ) from error
         ledger.text = raw
@@ -140,27 +162,21 @@ class Ledger:
         return {entry.project for entry in self.files.values()}
 
     def offers(self, entry: Listed) -> bool:
-        """Whether clients may choose a file: it is not yanked, nor its project quarantined."""
+        """Return whether clients may choose a file: not yanked, its project not quarantined."""
         mark = self.statuses.get(entry.project)
-        withheld = mark is not None and mark.status == QUARANTINED
-        return not withheld and entry.filename not in self.yanked
+        quarantined = mark is not None and mark.status == QUARANTINED
+        return not quarantined and entry.filename not in self.yanked
 
-    def add(self, entry: Entry) -> None:
-        """Append ``entry``; raises Malformed if it speaks of what is not there."""
-        self.take(entry)
-        self.text += _line(entry)
+    def append(self, entry: Entry) -> None:
+        """Apply ``entry`` and write it at the end of the text; raises Malformed as apply does."""
+        self.apply(entry)
+        self.text += (json.dumps(encode(entry), sort_keys=True) + "\n").encode()
 
-    def revive(self, release: Version, time: str) -> None:
-        """Take the marks of a retirement back, now that a patched ``release`` is published.
+    def apply(self, entry: Entry) -> None:
+        """Change what the ledger says as ``entry`` demands, but not its text.
 
-        It must be later than the one that was fixed, and stable as that was.
+        Raises Malformed for a second file of a name, or a yank of a file that is not listed.
         """
-        for mark in [*self.statuses.values()]:
-            if (fixed := mark.retired_to) and release > fixed and not release.is_prerelease:
-                self.add(Mark("status", mark.project, ACTIVE, "", time))
-
-    def take(self, entry: Entry) -> None:
-        """What ``entry`` changes; the text stays."""
         match entry:
             case Listed():
                 if entry.filename in self.files:
@@ -168,7 +184,7 @@ class Ledger:
                 self.files[entry.filename] = entry
             case Yank():
                 if entry.filename not in self.files:
-                    raise Malformed(f"{entry.filename} is not listed, so nobody can yank it")
+                    raise Malformed(f"{entry.filename} is not listed, so it cannot be yanked")
                 self.yanked.pop(entry.filename, None)
                 if entry.action == "yank":
                     self.yanked[entry.filename] = entry.reason
@@ -177,59 +193,25 @@ class Ledger:
                 if entry.status != ACTIVE:
                     self.statuses[entry.project] = entry
 
+    def end_retirements(self, release: Version, time: str) -> None:
+        """Take back the marks of retirements, now that a patched ``release`` is published.
 
-class _Cut(ValueError):
-    pass
-
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_TEXTS = ("filename", "project", "version", "sha256", "upload_time", "requires_python")
-_FILE: dict[str, type] = {
-    **dict.fromkeys((*_TEXTS, "metadata_sha256", "verdict_sha256"), str),
-    "size": int,
-}
-_YANK = dict.fromkeys(("action", "filename", "reason", "time"), str)
-_MARK = dict.fromkeys(("action", "project", "status", "reason", "time"), str)
+        Only a stable release later than the fixed one takes its mark back.
+        """
+        for mark in [*self.statuses.values()]:
+            if (fixed := mark.retired_to) and release > fixed and not release.is_prerelease:
+                self.append(Mark("status", mark.project, "active", "", time))
 
 
 def _lines(raw: bytes) -> Iterator[tuple[int, str]]:
     text = raw.decode("utf-8")
     if text and not text.endswith("\n"):
-        raise _Cut("its last line is cut off")
+        raise Malformed("its last line is cut off")
     yield from enumerate(text.split("\n")[:-1], start=1)
 
 
 def _parse(document: Any) -> Entry:
     action = document.get("action") if isinstance(document, dict) else None
-    if action is None:
-        entry = Listed(**members(document, "the line", _FILE, {"provenance_sha256": str}))
-        require_plain_name(entry.filename)
-        require_plain_name(entry.project)
-        for digest in (entry.sha256, entry.metadata_sha256, entry.verdict_sha256):
-            if not _DIGEST.fullmatch(digest):
-                raise Malformed(f"{digest!r} is no sha256")
-        try:
-            Version(entry.version)
-        except InvalidVersion as error:
-            raise Malformed(str(error)) from error
-        if not _TIME.fullmatch(entry.upload_time):
-            raise Malformed(f"{entry.upload_time!r} is no time in UTC")
-        datetime.fromisoformat(entry.upload_time)
-        return entry
-    if action in Yank.ACTIONS:
-        return Yank(**members(document, "the line", _YANK, {}))
-    if action not in Mark.ACTIONS:
+    if not isinstance(action, str | None) or action not in _KINDS:
         raise Malformed(f"the line has an unknown action: {action!r}")
-    mark = Mark(**members(document, "the line", _MARK, {}))
-    require_plain_name(mark.project)
-    if mark.status not in STATUSES:
-        raise Malformed(f"{mark.status!r} is none of {', '.join(STATUSES)}")
-    return mark
-
-
-def _line(entry: Entry) -> bytes:
-    document = asdict(entry)
-    if not document.get("provenance_sha256", "-"):
-        del document["provenance_sha256"]
-    return (json.dumps(document, sort_keys=True) + "\n").encode()
+    return decode(_KINDS[action], document, "the line")

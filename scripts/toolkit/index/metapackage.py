@@ -1,8 +1,8 @@
-"""The one name to depend on: a small wheel that requires exactly the pair that was proved.
+"""The metapackage: a small wheel that requires exactly the pair that was proved.
 
-With it a resolver takes the patched pair or fails loudly, never half of it. It is a pure function
-of the pair and of ``scripts/livekit_dispatched/``, which it carries: whoever doubts it makes it
-again. Once published it stays as it is; that package's later changes reach the next revision.
+With it a resolver takes the patched pair or fails, never half of it. It is a pure function of the
+pair and of ``scripts/livekit_dispatched/``, which it carries, so anyone can make it again. Once
+published it stays as it is; later changes of that package reach the next revision.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from livekit_dispatched.condition import read_record, record_digest
+from livekit_dispatched.condition import record_digest
 from toolkit.index.staged_wheel import Generated
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import text_of
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import REPOSITORY
-from toolkit.wheels.wheelfile import record_row
+from toolkit.wheels.wheelfile import Wheel, record_row
 
 PROJECT = "livekit-dispatched"
 PACKAGE = "livekit_dispatched"
@@ -44,28 +42,16 @@ this distribution requires the official wheels, and you may drop it. Until then
 """
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One wheel of the pair, as far as it matters here; ``record`` is its RECORD's digest."""
-
-    filename: str
-    project: str
-    version: Version
-    said: str
-    requires_python: str
-    record: str
-
-
 def metapackage_version(release: Version | str, revision: int) -> Version:
-    """``1.8.9.1`` for revision 1 of 1.8.9, and for a pre-release ``2.0.0b1.post1`` (PEP 440).
+    """Return ``1.8.9.1`` for revision 1 of 1.8.9, ``2.0.0b1.post1`` for a pre-release (PEP 440).
 
-    Revision 0 is the official release, with nothing patched.
-    Sorted, they stand in the order of (release, revision). Raises InvalidWheel for a release of
-    more than three parts, a post- or development release: there it would not hold.
+    Revision 0 is the official release, with nothing patched. Sorted, versions stand in the order
+    of (release, revision). Raises InvalidWheel for releases for which that would not hold: of
+    more than three parts, post- and development releases.
     """
     version = Version(str(release))
-    odd = len(version.release) > 3 or version.epoch or version.local
-    if odd or version.is_postrelease or version.is_devrelease or revision < 0:
+    unordered = len(version.release) > 3 or version.epoch or version.local
+    if unordered or version.is_postrelease or version.is_devrelease or revision < 0:
         raise InvalidWheel(
             f"there is no version of {PROJECT} for revision {revision} of {version}",
             next_step="widen the rule in scripts/toolkit/index/metapackage.py: "
@@ -78,12 +64,12 @@ def metapackage_version(release: Version | str, revision: int) -> Version:
 
 
 def metapackage_name(release: Version | str, revision: int) -> str:
-    """The file name of a release's companion. Raises InvalidWheel, as its version does."""
+    """Return the file name of a release's metapackage; raises as :func:`metapackage_version`."""
     return f"{PACKAGE}-{metapackage_version(release, revision)}-py3-none-any.whl"
 
 
 def release_of(version: Version) -> tuple[Version, int]:
-    """The release and revision that :func:`metapackage_version` made ``version`` of; ValueError."""
+    """Return the release and revision of a metapackage's ``version``; raises ValueError."""
     if version.post is not None and version.pre:
         return Version(str(version).partition(".post")[0]), version.post
     if len(version.release) != 4 or version != Version(".".join(map(str, version.release))):
@@ -92,82 +78,63 @@ def release_of(version: Version) -> tuple[Version, int]:
 
 
 def make_metapackage(
-    wheels: Sequence[Path], *, release: Version | str, revision: int, series: str
+    paths: Sequence[Path], *, release: Version | str, revision: int, series: str
 ) -> Generated:
-    """The companion of a pair; ``series`` is the digest of the patches that were applied.
+    """Make the metapackage of a pair; ``series`` is the digest of the patches in it.
 
-    ``wheels`` are those that are published together: every platform's, and the official partner
-    where only one of the two is patched. The same input gives the same bytes. Raises InvalidWheel.
+    ``paths`` are the wheels that are published together: every platform's, and the official
+    partner where only one of the two is patched. The same input gives the same bytes.
+    Raises InvalidWheel.
     """
-    parts = [_read(wheel) for wheel in wheels]
-    pins = {part.project: f"=={part.version}" for part in parts}
-    return _generate(parts, pins, Version(str(release)), revision, series)
+    return _generate(paths, "==", Version(str(release)), revision, series)
 
 
-def final_metapackage(
-    wheels: Sequence[Path], *, release: Version | str, revision: int = 0
-) -> Generated:
-    """The last companion: it requires the official ``release`` that is fixed, or a later one."""
-    parts = [_read(wheel) for wheel in wheels]
-    pins = {part.project: f">={part.version}" for part in parts}
-    return _generate(parts, pins, Version(str(release)), revision, None)
+def final_metapackage(paths: Sequence[Path], *, release: Version | str) -> Generated:
+    """Make the last metapackage: it requires the fixed official ``release`` or a later one."""
+    return _generate(paths, ">=", Version(str(release)), 0, None)
 
 
 def _generate(
-    parts: Sequence[_Part],
-    pins: Mapping[str, str],
-    release: Version,
-    revision: int,
-    series: str | None,
+    paths: Sequence[Path], operator: str, release: Version, revision: int, series: str | None
 ) -> Generated:
     version = metapackage_version(release, revision)
-    main = [part for part in parts if part.project == MAIN]
-    if not main or len({(p.project, p.version) for p in parts}) != len(pins):
+    wheels = [Wheel.open(path, sound=True) for path in paths]
+    pins = {wheel.distribution: f"{operator}{wheel.version}" for wheel in wheels}
+    main = [wheel for wheel in wheels if wheel.distribution == MAIN]
+    if not main or len({(wheel.distribution, wheel.version) for wheel in wheels}) != len(pins):
         raise InvalidWheel(
-            f"{', '.join(p.filename for p in parts) or 'nothing'} is not one release's pair",
+            f"{', '.join(path.name for path in paths) or 'nothing'} is not one release's pair",
             next_step="give every wheel of the release and of its partner, and no other",
         )
-    stem = f"{PACKAGE}-{version}"
+    dist_info = f"{PACKAGE}-{version}.dist-info"
     contents = {f"{PACKAGE}/{path.name}": text_of(path) for path in sorted(SOURCES.glob("*.py"))}
-    contents[EXPECTED] = _expected(parts, str(release), revision, series)
-    contents[f"{stem}.dist-info/METADATA"] = _metadata(version, pins, main[0], fixed=not series)
-    contents[f"{stem}.dist-info/WHEEL"] = (
+    contents[EXPECTED] = _expected(wheels, str(release), revision, series)
+    metadata = _metadata(version, pins, _header(main[0], "Requires-Python"), fixed=not series)
+    contents[f"{dist_info}/METADATA"] = metadata
+    contents[f"{dist_info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: livekit-dispatched-toolkit\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    license_text = text_of(REPOSITORY / "LICENSE")
-    contents[f"{stem}.dist-info/licenses/LICENSE"] = license_text
-    return Generated(
-        metapackage_name(release, revision), _archive(contents, f"{stem}.dist-info/RECORD")
-    )
+    contents[f"{dist_info}/licenses/LICENSE"] = text_of(REPOSITORY / "LICENSE")
+    data = _archive(contents, f"{dist_info}/RECORD")
+    return Generated(metapackage_name(release, revision), data, metadata)
 
 
-def _read(wheel: Path) -> _Part:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            folder = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
-            headers = BytesHeaderParser().parsebytes(archive.read(f"{folder}/METADATA"))
-            rows = read_record(archive.read(f"{folder}/RECORD").decode())
-        return _Part(
-            wheel.name,
-            canonicalize_name(headers["Name"]),
-            Version(headers["Version"]),
-            headers["Version"],
-            headers.get("Requires-Python", ""),
-            record_digest(rows),
-        )
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise InvalidWheel(
-            f"{wheel} is not a wheel: {error}", next_step="give what repack.py made"
-        ) from error
+def _header(wheel: Wheel, name: str) -> str:
+    raw = wheel.read(f"{wheel.dist_info}/METADATA")
+    return BytesHeaderParser().parsebytes(raw).get(name, "")
 
 
-def _expected(parts: Sequence[_Part], release: str, revision: int, series: str | None) -> bytes:
+def _expected(wheels: Sequence[Wheel], release: str, revision: int, series: str | None) -> bytes:
     distributions = {}
-    for part in sorted(parts, key=lambda part: part.project):
-        patched = [p for p in parts if p.project == part.project and p.version.local]
-        records = {p.filename: p.record for p in sorted(patched, key=lambda p: p.filename)}
-        distributions[part.project] = {"version": part.said, "records": records}
+    for wheel in sorted(wheels, key=lambda wheel: wheel.distribution):
+        platforms = [w for w in wheels if w.distribution == wheel.distribution and w.version.local]
+        records = {
+            w.path.name: record_digest([(name, *row) for name, row in w.record.items()])
+            for w in sorted(platforms, key=lambda w: w.path.name)
+        }
+        text = _header(wheel, "Version")
+        distributions[wheel.distribution] = {"version": text, "records": records}
     document = {
         "format": 1,
         "release": release,
@@ -179,7 +146,9 @@ def _expected(parts: Sequence[_Part], release: str, revision: int, series: str |
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def _metadata(version: Version, pins: Mapping[str, str], main: _Part, *, fixed: bool) -> bytes:
+def _metadata(
+    version: Version, pins: Mapping[str, str], requires_python: str, *, fixed: bool
+) -> bytes:
     lines = [
         "Metadata-Version: 2.4",
         f"Name: {PROJECT}",
@@ -187,7 +156,7 @@ def _metadata(version: Version, pins: Mapping[str, str], main: _Part, *, fixed: 
         "Summary: One name for the livekit-agents wheels that lose no tool call",
         "License-Expression: Apache-2.0",
         "License-File: LICENSE",
-        *([f"Requires-Python: {main.requires_python}"] if main.requires_python else []),
+        *([f"Requires-Python: {requires_python}"] if requires_python else []),
         *(f"Requires-Dist: {name}{pin}" for name, pin in sorted(pins.items())),
         "Description-Content-Type: text/markdown",
     ]
@@ -195,7 +164,7 @@ def _metadata(version: Version, pins: Mapping[str, str], main: _Part, *, fixed: 
 
 
 def _archive(contents: Mapping[str, bytes], record: str) -> bytes:
-    """Everything stored and with one date, so that neither zlib nor a clock decides on a byte."""
+    """Zip ``contents`` stored and with one date: no byte depends on zlib or on a clock."""
     rows = [f"{name},{','.join(record_row(data))}\n" for name, data in contents.items()]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -1,16 +1,16 @@
-"""A simple index's pages as a function of its list.
+"""Render a simple index's pages from its ledger.
 
-PEP 503 (HTML), 691 (JSON), 629 and 700 (what a page says of itself, sizes and times), 592
-(yanks), 658 and 714 (metadata beside a wheel), 792 (project status). Left out is what would not
-be true here: ``tracks`` and ``alternate-locations`` (PEP 708) tell clients that they may mix two
-indexes under one name, and mixing with the public one is how a fix is lost; ``provenance``
-(PEP 740) is for signed attestations, and the statements beside our wheels are not signed.
+PEP 503 (HTML), 691 (JSON), 629 and 700 (API version, sizes and times), 592 (yanks), 658 and 714
+(metadata beside a wheel), 792 (project status). Left out is what would not be true:
+``tracks`` and ``alternate-locations`` (PEP 708) allow clients to mix two indexes under one name,
+and mixing with the public one loses the fix; ``provenance`` (PEP 740) is for signed attestations,
+and the statements beside these wheels are not signed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -19,33 +19,25 @@ from typing import Any
 import jinja2
 from packaging.version import Version
 
-from toolkit.index.ledger import QUARANTINED, Mark
+from toolkit.index.ledger import QUARANTINED, Ledger
 from toolkit.index.ledger import Listed as Listed
 
 API_VERSION = "1.4"
 
 
-def render(
-    files: Iterable[Listed],
-    yanked: Mapping[str, str] | None = None,
-    statuses: Mapping[str, Mark] | None = None,
-) -> dict[str, bytes]:
-    """Every page by its path below the index, in the order in which they should appear.
+def render(ledger: Ledger) -> dict[str, bytes]:
+    """Return every page by its path below the index, in the order in which they should appear.
 
-    ``files`` are in the order of the list, ``yanked`` maps file names to reasons, ``statuses``
-    projects to their marks. A project whose newest file stands later in the list comes later,
-    and the root last, so nothing is shown before what was listed before it.
+    A project whose newest file stands later in the ledger comes later, and the root comes last:
+    no page shows a file before those that were listed before it.
     """
-    files = list(files)
+    files = list(ledger.files.values())
     last = {file.project: number for number, file in enumerate(files)}
     ordered = sorted(files, key=lambda f: (f.project, Version(f.version), f.filename))
     projects = {name: list(group) for name, group in groupby(ordered, lambda f: f.project)}
     pages = {}
     for project in sorted(projects, key=last.__getitem__):
-        mark = (statuses or {}).get(project)
-        group = projects[project]
-        offered = [] if mark and mark.status == QUARANTINED else group
-        html, document = _project(project, group, offered, yanked or {}, mark)
+        html, document = _project(project, projects[project], ledger)
         pages[f"simple/{project}/index.html"] = html
         pages[f"simple/{project}/index.json"] = document
     names = [{"name": project} for project in projects]
@@ -54,22 +46,19 @@ def render(
     return pages
 
 
-def _project(
-    project: str,
-    files: Sequence[Listed],
-    offered: Sequence[Listed],
-    yanked: Mapping[str, str],
-    mark: Mark | None,
-) -> tuple[bytes, bytes]:
+def _project(project: str, files: Sequence[Listed], ledger: Ledger) -> tuple[bytes, bytes]:
+    mark = ledger.statuses.get(project)
+    # PEP 792: a quarantined project offers no files
+    offered = [] if mark and mark.status == QUARANTINED else files
     document: dict[str, Any] = {
         "name": project,
         "versions": list(dict.fromkeys(file.version for file in files)),
-        "files": [_file(file, yanked.get(file.filename)) for file in offered],
+        "files": [_file(file, ledger.yanked.get(file.filename)) for file in offered],
     }
     if mark:
         reason = {"reason": mark.reason} if mark.reason else {}
         document["project-status"] = {"status": mark.status, **reason}
-    html = _html("project.html", project=project, files=offered, yanked=yanked, mark=mark)
+    html = _html("project.html", project=project, files=offered, yanked=ledger.yanked, mark=mark)
     return html, _json(document)
 
 

@@ -1,7 +1,7 @@
-"""Where a published wheel comes from: a statement that stands beside it, for whoever checks.
+"""The statement beside a published wheel: what it was made from, and by which verdict.
 
 The shape is in-toto's Statement (v1), unsigned: it says what `audit` finds out for itself, and so
-spares nobody the audit. It is no attestation in the sense of PEP 740, and no page says it is one.
+does not replace the audit. It is no attestation in the sense of PEP 740, and no page says so.
 The same wheels, series and verdict give the same bytes.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
@@ -23,19 +23,18 @@ from toolkit.patches.series import Series
 from toolkit.proof.verdict import Proof
 from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.files import sha256, sha256_of, text_of
-from toolkit.util.strict_json import Malformed, mapping_of, members
+from toolkit.util.strict_json import Malformed, decode, encode, load
 from toolkit.util.workspace import REPOSITORY
 from toolkit.wheels.rewrite import FORMAT
 
 SUFFIX = ".provenance.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:livekit-dispatched:wheel:1"
-KINDS = ("repacked", "official", "generated")
 
 
 @dataclass(frozen=True)
 class Applied:
-    """One idea of the series, the file that carries it for this release, and that file's sha256."""
+    """One patch of the series, the file of its variant for this release, and that file's sha256."""
 
     patch: str
     variant: str
@@ -43,20 +42,18 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """Where the wheel ``name`` with ``sha256`` comes from.
+class Predicate:
+    """Where a wheel comes from.
 
     ``kind`` is "repacked" (official plus series), "official" (carried over as it is) or
-    "generated" (the companion). ``sources`` maps what it was made from, file name -> sha256.
+    "generated" (the metapackage). ``sources`` maps what it was made from, file name -> sha256.
     ``series`` is the digest of the patches, ``patches`` they themselves where the repository still
     had them when the statement was made. ``verdict`` is the file in the index, ``verdict_sha256``
     its digest, ``result`` and ``tier`` what it says. ``toolkit`` and ``format`` are the versions
     of the scripts and of what repack writes.
     """
 
-    name: str
-    sha256: str
-    kind: str
+    kind: Literal["repacked", "official", "generated"]
     release: str
     revision: int
     sources: Mapping[str, str]
@@ -69,9 +66,17 @@ class Statement:
     toolkit: str
     format: int
 
+
+@dataclass(frozen=True)
+class Statement(Predicate):
+    """Where the wheel ``name`` with ``sha256`` comes from."""
+
+    name: str
+    sha256: str
+
     def to_json(self) -> bytes:
-        """The statement as in-toto writes one; :meth:`parse` reads it."""
-        predicate = asdict(self)
+        """Return the statement as in-toto writes one; :meth:`parse` reads it."""
+        predicate = encode(self)
         subject = {"name": predicate.pop("name"), "digest": {"sha256": predicate.pop("sha256")}}
         document = {
             "_type": STATEMENT,
@@ -84,29 +89,33 @@ class Statement:
     @classmethod
     def parse(cls, data: bytes) -> Statement:
         """Read what :meth:`to_json` wrote; raises Malformed for anything else."""
-        try:
-            raw = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"the statement is not JSON: {error}") from error
-        outer = {"_type": str, "subject": list, "predicateType": str, "predicate": dict}
-        found = members(raw, "statement", outer, {})
-        if (found["_type"], found["predicateType"]) != (STATEMENT, PREDICATE):
+        envelope = decode(_Envelope, load(data, "the statement"), "the statement")
+        if (envelope.type, envelope.predicate_type) != (STATEMENT, PREDICATE):
             raise Malformed("the statement is of another type")
-        if len(found["subject"]) != 1:
+        if len(envelope.subject) != 1:
             raise Malformed("the statement does not have one subject")
-        subject = members(found["subject"][0], "subject", {"name": str, "digest": dict}, {})
-        digest = members(subject["digest"], "digest", {"sha256": str}, {})
-        keys: dict[str, type] = dict.fromkeys(cls.__dataclass_fields__, str)
-        keys |= {"revision": int, "format": int, "sources": dict, "patches": list}
-        inner = {key: kind for key, kind in keys.items() if key not in ("name", "sha256")}
-        predicate: dict[str, Any] = members(found["predicate"], "predicate", inner, {})
-        if predicate["kind"] not in KINDS:
-            raise Malformed(f"the statement's kind is {predicate['kind']!r}")
-        predicate["sources"] = mapping_of(predicate["sources"], str, "sources")
-        texts = dict.fromkeys(Applied.__dataclass_fields__, str)
-        rows = [members(row, "patches", texts, {}) for row in predicate["patches"]]
-        predicate["patches"] = tuple(Applied(**row) for row in rows)
-        return cls(subject["name"], digest["sha256"], **predicate)
+        (subject,) = envelope.subject
+        digest = subject.digest.sha256
+        return cls(name=subject.name, sha256=digest, **vars(envelope.predicate))
+
+
+@dataclass(frozen=True)
+class _Digest:
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Subject:
+    name: str
+    digest: _Digest
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    type: str = field(metadata={"json_name": "_type"})
+    subject: tuple[_Subject, ...]
+    predicate_type: str = field(metadata={"json_name": "predicateType"})
+    predicate: Predicate
 
 
 def statements(
@@ -117,63 +126,65 @@ def statements(
     series: Series,
     generated: Sequence[Generated] = (),
 ) -> dict[str, bytes]:
-    """The statements of everything that is published by a proof, by the wheel's file name.
+    """Return the statements of everything that is published by a proof, by the wheel's file name.
 
     ``official`` maps the names of the official wheels, every platform's, to sha256; those that the
     verdict names need not be among them. Raises InvalidWheel if one is missing there.
     """
     verdict = json.loads(proof.data)
-    known = {**verdict["official"]["wheels"], **official}
-    explored = verdict["exploration"] or {}
+    originals = {**verdict["official"]["wheels"], **official}
     common: dict[str, Any] = {
         "release": proof.release,
         "revision": verdict["revision"],
         "series": verdict["series"],
-        "patches": _applied(series, proof.release, verdict["series"]),
+        "patches": (),
         "verdict": proof.name,
         "verdict_sha256": sha256(proof.data),
         "result": proof.verdict,
-        "tier": explored.get("tier", ""),
+        "tier": (verdict["exploration"] or {}).get("tier", ""),
         "toolkit": toolkit_version(),
         "format": FORMAT,
     }
-    made = {}
-    sums = {wheel.name: sha256_of(wheel) for wheel in wheels}
-    for name, digest in sums.items():
+    applied = _applied(series, proof.release, verdict["series"])
+
+    def statement(name: str, digest: str, sources: Mapping[str, str], **rest: Any) -> bytes:
+        members = {**common, **rest}
+        return Statement(name=name, sha256=digest, sources=sources, **members).to_json()
+
+    digests = {wheel.name: sha256_of(wheel) for wheel in wheels}
+    texts = {}
+    for name, digest in digests.items():
         if parse_wheel_filename(name)[1].local:
-            kind, sources = "repacked", _source(name, known)
+            source = _source(name, originals)
+            texts[name] = statement(name, digest, source, kind="repacked", patches=applied)
         else:
-            kind, sources = "official", {name: digest}
-        of = common if kind == "repacked" else {**common, "patches": ()}
-        made[name] = Statement(name, digest, kind, sources=sources, **of).to_json()
-    for one in generated:
-        of = {**common, "patches": ()}
-        statement = Statement(one.filename, sha256(one.data), "generated", sources=sums, **of)
-        made[one.filename] = statement.to_json()
-    return made
+            texts[name] = statement(name, digest, {name: digest}, kind="official")
+    for made in generated:
+        name, digest = made.filename, sha256(made.data)
+        texts[name] = statement(name, digest, digests, kind="generated")
+    return texts
 
 
 def official_name(wheel: str) -> str:
-    """The official file that a repacked wheel's name tells of: without the local part."""
+    """Return the name of the official file that a repacked wheel was made from."""
     name, version, tag = wheel.split("-", 2)
     return f"{name}-{version.partition('+')[0]}-{tag}"
 
 
 @cache
 def toolkit_version() -> str:
-    """This toolkit's own version."""
+    """Return this toolkit's own version."""
     text = (REPOSITORY / "pyproject.toml").read_text("utf-8")
     version: str = tomllib.loads(text)["project"]["version"]
     return version
 
 
-def _source(wheel: str, known: Mapping[str, str]) -> dict[str, str]:
-    name = official_name(wheel)
-    # a release candidate's file may be spelt 1.4.0.rc1, where ours is spelt 1.4.0rc1
-    ours = parse_wheel_filename(name)
-    for other, digest in known.items():
-        if parse_wheel_filename(other) == ours:
-            return {other: digest}
+def _source(wheel: str, originals: Mapping[str, str]) -> dict[str, str]:
+    # a release candidate's official file may be spelt 1.4.0.rc1, its repacked one 1.4.0rc1
+    wanted = parse_wheel_filename(official_name(wheel))
+    for name, digest in originals.items():
+        if parse_wheel_filename(name) == wanted:
+            return {name: digest}
     raise InvalidWheel(
         f"which official file {wheel} was made from is not known",
         next_step="run `nox -s update`, so that patches/releases.toml names it",

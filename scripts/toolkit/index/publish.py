@@ -1,62 +1,41 @@
-"""A static simple index in a folder, which pip and uv use as it is or behind any web server.
+"""Publish bundles of proved wheels in a static simple index.
 
-``index.jsonl`` is the truth: an append-only list. Everything under ``simple/`` is a pure function
-of it, and is made again wherever it differs. Files are in place before the list names them, so
-the index is usable at every moment, whatever ends a publication.
-
-Clients read one page after another while pages are replaced one after another. So pages that
-gain files appear in the order of the list: wheels that pin a partner, the partner that they pin,
-what was made for both, and the root; who sees a wheel finds all that must be taken with it. Pages
-that lose files to a yank are replaced the other way round.
+pip and uv use the index's folder as it is, or behind any web server.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from toolkit.index.bundle import Bundle
 from toolkit.index.layout import (
     constraints_name,
-    content_of,
-    damaged,
-    places_beside,
-    put,
-    put_beside,
-    put_proof,
-    require_whole,
+    damaged_file,
+    extras_of,
+    require_undamaged,
+    store_extras,
+    store_verdict,
+    store_wheel,
 )
-from toolkit.index.ledger import CLOSED, LIST, Ledger, Listed
+from toolkit.index.ledger import CLOSED, Ledger, Listed
 from toolkit.index.metapackage import metapackage_name
-from toolkit.index.pages import render
-from toolkit.index.staged_wheel import Generated, StagedWheel
+from toolkit.index.staged_wheel import StagedWheel
+from toolkit.index.transaction import locked_ledger, require_own_folder
 from toolkit.proof.verdict import Claim, Proof, Verdict
-from toolkit.util.errors import IndexConflict, NotWritable, ToolkitError
-from toolkit.util.files import (
-    TEMPORARY,
-    fsync_folder,
-    not_writable_errors,
-    sha256_of,
-    write_together,
-    write_whole,
-)
-
-LOCK = ".lock"
-PATIENCE = 60.0
+from toolkit.util.errors import IndexConflict, ToolkitError
+from toolkit.util.files import sha256_of
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What a call of :func:`publish` did: the files new to the index, and those it had."""
+    """What publishing a bundle did: the files new to the index, and those it had."""
 
     new: tuple[str, ...]
     known: tuple[str, ...]
@@ -64,116 +43,49 @@ class Publication:
 
 @dataclass(frozen=True)
 class ConsumeLines:
-    """The lines that a user of pip and a user of uv paste into a shell."""
+    """The commands that a user of pip and a user of uv paste into a shell."""
 
     pip: str
     uv: str
 
 
-def publish(
-    wheels: Sequence[Path],
-    verdict: Verdict,
-    folder: Path,
-    *,
-    picture: Path | None = None,
-    now: datetime | None = None,
-    generated: Sequence[Generated] = (),
-    statements: Mapping[str, bytes] | None = None,
-) -> Publication:
-    """Put ``wheels`` into the index at ``folder``, which is made if it is missing or empty.
+def publish(bundle: Bundle, folder: Path, *, dry_run: bool = False) -> Publication:
+    """Publish one bundle in the index at ``folder``; with ``dry_run`` write nothing.
 
-    They must be the very files that the verdict ``publish`` speaks of, all of them. What is in
-    the index already stays untouched. The other arguments are those of :meth:`Bundle.of`.
-
-    Raises NotProved, InvalidWheel, NotWritable, and IndexConflict if the folder is something
-    else, is damaged, or holds other bytes under the same name.
+    The folder is made if it is missing or empty. What the index has already stays untouched.
+    Raises NotWritable, and IndexConflict if the folder is something else, is damaged, or holds
+    other bytes under the same name.
     """
-    proof = Proof.of(verdict)
-    bundle = Bundle.of(
-        wheels, proof, picture=picture, now=now, generated=generated, statements=statements
-    )
-    (done,) = publish_all([bundle], folder)
-    if isinstance(done, ToolkitError):
-        raise done
-    return done
+    if dry_run:
+        if folder.is_dir():
+            require_own_folder(folder)
+        return _publication(bundle, _unpublished(folder, bundle, Ledger.read(folder)))
+    (answer,) = publish_all([bundle], folder)
+    if isinstance(answer, ToolkitError):
+        raise answer
+    return answer
 
 
 def publish_all(bundles: Sequence[Bundle], folder: Path) -> list[Publication | ToolkitError]:
-    """Put each bundle into the index at ``folder``, whole or not at all, and make the pages once.
+    """Publish each bundle whole or not at all, then write the pages once.
 
-    The answers are in the order of ``bundles``: an error of one does not stop the others.
-    Raises NotWritable, and IndexConflict if the folder is something else or is damaged.
+    Returns a publication or an error for each bundle, in order: an error of one does not stop the
+    others. Raises NotWritable, and IndexConflict if the folder is something else or is damaged.
     """
     with locked_ledger(folder) as ledger:
-        done: list[Publication | ToolkitError] = []
+        answers: list[Publication | ToolkitError] = []
         for bundle in bundles:
             try:
-                done.append(_store(folder, bundle, ledger))
+                answers.append(_store(folder, bundle, ledger))
             except ToolkitError as error:
-                done.append(error)
-        return done
-
-
-def preview(bundle: Bundle, folder: Path) -> Publication:
-    """What :func:`publish_all` would do with a bundle now; nothing is written."""
-    if folder.is_dir():
-        _require_ours(folder)
-    ledger = Ledger.read(folder)
-    return _outcome(bundle, _unpublished(folder, bundle, ledger))
-
-
-@contextmanager
-def locked_ledger(folder: Path) -> Iterator[Ledger]:
-    """The list of the index at ``folder``, while no other process changes it.
-
-    What the block adds to the list is written at its end, and the pages that this changes.
-    Raises as :func:`publish_all`.
-    """
-    with not_writable_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _require_ours(folder)
-        with _locked(folder):
-            ledger = Ledger.read(folder)
-            _sweep(folder)
-            if not (folder / LIST).exists():
-                write_whole(folder / LIST, b"")
-            known, withdrawn = ledger.text, set(ledger.yanked)
-            try:
-                yield ledger
-            finally:
-                if ledger.text != known:
-                    for part in ("files", "verdicts", "constraints"):
-                        fsync_folder(folder / part)
-                    write_whole(folder / LIST, ledger.text)
-                    fsync_folder(folder)
-                _show(folder, ledger, withdrawing=not withdrawn >= ledger.yanked.keys())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / LOCK)
-    seen = content_of(folder / LIST)
-    while True:
-        try:
-            # often, as those who wait have no queue
-            lock.acquire(timeout=PATIENCE, poll_interval=0.01)
-            break
-        except Timeout as error:
-            if seen == (seen := content_of(folder / LIST)):
-                raise NotWritable(
-                    f"another publication has held {folder} for {PATIENCE:g} s",
-                    next_step="wait for it to end, then run the same command again",
-                ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+                answers.append(error)
+        return answers
 
 
 def read_list(folder: Path) -> dict[str, Listed]:
-    """The index's files by name, in the order of their publication; empty without a list.
+    """Return the index's files by name, in ledger order; empty without a ledger.
 
-    Raises IndexConflict if the list is not one of ours.
+    Raises IndexConflict as :meth:`Ledger.read`.
     """
     return Ledger.read(folder).files
 
@@ -181,28 +93,27 @@ def read_list(folder: Path) -> dict[str, Listed]:
 def holds(
     folder: Path, listed: Mapping[str, Listed], claim: Claim, also: Iterable[str] = ()
 ) -> bool:
-    """Whether the index has every wheel that ``claim`` names, whole, and its constraints.
+    """Return whether the index has every wheel of ``claim``, undamaged, and its constraints.
 
-    So must be all that was published by the same verdict, and the files named by ``also``.
-    ``listed`` is what :func:`read_list` returned.
+    The same goes for all files published by the same verdict and those named in ``also``.
+    ``listed`` holds the files of the ledger, by name.
     """
     entries = [listed.get(name) for name in (*claim.wheels, *also)]
     verdicts = {entry.verdict_sha256 for entry in entries if entry}
     if any(e is None or e.sha256 != claim.wheels.get(e.filename, e.sha256) for e in entries):
         return False
     together = (entry for entry in listed.values() if entry.verdict_sha256 in verdicts)
-    if any(damaged(folder, entry) for entry in together):
+    if any(damaged_file(folder, entry) for entry in together):
         return False
-    return all(place.is_file() for place in places_beside(folder, claim))
+    return all(path.is_file() for path in extras_of(folder, claim))
 
 
 def consume_lines(folder: Path, verdict: Claim | Verdict, url: str | None = None) -> ConsumeLines:
-    """How to install the wheels that ``verdict`` let into the index at ``folder``.
+    """Return the commands that install the wheels of ``verdict`` from the index at ``folder``.
 
-    ``url`` is where others see that folder.
-
-    By the companion, which requires exactly the proved pair, or else by exact pins. pip takes the
-    best of all indexes, where a stranger's companion could outrank ours, so it gets the very file.
+    ``url`` is the folder's address for others. The commands name the metapackage, which requires
+    exactly the proved pair, or without one the exact pins. pip takes the best version of all
+    indexes, and somebody else's metapackage could outrank this one, so pip gets the very file.
     The constraints are the proof's dependencies: old releases do not import with today's.
     """
     claim = Proof.of(verdict) if isinstance(verdict, Verdict) else verdict
@@ -212,9 +123,9 @@ def consume_lines(folder: Path, verdict: Claim | Verdict, url: str | None = None
     pip = uv = sorted(
         {f"{name}=={version}" for name, version, _, _ in map(parse_wheel_filename, claim.wheels)}
     )
-    if companion := _companion(folder, claim):
-        name, version, _, _ = parse_wheel_filename(companion.name)
-        link = f"{base}/files/{quote(companion.name)}#sha256={sha256_of(companion)}"
+    if metapackage := _metapackage(folder, claim):
+        name, version, _, _ = parse_wheel_filename(metapackage.name)
+        link = f"{base}/files/{quote(metapackage.name)}#sha256={sha256_of(metapackage)}"
         pip, uv = [f"{name} @ {link}"], [f"{name}=={version}"]
     return ConsumeLines(
         pip=shlex.join(["pip", "install", "--extra-index-url", simple, *constraints, *pip]),
@@ -222,19 +133,12 @@ def consume_lines(folder: Path, verdict: Claim | Verdict, url: str | None = None
     )
 
 
-def _companion(folder: Path, claim: Claim) -> Path | None:
+def _metapackage(folder: Path, claim: Claim) -> Path | None:
     local = Version(claim.name.removesuffix(".json")).local or ""
     if not (revision := local.rpartition(".")[2]).isdecimal():
         return None
     path = folder / "files" / metapackage_name(claim.release, int(revision))
     return path if path.is_file() else None
-
-
-def _show(folder: Path, ledger: Ledger, *, withdrawing: bool) -> None:
-    pages = render(ledger.files.values(), ledger.yanked, ledger.statuses)
-    order = reversed(pages) if withdrawing else iter(pages)
-    changed = [page for page in order if content_of(folder / page) != pages[page]]
-    write_together({folder / page: pages[page] for page in changed})
 
 
 def _store(folder: Path, bundle: Bundle, ledger: Ledger) -> Publication:
@@ -243,43 +147,42 @@ def _store(folder: Path, bundle: Bundle, ledger: Ledger) -> Publication:
     new = _unpublished(folder, bundle, ledger)
     if new:
         referenced = {entry.verdict_sha256 for entry in ledger.files.values()}
-        put_proof(folder, proof, referenced)
-        for candidate in new:
-            put(folder, candidate)
-    put_beside(folder, proof, bundle.picture)
-    for candidate in new:
-        ledger.add(candidate.entry)
+        store_verdict(folder, proof, referenced)
+        for wheel in new:
+            store_wheel(folder, wheel)
+    store_extras(folder, proof, bundle.picture)
+    for wheel in new:
+        ledger.append(wheel.entry)
     if new and proof.verdict == "publish":
-        ledger.revive(Version(proof.release), new[0].entry.upload_time)
-    return _outcome(bundle, new)
+        ledger.end_retirements(Version(proof.release), new[0].entry.upload_time)
+    return _publication(bundle, new)
 
 
-def _outcome(bundle: Bundle, new: Sequence[StagedWheel]) -> Publication:
-    names = {candidate.entry.filename for candidate in bundle.everything}
-    fresh = {candidate.entry.filename for candidate in new}
-    return Publication(tuple(sorted(fresh)), tuple(sorted(names - fresh)))
+def _publication(bundle: Bundle, new: Sequence[StagedWheel]) -> Publication:
+    fresh = {wheel.entry.filename for wheel in new}
+    known = {wheel.entry.filename for wheel in bundle.wheels} - fresh
+    return Publication(tuple(sorted(fresh)), tuple(sorted(known)))
 
 
 def _unpublished(folder: Path, bundle: Bundle, ledger: Ledger) -> list[StagedWheel]:
-    """The wheels of a bundle that the index does not have.
+    """Return the wheels of a bundle that the index does not have.
 
-    A generated wheel that was published once stays, whatever would be generated today.
-    Raises IndexConflict if it has others under their names, or takes no more of a project.
+    A published metapackage stays, whatever would be generated today.
+    Raises IndexConflict if the index has other bytes, damaged ones, or a closed project.
     """
     new = []
-    for candidate in bundle.everything:
-        wanted = candidate.entry
-        entry = ledger.files.get(wanted.filename)
+    for wheel in bundle.wheels:
+        entry = ledger.files.get(wheel.entry.filename)
         if entry is None:
-            new.append(candidate)
-        elif entry.sha256 != wanted.sha256 and candidate.content is None:
+            new.append(wheel)
+        elif entry.sha256 != wheel.entry.sha256 and wheel.content is None:
             raise IndexConflict(
                 f"{folder} holds other bytes as {entry.filename}",
                 next_step="published files never change: repack with the next revision",
             )
         else:
-            require_whole(folder, entry)
-    for project in {candidate.entry.project for candidate in new}:
+            require_undamaged(folder, entry)
+    for project in {wheel.entry.project for wheel in new}:
         mark = ledger.statuses.get(project)
         if mark and mark.status in CLOSED:
             raise IndexConflict(
@@ -287,23 +190,3 @@ def _unpublished(folder: Path, bundle: Bundle, ledger: Ledger) -> list[StagedWhe
                 next_step="mark it active again before publishing more of it",
             )
     return new
-
-
-def _require_ours(folder: Path) -> None:
-    strangers = [
-        path.name
-        for path in folder.iterdir()
-        if path.name not in (LIST, LOCK) and not path.name.startswith(TEMPORARY)
-    ]
-    # In this order: the list comes first in a new index, so a racing publisher is no stranger.
-    if strangers and not (folder / LIST).exists():
-        raise IndexConflict(
-            f"{folder} is not an index of ours: it holds {min(strangers)} and no {LIST}",
-            next_step="name an empty folder or an index that publish.py made",
-        )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed publication left behind; the lock is ours."""
-    for leftover in folder.rglob(f"{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)

@@ -1,18 +1,19 @@
-"""The end of a series: what an index says once the newest official release loses no call.
+"""End a series in an index, once the newest official release loses no call.
 
-Only behaviour retires: a verdict ``fixed`` of the tier full over the official wheels alone. They go
-into the index with a companion that requires them, since uv takes a project from the first index
+Only behaviour retires: a verdict ``fixed`` of the tier full over the official wheels alone. They
+are published with a metapackage that requires them, since uv takes a project from the first index
 that has it; the patched wheels are yanked (PEP 592), the projects deprecated (PEP 792). They are
-not archived: those take no files, and the next release may lose calls again. Nothing is deleted.
-All of it are lines of the list, so it can be cut anywhere, run again, and undone.
+not archived: archived projects take no files, and the next release may lose calls again. Nothing
+is deleted. All changes are lines of the ledger, so a retirement can be cut anywhere, run again,
+and undone.
 
-Companions of earlier releases stay as they are. Who names one of them, even by ``==1.8.9.*``, gets
-the yanked pair that it pins; uv wants the pair named too, as the release's constraints do.
+Metapackages of earlier releases stay as they are: naming one, even by ``==1.8.9.*``, installs the
+yanked pair that it pins; uv wants the pair named too, as the release's constraints do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,22 +21,20 @@ from pathlib import Path
 from packaging.version import Version
 
 from toolkit.index.bundle import Bundle
-from toolkit.index.layout import require_index
-from toolkit.index.ledger import ACTIVE, Ledger, Mark, Yank, retired_by
+from toolkit.index.layout import own_files, require_index, stored_verdicts
+from toolkit.index.ledger import Ledger, Mark, Status, Yank, retirement_reason
 from toolkit.index.metapackage import PROJECT, final_metapackage
 from toolkit.index.provenance import statements
-from toolkit.index.publish import locked_ledger, preview, publish_all
+from toolkit.index.publish import publish
 from toolkit.index.staged_wheel import timestamp
-from toolkit.index.yank import ours, verdicts_in
+from toolkit.index.transaction import locked_ledger
 from toolkit.patches.series import Series
 from toolkit.proof.store import FIXED
 from toolkit.proof.unpatched import require_fixed
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import Fetched
-from toolkit.util.errors import ToolkitError
 from toolkit.util.names import MAIN
 
-STATUS = "deprecated"
 UNDONE = "the series is not retired any more"
 
 
@@ -56,16 +55,28 @@ class Retirement:
     def __bool__(self) -> bool:
         return bool(self.new or self.yanked or self.unyanked or self.marked)
 
+    def lines(self, *, dry_run: bool) -> list[str]:
+        """Return what happened, or would happen, one change a line."""
+        changes = [
+            *(f"publish  {name}" for name in self.new),
+            *(f"yank     {name}" for name in self.yanked),
+            *(f"unyank   {name}" for name in self.unyanked),
+            *(f"mark     {project} {status}" for project, status in self.marked.items()),
+            *(f"keep     {name}: a later release" for name in self.kept),
+        ]
+        lines = [f"would {change}" if dry_run else change for change in changes]
+        return lines if self else [*lines, "nothing to do"]
 
-def last_bundle(fetched: Fetched, verdict: Verdict, series: Series) -> Bundle:
-    """The official wheels of a release that is fixed, and the companion that requires them.
 
-    Raises NotFixed unless ``verdict`` says so, and as :meth:`Bundle.of`.
+def last_bundle(official: Fetched, verdict: Verdict, series: Series) -> Bundle:
+    """Make the bundle of a fixed release: its official wheels and a metapackage requiring them.
+
+    Raises NotFixed unless ``verdict`` says that it is fixed, and as :meth:`Bundle.of`.
     """
-    proof = Proof.of(require_fixed(fetched.release, verdict))
-    last = final_metapackage(fetched.paths, release=fetched.release.version)
-    beside = statements(fetched.paths, proof, official={}, series=series, generated=[last])
-    return Bundle.of(fetched.paths, proof, generated=[last], statements=beside, accepted=FIXED)
+    proof = Proof.of(require_fixed(official.release, verdict))
+    last = final_metapackage(official.paths, release=official.release.version)
+    texts = statements(official.paths, proof, official={}, series=series, generated=[last])
+    return Bundle.of(official.paths, proof, generated=[last], statements=texts, accepted=FIXED)
 
 
 def retire(
@@ -73,22 +84,19 @@ def retire(
 ) -> Retirement:
     """End the series in the index at ``folder``; ``bundle`` is :func:`last_bundle`'s.
 
-    What others yanked or marked stays so. Raises as :func:`publish_all`, and IndexConflict if
-    there is no index.
+    What others yanked or marked stays so. Raises as :func:`publish`, and IndexConflict if there
+    is no index.
     """
     require_index(folder)
+    new = publish(bundle, folder, dry_run=dry_run).new
     if dry_run:
-        done = preview(bundle, folder)
         ledger = Ledger.read(folder)
-        for candidate in bundle.everything:
-            if candidate.entry.filename in done.new:
-                ledger.take(candidate.entry)
-        return _retired(folder, ledger, bundle, done.new, now)
-    (answer,) = publish_all([bundle], folder)
-    if isinstance(answer, ToolkitError):
-        raise answer
+        for wheel in bundle.wheels:
+            if wheel.entry.filename in new:
+                ledger.apply(wheel.entry)
+        return _retire(folder, ledger, bundle, new, timestamp(now))
     with locked_ledger(folder) as ledger:
-        return _retired(folder, ledger, bundle, answer.new, now)
+        return _retire(folder, ledger, bundle, new, timestamp(now))
 
 
 def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
@@ -98,79 +106,79 @@ def undo(folder: Path, *, now: datetime | None = None) -> Retirement:
     """
     require_index(folder)
     with locked_ledger(folder) as ledger:
-        fixed = _fixed(folder)
-        reasons = {*map(retired_by, fixed.values())}
-        withdrawn = [
+        fixed = _fixed_releases(folder)
+        reasons = {*map(retirement_reason, fixed.values())}
+        # what a retirement published is yanked, what it yanked comes back
+        published = [
             name
             for name, entry in ledger.files.items()
             if entry.verdict_sha256 in fixed and entry.project in (MAIN, PROJECT)
         ]
         returned = [name for name, reason in ledger.yanked.items() if reason in reasons]
         marked = [mark.project for mark in ledger.statuses.values() if mark.reason in reasons]
-        change = _Change(ledger, timestamp(now))
-        return change.done(withdrawn, returned, UNDONE, marked, ACTIVE)
-
-
-@dataclass
-class _Change:
-    ledger: Ledger
-    time: str
-
-    def done(
-        self,
-        yanked: list[str],
-        unyanked: list[str],
-        reason: str,
-        marked: list[str],
-        status: str,
-        **other: tuple[str, ...],
-    ) -> Retirement:
-        """Add the lines; who was yanked before keeps the reason."""
-        yanked = [name for name in yanked if name not in self.ledger.yanked]
-        for name in yanked:
-            self.ledger.add(Yank("yank", name, reason, self.time))
-        for name in unyanked:
-            self.ledger.add(Yank("unyank", name, "", self.time))
-        said = "" if status == ACTIVE else reason
-        for project in marked:
-            self.ledger.add(Mark("status", project, status, said, self.time))
-        marks = dict.fromkeys(sorted(marked), status)
+        time = timestamp(now)
         return Retirement(
-            yanked=tuple(sorted(yanked)), unyanked=tuple(sorted(unyanked)), marked=marks, **other
+            yanked=_yank(ledger, published, UNDONE, time),
+            unyanked=_unyank(ledger, returned, time),
+            marked=_mark(ledger, marked, "active", "", time),
         )
 
 
-def _retired(
-    folder: Path, ledger: Ledger, bundle: Bundle, new: tuple[str, ...], now: datetime | None
+def _retire(
+    folder: Path, ledger: Ledger, bundle: Bundle, new: tuple[str, ...], time: str
 ) -> Retirement:
     release = Version(bundle.proof.release)
-    reason = retired_by(release)
-    last = {candidate.entry.filename for candidate in bundle.everything}
+    reason = retirement_reason(release)
+    last = {wheel.entry.filename: wheel.entry.project for wheel in bundle.wheels}
+    # patched wheels up to the fixed release are superseded, later ones stay
     superseded, kept = [], []
-    for entry, of in ours(folder, ledger):
+    for entry, version in own_files(folder, ledger):
         patched = Version(entry.version).local is not None
-        base = Version(of.public)
+        base = Version(version.public)
         if base > release and patched:
             kept.append(entry.filename)
         elif (patched or base == release) and entry.filename not in last:
             superseded.append(entry.filename)
-    projects = {candidate.entry.project for candidate in bundle.everything}
-    earlier = {*map(retired_by, _fixed(folder).values())} - {reason}
+    # a mark of somebody else stays, that of an earlier retirement is renewed
+    earlier = {*map(retirement_reason, _fixed_releases(folder).values())} - {reason}
     marked = [
         project
-        for project in sorted(projects)
+        for project in sorted({*last.values()})
         if (mark := ledger.statuses.get(project)) is None or mark.reason in earlier
     ]
     returned = [name for name in last if ledger.yanked.get(name) == UNDONE]
-    return _Change(ledger, timestamp(now)).done(
-        superseded, returned, reason, marked, STATUS, new=new, kept=tuple(sorted(kept))
+    return Retirement(
+        new=new,
+        yanked=_yank(ledger, superseded, reason, time),
+        unyanked=_unyank(ledger, returned, time),
+        marked=_mark(ledger, marked, "deprecated", reason, time),
+        kept=tuple(sorted(kept)),
     )
 
 
-def _fixed(folder: Path) -> dict[str, str]:
-    """The verdicts by which the index was retired: sha256 -> release."""
-    return {
-        digest: document["release"]
-        for digest, _, document in verdicts_in(folder, release=str, verdict=str)
-        if document["verdict"] == FIXED
-    }
+def _yank(ledger: Ledger, names: Sequence[str], reason: str, time: str) -> tuple[str, ...]:
+    """Yank files; those that are yanked already keep their reason."""
+    names = [name for name in names if name not in ledger.yanked]
+    for name in names:
+        ledger.append(Yank("yank", name, reason, time))
+    return tuple(sorted(names))
+
+
+def _unyank(ledger: Ledger, names: Sequence[str], time: str) -> tuple[str, ...]:
+    for name in names:
+        ledger.append(Yank("unyank", name, "", time))
+    return tuple(sorted(names))
+
+
+def _mark(
+    ledger: Ledger, projects: Sequence[str], status: Status, reason: str, time: str
+) -> dict[str, str]:
+    for project in projects:
+        ledger.append(Mark("status", project, status, reason, time))
+    return dict.fromkeys(sorted(projects), status)
+
+
+def _fixed_releases(folder: Path) -> dict[str, str]:
+    """Return the verdicts by which the index was retired: sha256 -> release."""
+    verdicts = stored_verdicts(folder).items()
+    return {digest: v.release for digest, v in verdicts if v.verdict == FIXED}

@@ -49,15 +49,15 @@ class Server:
 
     @classmethod
     def at(cls, url: str, simple_url: str | None = None) -> Server:
-        """The server that takes uploads at ``url``; its index is looked for if not named.
+        """Return the server that takes uploads at ``url``, and look for its index if not named.
 
         Raises UploadRefused for an address with a password in it, Unreachable if nothing there
         answers as a simple index does.
         """
-        url = address(url)
+        url = server_address(url)
         credentials = credentials_of(os.environ)
         if simple_url is not None:
-            return cls(url, address(simple_url), credentials)
+            return cls(url, server_address(simple_url), credentials)
         for place in SHOWN_AT:
             server = cls(url, urljoin(url, place), credentials)
             with server:
@@ -82,7 +82,7 @@ class Server:
         self._client.s.close()
 
     def answers(self) -> bool:
-        """Whether there is a simple index."""
+        """Return whether there is a simple index; raises Unreachable without a connection."""
         from pypi_simple import UnsupportedContentTypeError
 
         try:
@@ -91,12 +91,12 @@ class Server:
             return False
         except request_errors() as error:
             if status_of(error) is None:
-                raise self._silent(error) from error
+                raise self._unusable(error) from error
             return False
         return True
 
-    def shown(self, project: str) -> dict[str, DistributionPackage]:
-        """What the project's page shows, by file name; nothing if there is no page."""
+    def files_of(self, project: str) -> dict[str, DistributionPackage]:
+        """Return the files on the project's page by name; none if there is no page."""
         from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
 
         try:
@@ -104,79 +104,84 @@ class Server:
         except NoSuchProjectError:
             return {}
         except (request_errors(), UnsupportedContentTypeError, ValueError) as error:
-            raise self._silent(error) from error
+            raise self._unusable(error) from error
         return {package.filename: package for package in page.packages}
 
-    def require_same(self, package: DistributionPackage, entry: Listed, *, bytes_too: bool) -> None:
-        """Raise IndexConflict unless the server has what ``entry`` says.
+    def require_same(
+        self, package: DistributionPackage, entry: Listed, *, read_bytes: bool
+    ) -> None:
+        """Raise IndexConflict unless the server has the file of ``entry``.
 
-        Its page is asked, and with ``bytes_too``, or if the page tells no sha256, the file.
+        The page's sha256 decides; with ``read_bytes``, or without one, the file itself.
         """
-        said = package.digests.get("sha256")
-        if said in (None, entry.sha256) and (bytes_too or said is None):
+        digest = package.digests.get("sha256")
+        if digest in (None, entry.sha256) and (read_bytes or digest is None):
             try:
-                said = sha256(get_body(self._client.s, package.url, entry.size))
+                digest = sha256(get_body(self._client.s, package.url, entry.size))
             except request_errors() as error:
-                raise self._silent(error) from error
-        if said != entry.sha256:
+                raise self._unusable(error) from error
+        if digest != entry.sha256:
             raise IndexConflict(
-                f"{self.simple_url} has other bytes as {entry.filename}: their sha256 is {said}, "
+                f"{self.simple_url} has other bytes as {entry.filename}: their sha256 is {digest}, "
                 f"not {entry.sha256}",
                 next_step="published files never change: see who put it there, and who serves it",
             )
 
     def send(self, wheel: Path) -> str:
-        """Try to upload a file once; what went wrong, or nothing.
+        """Try to upload a file once; return what went wrong, or an empty text.
 
-        Raises UploadRefused if the server will not take it at a later time either.
+        Raises UploadRefused if the server would not take it later either.
         """
         command = [uv(), "publish", "--quiet", "--no-config", "--no-attestations"]
         command += ["--trusted-publishing", "never", "--publish-url", self.upload_url]
         if self.keyring:
             command += ["--keyring-provider", "subprocess"]
         # in its folder, as uv reads a path as a pattern
-        done = run(
+        result = run(
             [*command, wheel.name],
             cwd=wheel.parent,
             env={**inherited.for_uv(), "UV_HTTP_RETRIES": "0", **self.credentials},
             check=False,
         )
-        if done.returncode == 0:
+        if result.returncode == 0:
             return ""
-        said = done.stderr.strip()
-        status = _STATUS.search(said)
-        if "Missing credentials" in said or (
+        output = result.stderr.strip()
+        status = _STATUS.search(output)
+        if "Missing credentials" in output or (
             status and status[1].startswith("4") and status[1] not in _PASSING
         ):
             raise UploadRefused(
-                f"{self.upload_url} does not take {wheel.name}:\n{said}",
+                f"{self.upload_url} does not take {wheel.name}:\n{output}",
                 next_step="set UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD, or check what they may",
             )
-        return said
+        return output
 
     @property
     def keyring(self) -> bool:
-        """Whether the password is to be looked for in the keyring."""
-        named = "UV_PUBLISH_USERNAME" in self.credentials
-        known = "UV_PUBLISH_PASSWORD" in self.credentials
-        return named and not known and shutil.which("keyring") is not None
+        """Whether uv is to look for the password in the keyring."""
+        has_password = "UV_PUBLISH_PASSWORD" in self.credentials
+        has_user = "UV_PUBLISH_USERNAME" in self.credentials
+        return has_user and not has_password and shutil.which("keyring") is not None
 
     def _signed(self, request: PreparedRequest) -> PreparedRequest:
-        """The request with the credentials, if it goes to the very server that they are for."""
+        """Add the credentials to a request, if it goes to the very server that they are for."""
         if urlsplit(request.url or "")[:2] != urlsplit(self.upload_url)[:2]:
             return request
         user = self.credentials.get("UV_PUBLISH_USERNAME", "__token__")
         return basic_auth(user, self.credentials["UV_PUBLISH_PASSWORD"])(request)
 
-    def _silent(self, error: Exception) -> Unreachable:
+    def _unusable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"{self.simple_url} gives no usable answer: {masked(str(error))[:2000]}",
             next_step="look after the server, then run the same command again",
         )
 
 
-def address(url: str) -> str:
-    """``url`` with a slash at its end; raises UploadRefused unless it is one without a password."""
+def server_address(url: str) -> str:
+    """Return ``url`` with a slash at its end.
+
+    Raises UploadRefused if it is no address, or has a user or password in it.
+    """
     # never repeated in a message: it may hold what it should not
     try:
         parts = urlsplit(url)
@@ -185,10 +190,10 @@ def address(url: str) -> str:
                 f"the address of {parts.hostname} has credentials in it, which logs would show",
                 next_step="leave them out; set UV_PUBLISH_USERNAME and UV_PUBLISH_PASSWORD instead",
             )
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise UploadRefused(
             "that is no address of a server", next_step="give one that begins with https://"
         )
@@ -196,12 +201,12 @@ def address(url: str) -> str:
 
 
 def credentials_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """What ``environment`` says, as uv wants it; twine's variables are understood too."""
-    found = {}
+    """Return the credentials in ``environment`` as uv's variables; twine's count too."""
+    credentials = {}
     for name in ("USERNAME", "PASSWORD"):
         value = environment.get(f"UV_PUBLISH_{name}") or environment.get(f"TWINE_{name}")
         if value:
-            found[f"UV_PUBLISH_{name}"] = value
+            credentials[f"UV_PUBLISH_{name}"] = value
     if token := environment.get("UV_PUBLISH_TOKEN"):
-        found = {"UV_PUBLISH_USERNAME": "__token__", "UV_PUBLISH_PASSWORD": token}
-    return found
+        credentials = {"UV_PUBLISH_USERNAME": "__token__", "UV_PUBLISH_PASSWORD": token}
+    return credentials

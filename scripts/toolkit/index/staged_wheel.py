@@ -1,52 +1,35 @@
-"""Wheels on their way into an index: what they say of themselves, and whether they were proved."""
+"""A wheel about to be published: its bytes, its METADATA, and its entry in the ledger."""
 
 from __future__ import annotations
 
-import io
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from packaging.metadata import InvalidMetadata, Metadata
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from toolkit.index.ledger import Listed
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import require_plain_name, sha256
-
-# METADATA holds a README; a larger one is a bomb
-_MOST = 1 << 22
-_NO_WHEEL = (
-    InvalidWheelFilename,
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-)
+from toolkit.wheels.wheelfile import Wheel
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A wheel made from a proof and not judged by it; its name and its bytes."""
+    """A wheel generated from a proof, which does not speak of it; ``data`` are its bytes."""
 
     filename: str
     data: bytes
+    metadata: bytes
 
 
 @dataclass(frozen=True)
 class StagedWheel:
-    """A wheel about to be published: where it is, its METADATA and what the list will say.
+    """A wheel about to be published: where it is, its METADATA and its entry in the ledger.
 
-    ``requires`` are the projects that it cannot do without, ``statement`` what is to stand beside
-    it, and ``content`` its bytes if it is in no file.
+    ``requires`` are the projects that it cannot be installed without, ``statement`` is the
+    provenance to publish beside it, ``content`` its bytes if it was generated.
     """
 
     path: Path
@@ -57,82 +40,70 @@ class StagedWheel:
     content: bytes | None = None
 
     def read(self) -> bytes:
-        """The wheel's bytes; raises InvalidWheel unless they are those that were checked."""
+        """Return the wheel's bytes; raise InvalidWheel if they changed since they were checked."""
         data = self.path.read_bytes() if self.content is None else self.content
         if sha256(data) != self.entry.sha256:
             raise InvalidWheel(f"{self.path} changes while it is read", next_step="run again")
         return data
 
-    def stated(self, statement: bytes) -> StagedWheel:
-        """The same with a statement to stand beside the wheel."""
+    def with_statement(self, statement: bytes | None) -> StagedWheel:
+        """Return the same wheel with a statement, if there is one, to publish beside it."""
+        if statement is None:
+            return self
         entry = replace(self.entry, provenance_sha256=sha256(statement))
         return replace(self, entry=entry, statement=statement)
 
 
 def timestamp(now: datetime | None) -> str:
-    """``now`` (with a time zone; the running time if None) as the list writes it."""
+    """Return ``now`` (with a time zone; the current time if None) as the ledger writes it."""
     return (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def stage_wheel(wheel: Path, moment: str, proof: str) -> StagedWheel:
-    """Check a wheel; ``moment`` is its upload time, ``proof`` its verdict's sha256.
+def stage_wheel(path: Path, upload_time: str, verdict_sha256: str) -> StagedWheel:
+    """Check the wheel at ``path`` and stage it; raise InvalidWheel."""
+    wheel = Wheel.open(path, sound=True)
+    metadata = wheel.read(f"{wheel.dist_info}/METADATA")
+    return _stage(path, wheel.data, metadata, upload_time, verdict_sha256)
 
-    Raises InvalidWheel if it is none, or if its METADATA speaks of something else.
-    """
-    require_plain_name(wheel.name)
+
+def stage_generated(wheel: Generated, upload_time: str, verdict_sha256: str) -> StagedWheel:
+    """Stage a wheel that is in no file; raise InvalidWheel."""
+    path = Path(wheel.filename)
+    staged = _stage(path, wheel.data, wheel.metadata, upload_time, verdict_sha256)
+    return replace(staged, content=wheel.data)
+
+
+def _stage(
+    path: Path, data: bytes, raw: bytes, upload_time: str, verdict_sha256: str
+) -> StagedWheel:
+    name, version, _, _ = parse_wheel_filename(require_plain_name(path.name))
     try:
-        data = wheel.read_bytes()
-    except OSError as error:
-        raise InvalidWheel(
-            f"{wheel} is not a wheel: {error}", next_step="publish what repack.py made"
-        ) from error
-    return _checked(wheel, data, moment, proof)
-
-
-def stage_generated(wheel: Generated, moment: str, proof: str) -> StagedWheel:
-    """The same for a wheel that is in no file."""
-    checked = _checked(Path(require_plain_name(wheel.filename)), wheel.data, moment, proof)
-    return replace(checked, content=wheel.data)
-
-
-def _checked(wheel: Path, data: bytes, moment: str, proof: str) -> StagedWheel:
-    try:
-        name, version, _, _ = parse_wheel_filename(wheel.name)
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            stem = "-".join(wheel.name.split("-")[:2])
-            with archive.open(f"{stem}.dist-info/METADATA") as member:
-                raw = member.read(_MOST)
         metadata = Metadata.from_email(raw, validate=False)
-        said = (canonicalize_name(metadata.name), metadata.version)
+        project = (canonicalize_name(metadata.name), metadata.version)
         requires_python = str(metadata.requires_python or "")
         requires = frozenset(
-            canonicalize_name(required.name)
-            for required in metadata.requires_dist or ()
-            if "extra" not in str(required.marker)
+            canonicalize_name(requirement.name)
+            for requirement in metadata.requires_dist or ()
+            if "extra" not in str(requirement.marker)
         )
-    except _NO_WHEEL as error:
-        raise InvalidWheel(
-            f"{wheel} is no wheel that can be read, or its METADATA is none: {error}",
-            next_step="publish what repack.py made",
-        ) from error
     except (InvalidMetadata, ExceptionGroup) as error:
         raise InvalidWheel(
-            f"{wheel} has invalid METADATA: {error}", next_step="publish what repack.py made"
+            f"{path} has invalid METADATA: {error}", next_step="publish what repack.py made"
         ) from error
-    if said != (name, version):
+    if project != (name, version):
         raise InvalidWheel(
-            f"{wheel} says that it is {said[0]} {said[1]}",
+            f"{path} says that it is {project[0]} {project[1]}",
             next_step="publish what repack.py made, under the name that it gave",
         )
     entry = Listed(
-        filename=wheel.name,
+        filename=path.name,
         project=name,
         version=str(version),
         sha256=sha256(data),
         size=len(data),
-        upload_time=moment,
+        upload_time=upload_time,
         requires_python=requires_python,
         metadata_sha256=sha256(raw),
-        verdict_sha256=proof,
+        verdict_sha256=verdict_sha256,
     )
-    return StagedWheel(wheel, entry, raw, requires)
+    return StagedWheel(path, entry, raw, requires)

@@ -194,7 +194,7 @@ def _list(random: Random, folder: Path) -> str:
     try:
         listed = read_list(place)
         ledger = Ledger.read(place)
-        pages = render(listed.values(), ledger.yanked, ledger.statuses)
+        pages = render(ledger)
     except ToolkitError as error:
         if not isinstance(error, IndexConflict):
             raise Fault(f"{type(error).__name__} for a list") from error

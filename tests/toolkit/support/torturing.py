@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from publishing import MOMENT, make_wheel
+from publishing import MOMENT, generated_from, make_wheel
 from pypi_simple import ProjectPage
 
 from toolkit.environments.environment import uv
@@ -26,7 +26,6 @@ from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger
 from toolkit.index.pages import render
 from toolkit.index.publish import publish_all
-from toolkit.index.staged_wheel import Generated
 from toolkit.index.yank import unyank, yank
 from toolkit.proof.verdict import Proof
 from toolkit.util.errors import ToolkitError
@@ -48,13 +47,13 @@ def pair_bundle(folder: Path, release: str, text: str = "") -> Bundle:
     companion = make_wheel(folder, COMPANION, f"{release}.1", requires=both)
     named = {wheel.name: sha256_of(wheel) for wheel in wheels}
     # nothing of a verdict matters here but the wheels that it names
-    data = json.dumps({"release": release, "wheels": named}).encode()
+    data = json.dumps({"release": release, "verdict": "publish", "wheels": named}).encode()
     proof = Proof(release, "publish", "", named, {}, data)
     return Bundle.of(
         wheels,
         proof,
         now=MOMENT,
-        generated=[Generated(companion.name, companion.read_bytes())],
+        generated=[generated_from(companion)],
         statements={wheel.name: b"{}\n" for wheel in (*wheels, companion)},
     )
 
@@ -90,7 +89,7 @@ def look(index: Path) -> int:
 def require_whole(index: Path) -> int:
     """The pages are the rendering of the list, and nothing is left over; how many files."""
     ledger = Ledger.read(index)
-    for page, wanted in render(ledger.files.values(), ledger.yanked, ledger.statuses).items():
+    for page, wanted in render(ledger).items():
         assert (index / page).read_bytes() == wanted, page
     assert list(index.rglob(".part-*")) == []
     stored = {path.name for path in (index / "files").glob("*.whl")}
@@ -205,7 +204,7 @@ def kills(folder: Path, number: int, seed: int = 0, client: bool = False) -> Cou
 def state(index: Path) -> str:
     """How far a killed publisher came."""
     ledger = Ledger.read(index)
-    pages = render(ledger.files.values(), ledger.yanked, ledger.statuses)
+    pages = render(ledger)
     if any(not (index / p).exists() or (index / p).read_bytes() != b for p, b in pages.items()):
         return "listed, pages behind"
     stored = {path.name for path in (index / "files").glob("*.whl")}

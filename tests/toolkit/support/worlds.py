@@ -19,7 +19,7 @@ from packaging.utils import parse_wheel_filename
 from publishing import MOMENT, proof_of
 
 from toolkit.index.bundle import Bundle
-from toolkit.index.ledger import Listed
+from toolkit.index.ledger import Ledger, Listed
 from toolkit.index.metapackage import PROJECT, make_metapackage
 from toolkit.index.pages import render
 from toolkit.index.proxy import app_of
@@ -139,10 +139,10 @@ def show(folder: Path, releases: Mapping[str, Sequence[Path]]) -> None:
                     UPLOADED[release],
                     "",
                     sha256(metadata),
-                    "",
+                    "0" * 64,
                 )
             )
-    for page, content in render(entries).items():
+    for page, content in render(Ledger({entry.filename: entry for entry in entries})).items():
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
         (folder / page).write_bytes(content)
 
