@@ -68,7 +68,7 @@ def stage_wheel(path: Path, upload_time: str, verdict_sha256: str) -> StagedWhee
 
 def stage_generated(wheel: Generated, upload_time: str, verdict_sha256: str) -> StagedWheel:
     """Stage a wheel that is in no file; raise InvalidWheel."""
-    path = Path(wheel.filename)
+    path = Path(require_plain_name(wheel.filename))
     staged = _stage(path, wheel.data, wheel.metadata, upload_time, verdict_sha256)
     return replace(staged, content=wheel.data)
 
