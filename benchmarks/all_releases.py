@@ -33,6 +33,7 @@ from toolkit.proof.rules import Compared  # noqa: E402
 from toolkit.proof.verdict import Side, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
 from toolkit.releases.official import fetch_release  # noqa: E402
+from toolkit.releases.sources import apply_series  # noqa: E402
 from toolkit.util.errors import ToolkitError  # noqa: E402
 from toolkit.util.files import sha256_of  # noqa: E402
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
@@ -130,10 +131,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
             continue
         try:
             series.digest(version)
-            with tempfile.TemporaryDirectory() as folder:
-                from toolkit.releases.sources import apply_series
-
-                apply_series(fetch_release(entry.release, workspace), series, Path(folder, "tree"))
+            apply_series(fetch_release(entry.release, workspace), series)
         except ToolkitError as error:
             print(f"{version} is left out: {error.problem}", file=sys.stderr)
             continue

@@ -36,7 +36,7 @@ from toolkit.refresh.refresher import Refresher  # noqa: E402
 from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
 from toolkit.releases.official import Fetched, fetch_release  # noqa: E402
 from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
-from toolkit.releases.sources import apply_series, fits  # noqa: E402
+from toolkit.releases.sources import apply_series, series_applies  # noqa: E402
 from toolkit.util.errors import NotProved, PatchConflict, ToolkitError  # noqa: E402
 from toolkit.util.files import not_writable_errors, sha256_of, write_whole  # noqa: E402
 from toolkit.util.workspace import Workspace  # noqa: E402
@@ -90,7 +90,7 @@ class Stage:
         try:
             found = fetch_release(catalogue[version].release, self.workspace)
             series = Series.load(then.patches)
-            if fits(found, series):
+            if series_applies(found, series):
                 row = catalogue.row(version)
                 asked = self.prove and not (row and row.series == series.digest(version))
                 if asked:
@@ -139,8 +139,7 @@ class Stage:
             )
 
     def tree(self, found: Fetched, series: Series) -> object:
-        with self.workspace.scratch(small=True) as scratch:
-            return apply_series(found, series, scratch / "tree").changed
+        return apply_series(found, series)
 
 
 def as_of(patches: Path, target: Path, release: Version) -> None:

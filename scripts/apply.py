@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from toolkit.cli import parser, verb, workspace_of
 from toolkit.patches.series import Series
 from toolkit.releases.official import fetched
-from toolkit.releases.sources import apply_series
+from toolkit.releases.sources import by_member, make_series_tree
 
 
 @verb
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     workspace = workspace_of(options)
     series = Series.load(workspace.patches)
     found = fetched(options.release, options, workspace)
-    tree = apply_series(found, series, options.tree)
-    changed = {name: sorted(members) for name, members in sorted(tree.changed.items())}
+    tree = make_series_tree(found, series, options.tree)
+    changed = {n: sorted(members) for n, members in sorted(by_member(series, tree.changed).items())}
     if options.json:
         said = {"release": str(found.release.version), "tree": str(tree.path)}
         print(json.dumps({**said, "commit": tree.commit, "changed": changed}))

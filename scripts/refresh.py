@@ -36,7 +36,7 @@ from toolkit.refresh.refresher import Refreshed, Refresher, known
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import fetched, find_release
 from toolkit.releases.repack import RepackedRelease
-from toolkit.releases.sources import fits
+from toolkit.releases.sources import series_applies
 from toolkit.util.errors import InvalidSeries
 
 FOLDER = Path("dist/refresh")
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         found = fetched(options.release, options, workspace)
         version = found.release.version
-        if fits(found, refresher.series):
+        if series_applies(found, refresher.series):
             print(json.dumps({"written": []}) if options.json else f"the series fits {version}")
             return
         folder = options.tree or FOLDER / str(version)

@@ -37,13 +37,12 @@ import apply as apply_verb
 import fetch as fetch_verb
 import repack as repack_verb
 import update as update_verb
-from toolkit.patches import apply
-from toolkit.patches.apply import PatchedTree
 from toolkit.patches.series import Series
 from toolkit.releases import repack
 from toolkit.releases.catalogue import Row, record
 from toolkit.releases.official import fetch_release
 from toolkit.releases.repack import RepackedRelease, repack_release
+from toolkit.releases.sources import apply_series
 from toolkit.util.errors import InvalidSeries, InvalidWheel
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -199,7 +198,7 @@ def test_no_work_is_done_twice(
     first = made(here, tmp_path / "out")
     stamp = first.wheels[0].stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr(repack, "apply", lambda *_: pytest.fail("applied again"))
+        patch.setattr(repack, "apply_series", lambda *_: pytest.fail("applied again"))
         again = made(here, tmp_path / "out")
         assert made(here, tmp_path / "else").wheels[0].name == first.wheels[0].name
     assert again == first
@@ -236,11 +235,11 @@ def test_revision_grows_only_with_the_bytes(
     write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
     applied: list[Path] = []
 
-    def spy(*words: Any, **more: Any) -> PatchedTree:
+    def spy(*words: Any) -> dict[str, bytes]:
         applied.append(words[-1])
-        return apply.apply(*words, **more)
+        return apply_series(*words)
 
-    monkeypatch.setattr(repack, "apply", spy)
+    monkeypatch.setattr(repack, "apply_series", spy)
     second = made(here, tmp_path / "c")
     assert second.revision == 2
     assert len(applied) == 1
@@ -333,7 +332,7 @@ def test_platforms_that_differ_in_what_is_patched(
         made(here, tmp_path / "out", "2.0.0b1")
 
 
-@pytest.mark.parametrize("step", ["apply", "repack", "check_repacked", "shutil.copyfile"])
+@pytest.mark.parametrize("step", ["apply_series", "rewrite", "verify_repacked", "shutil.copyfile"])
 def test_interrupted_at_any_step(
     run: Run, here: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

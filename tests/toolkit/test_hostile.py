@@ -29,8 +29,8 @@ from making import (
 from packaging.version import Version
 
 import fetch as fetch_verb
-from toolkit.patches.apply import apply
 from toolkit.patches.series import Series
+from toolkit.patches.tree import make_tree
 from toolkit.pipeline.results import Outcome, show
 from toolkit.releases import pypi
 from toolkit.releases.download import fetch
@@ -362,7 +362,7 @@ def test_git_of_the_user_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     series = Series.load(patches)
     variants = series.variants_for(Version("1.8.9"))
     files = {ENGINE_PATH: source().encode()}
-    plain = apply(series, variants, files, tmp_path / "plain")
+    plain = make_tree(variants, files, tmp_path / "plain")
 
     home = tmp_path / "home"
     run = home / "hooks/run"
@@ -396,7 +396,7 @@ def test_git_of_the_user_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.hooksPath")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(home / "hooks"))
 
-    hostile = apply(series, variants, files, tmp_path / "hostile")
+    hostile = make_tree(variants, files, tmp_path / "hostile")
     assert hostile.commit == plain.commit
     assert hostile.changed == plain.changed
     assert not (tmp_path / "ran").exists()

@@ -21,7 +21,7 @@ from making import (
 from packaging.version import Version
 
 from toolkit.patches.series import Series
-from toolkit.releases.verify import check_repacked
+from toolkit.releases.verify import verify_repacked
 from toolkit.util.errors import InvalidWheel
 from toolkit.wheels.rewrite import rewrite as repack
 from toolkit.wheels.wheelfile import Wheel
@@ -43,7 +43,7 @@ def said(tmp_path: Path, changes: dict[str, bytes]) -> str:
     series = Series.load(folder)
     version_file = VERSION_FILES[AGENTS]
     with pytest.raises(InvalidWheel) as caught:
-        check_repacked(
+        verify_repacked(
             official,
             repack(
                 official,

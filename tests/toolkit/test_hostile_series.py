@@ -10,8 +10,8 @@ import pytest
 from making import AGENTS, ENGINE_PATH, diff, engine_patch, mail, source, write_series
 from packaging.version import Version
 
-from toolkit.patches.apply import apply
 from toolkit.patches.series import Series
+from toolkit.patches.tree import make_tree
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue, Entry, dump
 from toolkit.releases.release import Artefact
@@ -86,7 +86,7 @@ def test_second_mail_in_disguise(tmp_path: Path) -> None:
     series = Series.load(tmp_path / "patches")
     tree = tmp_path / "tree"
     with pytest.raises(InvalidSeries, match="is not one mail"):
-        apply(series, series.variants_for(Version("1.8.9")), {ENGINE_PATH: b""}, tree)
+        make_tree(series.variants_for(Version("1.8.9")), {ENGINE_PATH: b""}, tree)
     assert not tree.exists()
 
 

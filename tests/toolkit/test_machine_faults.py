@@ -14,8 +14,8 @@ import pytest
 from making import ENGINE_PATH, engine_patch, source, write_series
 from packaging.version import Version
 
-from toolkit.patches.apply import apply
 from toolkit.patches.series import Series
+from toolkit.patches.tree import make_tree
 from toolkit.refresh.rebase import Rebase
 from toolkit.util.errors import CommandFailed, InvalidSeries, NotWritable
 from toolkit.util.workspace import REPOSITORY
@@ -31,7 +31,7 @@ from pathlib import Path
 from packaging.version import Version
 from toolkit.cli import verb
 from toolkit.patches.series import Series
-from toolkit.patches.apply import apply
+from toolkit.patches.tree import make_tree
 from toolkit.util.workspace import Workspace
 
 def body():
@@ -39,7 +39,7 @@ def body():
     workspace = Workspace(Path(sys.argv[1], "cache"), patches)
     files = {{{ENGINE_PATH!r}: Path(sys.argv[1], "engine.py").read_bytes()}}
     with workspace.scratch(small=True) as scratch:
-        apply(series, series.variants_for(Version("1.0")), files, scratch / "tree")
+        make_tree(series.variants_for(Version("1.0")), files, scratch / "tree")
         print(scratch.parent)
 
 sys.exit(verb(body)())
@@ -121,7 +121,7 @@ def test_a_fault_of_the_machine_is_no_conflict(
     (variant,) = series.variants_for(Version("1.0"))
     files = {ENGINE_PATH: source().encode()}
     with pytest.raises((NotWritable, CommandFailed, InvalidSeries)) as caught:
-        apply(series, [variant], files, tmp_path / "tree")
+        make_tree([variant], files, tmp_path / "tree")
     assert (caught.value.exit_code, said in str(caught.value)) == (exit_code, True), caught.value
     assert "patches/" not in caught.value.next_step
     assert not (tmp_path / "tree").exists()

@@ -37,7 +37,7 @@ from making import (
 from packaging.version import Version
 
 from toolkit.patches.series import Series
-from toolkit.releases.verify import check_repacked
+from toolkit.releases.verify import verify_repacked
 from toolkit.util.errors import InvalidWheel, NotWritable
 from toolkit.wheels import rewrite
 from toolkit.wheels.archive import Member, zip_bytes
@@ -280,7 +280,7 @@ class Gate:
     series: Series
 
     def check(self) -> None:
-        check_repacked(
+        verify_repacked(
             self.official,
             self.path,
             series=self.series,
@@ -390,7 +390,7 @@ def test_gate_and_rewrite_agree_on_a_candidate(tmp_path: Path) -> None:
     rest["version_file"] = VERSION_FILES[AGENTS]
     path = repack(official, {ENGINE: PATCHED}, out_dir=tmp_path / "out", **rest)
     variants = series.variants_for(Version("9.9.9rc1"))
-    checked = check_repacked(official, path, series=series, variants=variants, **rest)
+    checked = verify_repacked(official, path, series=series, variants=variants, **rest)
     assert b"\nVersion: 9.9.9rc1+dispatched.1\n" in checked.read(f"{checked.dist_info}/METADATA")
 
 

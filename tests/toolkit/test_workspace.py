@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from making import (
     AGENTS,
-    ENGINE,
     ENGINE_PATH,
     TREES,
     diff,
@@ -20,9 +19,9 @@ from making import (
 )
 from packaging.version import Version
 
-from toolkit.patches.apply import PatchedTree, apply
+from toolkit.patches import tree
 from toolkit.patches.series import Series
-from toolkit.util import workspace
+from toolkit.patches.tree import PatchedTree, make_tree
 from toolkit.util.errors import CommandFailed, NotWritable, PatchConflict
 from toolkit.util.files import replacing
 from toolkit.util.workspace import Workspace
@@ -34,7 +33,7 @@ def apply_to(tmp_path: Path, official: bytes, patches: Mapping[str, str]) -> Pat
     folder = write_series(tmp_path / "patches", {n: {"1.0": text} for n, text in patches.items()})
     series = Series.load(folder)
     variants = series.variants_for(Version("1.0"))
-    return apply(series, variants, {ENGINE_PATH: official}, tmp_path / "tree")
+    return make_tree(variants, {ENGINE_PATH: official}, tmp_path / "tree")
 
 
 def git(tree: Path, *words: str) -> str:
@@ -47,8 +46,8 @@ def test_one_commit_a_patch(tmp_path: Path) -> None:
         diff(ENGINE_PATH, source(line9="first = 1"), source(line9="first = 2")), subject="And then"
     )
     tree = apply_to(tmp_path, OFFICIAL, {"a": engine_patch(line9="first = 1"), "b": second})
-    assert tree.changed == {AGENTS: {ENGINE: source(line9="first = 2").encode()}}
-    assert (tree.path / ENGINE_PATH).read_bytes() == tree.changed[AGENTS][ENGINE]
+    assert tree.changed == {ENGINE_PATH: source(line9="first = 2").encode()}
+    assert (tree.path / ENGINE_PATH).read_bytes() == tree.changed[ENGINE_PATH]
     subjects = git(tree.path, "log", "--format=%s").splitlines()
     assert subjects == ["And then", "Guard the calls", "Official files"]
     assert git(tree.path, "rev-parse", "HEAD") == tree.commit
@@ -81,7 +80,7 @@ def test_commit_ids_depend_on_input_alone(tmp_path: Path, monkeypatch: pytest.Mo
 def test_offset_is_accepted(tmp_path: Path) -> None:
     moved = b"# new\n" * 12 + OFFICIAL
     tree = apply_to(tmp_path, moved, {"a": engine_patch(line9="first = 1")})
-    assert tree.changed[AGENTS][ENGINE] == b"# new\n" * 12 + source(line9="first = 1").encode()
+    assert tree.changed[ENGINE_PATH] == b"# new\n" * 12 + source(line9="first = 1").encode()
 
 
 def test_fuzz_is_refused(tmp_path: Path) -> None:
@@ -95,8 +94,7 @@ def test_fuzz_is_refused(tmp_path: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(drifted)
     with pytest.raises(PatchConflict) as caught:
-        apply(
-            series,
+        make_tree(
             series.variants_for(Version("1.2")),
             {ENGINE_PATH: drifted},
             tmp_path / "tree",
@@ -153,7 +151,7 @@ def test_new_python_file(tmp_path: Path) -> None:
     path = f"{TREES[AGENTS]}/livekit/agents/guard.py"
     patch = mail(diff(path, "", "GUARD = True\n"))
     tree = apply_to(tmp_path, OFFICIAL, {"a": patch})
-    assert tree.changed == {AGENTS: {"livekit/agents/guard.py": b"GUARD = True\n"}}
+    assert tree.changed == {path: b"GUARD = True\n"}
     with pytest.raises(PatchConflict, match=f"has a {path}"):
         apply_to(tmp_path / "again", OFFICIAL, {"a": patch, "b": patch})
 
@@ -170,7 +168,7 @@ def test_bytes_survive(tmp_path: Path) -> None:
     patch = mail(git_diff(tmp_path, old, new))
     assert "\\ No newline at end of file" in patch
     tree = apply_to(tmp_path, old.encode(), {"a": patch})
-    assert tree.changed[AGENTS][ENGINE] == new.encode()
+    assert tree.changed[ENGINE_PATH] == new.encode()
 
 
 def git_diff(tmp_path: Path, old: str, new: str) -> str:
@@ -200,14 +198,14 @@ def test_tree_below_a_file_is_refused(tmp_path: Path) -> None:
     series = Series.load(folder)
     variants = series.variants_for(Version("1.0"))
     with pytest.raises(NotWritable):
-        apply(series, variants, {ENGINE_PATH: OFFICIAL}, tmp_path / "file/tree")
+        make_tree(variants, {ENGINE_PATH: OFFICIAL}, tmp_path / "file/tree")
 
 
 def test_interrupted_apply_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workspace, "broken_by", interrupt)
+    monkeypatch.setattr(tree, "am", interrupt)
     before = set(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
         apply_to(tmp_path, OFFICIAL, {"a": engine_patch(line9="first = 1")})
@@ -221,8 +219,8 @@ def test_missing_git_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_git_and_unidiff_must_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspace, "fold", lambda variants, files: dict(files))
-    with pytest.raises(PatchConflict, match="read the series differently"):
+    monkeypatch.setattr(tree, "apply_in_memory", lambda variants, files: dict(files))
+    with pytest.raises(PatchConflict, match="other files"):
         apply_to(tmp_path, OFFICIAL, {"a": engine_patch(line9="first = 1")})
 
 

@@ -152,7 +152,7 @@ class Auditor:
     def made(self, fetched: Fetched, series: str, origin: Origin) -> dict[str, bytes]:
         """Everything of ours at a revision, by file name."""
         with self.workspace.scratch() as folder:
-            made = repack_at(fetched, self.series, self.workspace, origin.revision, folder)
+            made = repack_at(fetched, self.series, origin.revision, folder)
             patched = {canonicalize_name(path.name.partition("-")[0]) for path in made}
             pairs = zip(fetched.paths, fetched.release.artefacts, strict=True)
             partners = [path for path, a in pairs if a.distribution not in patched]

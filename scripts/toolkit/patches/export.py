@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.patches.fold import fold
+from toolkit.patches.apply import apply_in_memory
 from toolkit.patches.git_repo import Repository
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import FILE, Series
@@ -89,7 +89,8 @@ def exported_patches(
         after = {path: repository.read(commit, path) for path in {*paths, *own}}
         old = None
         with suppress(PatchConflict):
-            old = fold([variant], {p: data for p, data in before.items() if data is not None})
+            files = {path: data for path, data in before.items() if data is not None}
+            old = apply_in_memory([variant], files)
         found.append(ExportedPatch(variant, repository.export(commit), fresh=old != after))
     return tuple(found)
 

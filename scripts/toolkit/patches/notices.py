@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.patches.fold import conflict
+from toolkit.patches.apply import conflict
 from toolkit.patches.patchfile import FileChange, Variant
 from toolkit.util.errors import InvalidSeries
 

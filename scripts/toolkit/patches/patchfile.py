@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -31,10 +31,43 @@ _HIDDEN = re.compile(r"^(--- \S|\+\+\+ \S|@@ -)", re.M)
 _FIELD = re.compile(
     r"^(Description|Origin|Forwarded|Last-Update|Applied-Upstream):[ \t]*(.*)$", re.M
 )
+_NO_NEWLINE = " No newline at end of file\n"
 _ORIGINS = ("upstream", "backport", "vendor", "other")
 _UNSUPPORTED = re.compile(
     r"^(old mode|new mode|deleted file|rename|copy|similarity|Binary files|GIT binary patch)", re.M
 )
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A hunk's two sides, and where the first is looked for: near line ``near``, from 0.
+
+    ``at_start`` and ``at_end`` say that it must begin with the file, or end with it.
+    """
+
+    old: list[str]
+    new: list[str]
+    near: int
+    far: int
+    at_start: bool
+    at_end: bool
+
+    @classmethod
+    def of(cls, hunk: Hunk) -> _Edit:
+        """Read a hunk as ``apply_one_fragment`` in git's apply.c does."""
+        marks = [line.line_type for line in hunk if line.line_type != "\\"]
+        return cls(
+            _side(hunk, "-"),
+            _side(hunk, "+"),
+            max(hunk.target_start - 1, 0),
+            max(hunk.source_start - 1, 0),
+            hunk.source_start <= 1,
+            marks[-1:] != [" "],
+        )
+
+    def reverse(self) -> _Edit:
+        """The edit that takes this one back, wherever its result is."""
+        return _Edit(self.new, self.old, self.far, self.near, not self.new, not self.new)
 
 
 @dataclass(frozen=True)
@@ -46,23 +79,33 @@ class FileChange:
     diff: PatchedFile
 
     @cached_property
-    def _sides(self) -> list[tuple[int, list[str], int, list[str]]]:
-        return [
-            (hunk.source_start, _side(hunk, "-"), hunk.target_start, _side(hunk, "+"))
-            for hunk in self.diff
-        ]
+    def _edits(self) -> list[_Edit]:
+        return [_Edit.of(hunk) for hunk in self.diff]
 
     def applied(self, official: bytes) -> bytes | None:
-        """``official`` with every hunk applied, offset but never fuzzed; None if one does not fit.
+        """``official`` with every hunk applied where ``git apply`` would; None if one does not fit.
 
-        Of several places the one nearest to the hunk's own line is taken, the later one in a
-        tie, which is git's rule.
+        Hunks may be offset, never fuzzed. See :func:`_place` for the rules.
         """
-        return _fold(official, [(at, old, new) for _, old, at, new in self._sides])
+        text, misfit = _apply(official, self._edits)
+        return None if misfit is not None else text
+
+    def misfit(self, official: bytes) -> str:
+        """Name the first hunk that does not fit ``official``, for a message; empty if all fit."""
+        number = _apply(official, self._edits)[1]
+        if number is None:
+            return ""
+        hunk = self.diff[number]
+        return (
+            f"{self.path}, hunk {number + 1} of {len(self.diff)} "
+            f"(@@ -{hunk.source_start},{hunk.source_length} "
+            f"+{hunk.target_start},{hunk.target_length} @@)"
+        )
 
     def undone(self, patched: bytes) -> bytes | None:
         """``patched`` with every hunk taken back, or None if it does not contain them all."""
-        return _fold(patched, [(at, new, old) for at, old, _, new in self._sides])
+        text, misfit = _apply(patched, [edit.reverse() for edit in self._edits])
+        return None if misfit is not None else text
 
 
 @dataclass(frozen=True)
@@ -78,18 +121,6 @@ class Variant:
     data: bytes
     header: dict[str, str]
     changes: tuple[FileChange, ...]
-
-    def hunk_at(self, path: str, line: int) -> str:
-        """Name the hunk of ``path`` that git counts from ``line``, for a message."""
-        for change in self.changes:
-            for number, hunk in enumerate(change.diff, start=1):
-                if change.path == path and line in (hunk.source_start, hunk.target_start):
-                    return (
-                        f"{path}, hunk {number} of {len(change.diff)} "
-                        f"(@@ -{hunk.source_start},{hunk.source_length} "
-                        f"+{hunk.target_start},{hunk.target_length} @@)"
-                    )
-        return f"{path}, line {line}"
 
 
 def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -> Variant | None:
@@ -200,7 +231,21 @@ def _check_changes(changes: tuple[FileChange, ...]) -> list[str]:
             found.append(f"adds {path}, which is no plain .py file")
         elif not diff:
             found.append(f"has no hunk for {path}")
+        elif not info.startswith(f"diff --git a/{path} b/{path}\n"):
+            found.append(f"has another `diff --git` than for {path}")
+        found += [f"{problem} in {path}" for hunk in diff for problem in _check_hunk(hunk)]
     return found
+
+
+def _check_hunk(hunk: Hunk) -> Iterator[str]:
+    """What git refuses in a hunk, or never writes."""
+    marks = "".join(line.line_type for line in hunk)
+    if not re.search("[-+]", marks):
+        yield "has a hunk that changes nothing"
+    if re.search(r"^\\|\\\\| \\.|-\\.*[- ]|\+\\.*[+ ]", marks):
+        yield "has a line without an end that is not the last"
+    if any(line.line_type == "\\" and line.value != _NO_NEWLINE for line in hunk):
+        yield "has a backslash line other than git's"
 
 
 def is_safe_path(path: str) -> bool:
@@ -213,7 +258,7 @@ def is_safe_path(path: str) -> bool:
         and not re.match(r"[A-Za-z]:", path)
         and not set(path) & {"\\", "\0", '"', "\n", "\r"}
         and ".." not in parts
-        and ".git" not in (part.lower() for part in parts)
+        and not any(part.lower().startswith((".git", "git~")) for part in parts)
     )
 
 
@@ -246,27 +291,39 @@ def split_lines(text: bytes) -> list[str]:
     return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def _fold(text: bytes, hunks: Sequence[tuple[int, list[str], list[str]]]) -> bytes | None:
+def _apply(text: bytes, edits: Sequence[_Edit]) -> tuple[bytes, int | None]:
+    """Make the edits in their order; the second item is the number of the first without a place."""
     lines = split_lines(text)
-    for start, old, new in hunks:
-        at = _locate(lines, old, max(start - 1, 0))
+    # no later hunk may match what an earlier one touched
+    free: list[str | None] = list(lines)
+    for number, edit in enumerate(edits):
+        at = _place(free, edit)
         if at is None:
+            return text, number
+        lines[at : at + len(edit.old)] = edit.new
+        free[at : at + len(edit.old)] = [None] * len(edit.new)
+    return "".join(lines).encode(ENCODING, ERRORS), None
+
+
+def _place(lines: Sequence[str | None], edit: _Edit) -> int | None:
+    """Find an edit's place, by the rules of ``find_pos`` and ``match_fragment`` in git's apply.c.
+
+    Of several places the one nearest to the hunk's own line is taken, the later one in a tie.
+    """
+    size, last = len(edit.old), len(lines) - len(edit.old)
+    near = min(edit.near, len(lines))
+    if edit.at_start or edit.at_end:
+        near = 0 if edit.at_start else last
+        if last < 0 or (edit.at_end and near != last):
             return None
-        lines[at : at + len(old)] = new
-    return "".join(lines).encode(ENCODING, ERRORS)
-
-
-def _locate(lines: list[str], wanted: list[str], near: int) -> int | None:
-    if not wanted:
-        return 0 if not lines else None
-    size = len(wanted)
-    if lines[near : near + size] == wanted:
+    if lines[near : near + size] == edit.old:
         return near
-    places = []
-    at = -1
+    if edit.at_start or edit.at_end:
+        return None
+    places, at = [], -1
     with suppress(ValueError):
         while True:
-            at = lines.index(wanted[0], at + 1)
-            if lines[at : at + size] == wanted:
+            at = lines.index(edit.old[0], at + 1)
+            if lines[at : at + size] == edit.old:
                 places.append(at)
     return min(places, key=lambda at: (abs(at - near), at < near), default=None)

@@ -31,7 +31,7 @@ from toolkit.releases.official import fetched, found, newest_on
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
-from toolkit.releases.sources import fits
+from toolkit.releases.sources import series_applies
 from toolkit.releases.update import differs, renew
 from toolkit.util.console import progress_bar
 from toolkit.util.errors import PatchConflict, ToolkitError, machine_fault
@@ -319,7 +319,7 @@ def carry_to(
         version = release.version
         try:
             official = refresher.fetch(release)
-            if not fits(official, refresher.series):
+            if not series_applies(official, refresher.series):
                 carried[version] = refresher.refresh(official, folder / str(version))
         except ToolkitError as error:
             refused[version] = error

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from toolkit.patches.apply import apply_in_memory, require_python, syntax_error
 from toolkit.patches.export import ExportedPatch, exported_patches, require_one_commit_each
-from toolkit.patches.fold import broken_by, fault_of, fold, unlike
 from toolkit.patches.git_repo import CommitMessage, GitConflict, Repository
 from toolkit.patches.patchfile import Variant
+from toolkit.patches.tree import am
 from toolkit.refresh.auto_resolve import has_markers, resolve
 from toolkit.refresh.merge_sides import RebasedHunk, hunks_of, sides_of
 from toolkit.refresh.renames import Renames
@@ -112,7 +113,7 @@ class Rebase:
         for variant in self.variants:
             # a patch that the old release does not need changes nothing
             with suppress(PatchConflict):
-                texts = fold([variant], texts) or texts
+                texts = apply_in_memory([variant], texts)
             chain.append(texts)
         return chain
 
@@ -153,10 +154,7 @@ class Rebase:
         hunks = self._hunks(number)
         # A variant that applies where it should is taken as it is.
         if all(hunk.targets == (hunk.path,) for hunk in hunks) and self._applies(variant):
-            try:
-                self.repository.am([variant.data])
-            except GitConflict as error:
-                raise unlike(variant, error.output) from error
+            am(self.repository, [variant])
             return
         if variant.since == self.release:
             raise RebaseStopped(variant, "it is for this very release, and does not apply")
@@ -213,10 +211,11 @@ class Rebase:
     def _applies(self, variant: Variant) -> bool:
         texts = {change.path: self._read(change.path) for change in variant.changes}
         try:
-            result = fold([variant], {path: data for path, data in texts.items() if data})
+            files = {path: data for path, data in texts.items() if data is not None}
+            require_python([variant], apply_in_memory([variant], files))
         except PatchConflict:
             return False
-        return result is not None and not any(broken_by([variant], result))
+        return True
 
     def _hunks(self, number: int) -> list[RebasedHunk]:
         chain = [OLD, *self.repository.commits(OLD, BASE)]
@@ -235,7 +234,7 @@ class Rebase:
     def _fault(self) -> str:
         """Return why what the last commit made is no Python; empty if it is."""
         paths = [p for p in self.repository.changed_paths("HEAD~", "HEAD") if p.endswith(".py")]
-        return next(filter(None, (fault_of(p, self._read(p) or b"") for p in paths)), "")
+        return next(filter(None, (syntax_error(p, self._read(p) or b"") for p in paths)), "")
 
     def _read(self, path: str) -> bytes | None:
         file = self.tree / path

@@ -16,7 +16,7 @@ from toolkit.refresh.rebase import Rebase, RebaseStopped
 from toolkit.releases.catalogue import Entry
 from toolkit.releases.official import Fetched
 from toolkit.releases.release import Release
-from toolkit.releases.sources import fits, official
+from toolkit.releases.sources import official_files, series_applies
 from toolkit.util.errors import PatchConflict
 from toolkit.util.workspace import Workspace
 
@@ -46,7 +46,7 @@ class RebasePlan:
                 variants = tuple(since for _, since in self.series.chosen(other))
             if variants and variants not in bases and len(bases) < BASES:
                 base = self.fetch(self.entries[other].release)
-                if fits(base, self.series):
+                if series_applies(base, self.series):
                     bases[variants] = base
                     yield base, False
         if not bases:
@@ -61,7 +61,7 @@ class RebasePlan:
     ) -> Rebase:
         """Return the rebase from ``base`` to ``release`` in a folder; nothing is done yet."""
         version = release.release.version
-        old, new = (official(wheels, self.series) for wheels in (base, release))
+        old, new = (official_files(wheels, self.series) for wheels in (base, release))
         variants = self.variants(base.release.version, version)
         return Rebase(variants, old, new, tree, version, auto_resolve)
 

@@ -30,8 +30,7 @@ from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.official import Fetched, fetched
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
-from toolkit.releases.sources import apply_series, fits
-from toolkit.releases.sources import official as official_files
+from toolkit.releases.sources import make_series_tree, official_files, series_applies
 from toolkit.util.errors import PatchConflict, UnknownRelease
 from toolkit.util.files import not_writable_errors, replacing
 from toolkit.util.names import MAIN
@@ -205,7 +204,7 @@ class Refresher:
         version = official.release.version
         # where an older line goes on, later releases keep the variants that they have
         later = (self.fetch(e.release) for other, e in self.entries.items() if other > version)
-        after = next((release for release in later if fits(release, self.series)), None)
+        after = next((release for release in later if series_applies(release, self.series)), None)
         files = new_files(self.workspace.patches, version, patches, ends=after is None)
         if after:
             name = after.release.version
@@ -223,7 +222,7 @@ class Refresher:
     def _exported(self, official: Fetched) -> list[tuple[Variant, bytes]]:
         """Return what git exports of a release that the series fits, by variant."""
         with self.workspace.scratch(small=True) as scratch:
-            tree = apply_series(official, self.series, scratch / "tree").path
+            tree = make_series_tree(official, self.series, scratch / "tree").path
             return exported_mails(tree, self.series.variants_for(official.release.version))
 
     def _conflict(

@@ -1,34 +1,31 @@
-"""The flow's first half in one process: release, official wheels, patched tree, wheels."""
+"""Patched wheels of a release: the series applied to the official ones, and nothing else."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.patches.apply import Changed
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
 from toolkit.releases.catalogue import Catalogue, revision_for
 from toolkit.releases.official import Fetched
 from toolkit.releases.release import Release
-from toolkit.releases.sources import apply_series
-from toolkit.releases.verify import check_repacked
+from toolkit.releases.sources import apply_series, by_member
+from toolkit.releases.verify import verify_repacked
 from toolkit.util.errors import InvalidSeries
 from toolkit.util.files import is_dos, not_writable_errors, replacing, sha256_of
-from toolkit.util.strict_json import mapping_of
+from toolkit.util.store import Store
+from toolkit.util.strict_json import decode, load
 from toolkit.util.workspace import Workspace
 from toolkit.wheels.rewrite import FORMAT, rewrite
 from toolkit.wheels.wheelfile import Wheel
-
-_SUMS = "sha256.json"
 
 
 @dataclass(frozen=True)
@@ -58,34 +55,48 @@ def repack_release(
     catalogue: Catalogue | None = None,
     cached: bool = True,
 ) -> RepackedRelease:
-    """Apply the series and repack what it changes into ``out``; every wheel is inspected first.
+    """Apply the series and repack what it changes into ``out``; every wheel is verified first.
 
     The revision is the catalogue's, or one more if the bytes would differ from the recorded ones.
     With ``cached`` the same input is worked on once; without ``out`` the wheels stay in that
     cache. Raises as :func:`apply_series` does.
     """
-    known = Catalogue.read(workspace.catalogue) if catalogue is None else catalogue
-    return _Job(fetched, series, workspace, cached or out is None).run(out, known)
+    if catalogue is None:
+        catalogue = Catalogue.read(workspace.catalogue)
+    work = _Repack(fetched, series)
+    entry = catalogue.get(work.version)
+    scratch = nullcontext(workspace.repacked) if cached or out is None else workspace.scratch()
+    with scratch as root:
+        at = cache(lambda revision: work.at(revision, Store(root)))
+        revision = revision_for(entry.row if entry else None, lambda recorded: at(recorded)[1])
+        wheels, sums = at(revision)
+        if out:
+            wheels = tuple(_deliver(path, sums[path.name], out) for path in wheels)
+    return RepackedRelease(
+        fetched.release,
+        revision,
+        wheels,
+        fetched.paths,
+        work.passthrough,
+        work.series_digest,
+        sums,
+    )
 
 
-def repack_at(
-    fetched: Fetched, series: Series, workspace: Workspace, revision: int, folder: Path
-) -> tuple[Path, ...]:
-    """The patched wheels at a revision that is given, made anew below ``folder``, from no cache.
+def repack_at(fetched: Fetched, series: Series, revision: int, folder: Path) -> tuple[Path, ...]:
+    """Make the patched wheels at a given revision below ``folder``, from no cache.
 
     Raises as :func:`repack_release` does.
     """
-    return _Job(fetched, series, workspace, False).at(revision, folder)[0]
+    return _Repack(fetched, series).at(revision, Store(folder))[0]
 
 
 @dataclass
-class _Job:
+class _Repack:
+    """The patched wheels of one release, at any revision: the series is applied once."""
+
     fetched: Fetched
     series: Series
-    workspace: Workspace
-    cached: bool
-    # What git confirmed: it is the same at every revision.
-    changed: Changed | None = None
 
     @property
     def version(self) -> Version:
@@ -108,91 +119,56 @@ class _Job:
             for change in variant.changes
         }
 
-    def run(self, out: Path | None, catalogue: Catalogue) -> RepackedRelease:
-        with self.workspace.scratch() if not self.cached else nullcontext() as scratch:
-            store = self.workspace.repacked if scratch is None else scratch
-            entry = catalogue.get(self.version)
-            at = cache(lambda revision: self.at(revision, store))
-            revision = revision_for(entry.row if entry else None, lambda recorded: at(recorded)[1])
-            made, sums = at(revision)
-            wheels = tuple(_deliver(path, sums[path.name], out) if out else path for path in made)
-        names = [a.distribution for a in self.fetched.release.artefacts]
-        kept = zip(names, self.fetched.paths, strict=True)
-        passthrough = tuple(path for name, path in kept if name not in self.patched)
-        return RepackedRelease(
-            self.fetched.release,
-            revision,
-            wheels,
-            self.fetched.paths,
-            passthrough,
-            self.series_digest,
-            sums,
-        )
+    @cached_property
+    def changed(self) -> Mapping[str, Mapping[str, bytes]]:
+        """The wheel members that the series changes, by distribution."""
+        if not self.patched:
+            raise InvalidSeries(
+                f"the series changes nothing in {self.version}",
+                next_step="use the official wheels, or widen `releases` in patches/series.toml",
+            )
+        return by_member(self.series, apply_series(self.fetched, self.series, self.variants))
 
-    def at(self, revision: int, store: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
-        """The patched wheels at a revision, from ``store`` if whole, and their digests by name."""
+    @property
+    def passthrough(self) -> tuple[Path, ...]:
+        """The official wheels of distributions that stay as they are."""
+        names = [artefact.distribution for artefact in self.fetched.release.artefacts]
+        pairs = zip(names, self.fetched.paths, strict=True)
+        return tuple(path for name, path in pairs if name not in self.patched)
+
+    def at(self, revision: int, store: Store) -> tuple[tuple[Path, ...], dict[str, str]]:
+        """Return the wheels at a revision, from ``store`` if whole, and their sha256 by name."""
         pins = self.pins(revision)
-        said = [FORMAT, self.fetched.digests(), self.series_digest, revision]
-        key = json.dumps([*said, sorted((name, str(pin)) for name, pin in pins.items())])
-        folder = store / hashlib.sha256(key.encode()).hexdigest()
-        sums = _whole(folder)
+        texts = {name: str(version) for name, version in pins.items()}
+        inputs = [FORMAT, self.fetched.digests(), self.series_digest, revision, texts]
+        folder = store.path(inputs, suffix="")
+        sums = store.get(inputs, partial(_whole, folder))
         if sums is None:
-            with not_writable_errors(store):
-                store.mkdir(parents=True, exist_ok=True)
-                with self.lock(folder):
-                    sums = _whole(folder) or self.fill(folder, pins)
+            sums = {path.name: sha256_of(path) for path in self.make(pins, folder)}
+            # last, as wheels without their sums are not used
+            store.put(inputs, json.dumps(sums).encode())
         return tuple(folder / name for name in sums), sums
 
-    def lock(self, folder: Path) -> AbstractContextManager[object]:
-        if not self.cached:
-            return nullcontext()
-        from filelock import FileLock
-
-        return FileLock(folder.with_suffix(".lock"))
-
-    def fill(self, folder: Path, pins: Mapping[str, Version]) -> dict[str, str]:
-        shutil.rmtree(folder, ignore_errors=True)
-        with replacing(folder) as draft:
-            draft.mkdir()
-            sums = {path.name: sha256_of(path) for path in self.make(pins, draft)}
-            (draft / _SUMS).write_text(json.dumps(sums, indent=1), "utf-8")
-        return sums
-
     def pins(self, revision: int) -> dict[str, Version]:
-        found = {}
+        """The version that each distribution has, and by which the other requires it."""
+        pins = {}
         for distribution in self.series.distributions:
             artefacts = self.fetched.release.of(distribution.name)
             if artefacts:
                 version = Version(artefacts[0].version)
                 if distribution.name in self.patched:
                     version = self.series.local_version(version, revision, self.version)
-                found[distribution.name] = version
-        return found
+                pins[distribution.name] = version
+        return pins
 
-    def make(self, pins: Mapping[str, Version], folder: Path) -> list[Path]:
-        if not self.patched:
-            raise InvalidSeries(
-                f"the series changes nothing in {self.version}",
-                next_step="use the official wheels, or widen `releases` in patches/series.toml",
-            )
-        made: list[Path] = []
-
-        def repack_all(changed: Changed) -> None:
-            for distribution in self.series.distributions:
+    def make(self, pins: Mapping[str, Version], folder: Path) -> Iterator[Path]:
+        """Write and verify the wheels of every patched distribution."""
+        changed = self.changed
+        for distribution in self.series.distributions:
+            if distribution.name in self.patched:
                 members = changed.get(distribution.name, {})
-                if distribution.name in self.patched:
-                    for wheel in self.fetched.each(distribution.name):
-                        made.append(self.make_one(wheel, distribution, members, pins, folder))
-
-        if self.changed is not None:
-            repack_all(self.changed)
-            return made
-        with self.workspace.scratch(small=True) as scratch:
-            tree = scratch / "tree"
-            self.changed = apply_series(
-                self.fetched, self.series, tree, variants=self.variants, meanwhile=repack_all
-            ).changed
-        return made
+                for wheel in self.fetched.each(distribution.name):
+                    yield self.make_one(wheel, distribution, members, pins, folder)
 
     def make_one(
         self,
@@ -212,7 +188,7 @@ class _Job:
             version_file=distribution.version_file,
             out_dir=folder,
         )
-        check_repacked(
+        verify_repacked(
             wheel,
             path,
             series=self.series,
@@ -230,13 +206,12 @@ def _ends_of(wheel: Wheel, member: str, text: bytes) -> bytes:
     return text.replace(b"\n", b"\r\n") if is_dos(wheel.read(model)) else text
 
 
-def _whole(folder: Path) -> dict[str, str] | None:
-    """The wheels of a kept result with their digests, if all have the bytes that they had."""
-    try:
-        sums = mapping_of(json.loads((folder / _SUMS).read_text("utf-8")), str, _SUMS)
-        return sums if all(sha256_of(folder / n) == sha for n, sha in sums.items()) else None
-    except (OSError, ValueError):
-        return None
+def _whole(folder: Path, data: bytes) -> dict[str, str]:
+    """Read the sums of kept wheels; raise ValueError or OSError unless each has its bytes."""
+    sums = decode(dict[str, str], load(data, "sums"), "sums")
+    if any(sha256_of(folder / name) != sha for name, sha in sums.items()):
+        raise ValueError(f"{folder} is damaged")
+    return sums
 
 
 def _deliver(path: Path, sha: str, out: Path) -> Path:

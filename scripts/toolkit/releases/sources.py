@@ -1,77 +1,112 @@
-"""A release's Python files, and whether the series fits them, told without git."""
+"""A release's official source files, and the series applied to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.patches.apply import Changed, PatchedTree, apply
-from toolkit.patches.fold import fold
+from packaging.version import Version
+
+from toolkit.patches.apply import apply_in_memory, require_python
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
+from toolkit.patches.tree import PatchedTree, make_tree
 from toolkit.releases.official import Fetched
 from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.files import unix
 
 
-def fits(fetched: Fetched, series: Series) -> bool:
-    """Whether the series applies to a release as it is."""
-    try:
-        variants = series.variants_for(fetched.release.version)
-        return fold(variants, official(fetched, series, variants)) is not None
-    except PatchConflict:
-        return False
-
-
-def official(
-    fetched: Fetched, series: Series, variants: Sequence[Variant] | None = None
-) -> dict[str, bytes]:
-    """The Python files of a release by monorepo path: all, or those that variants touch."""
-    touched = variants and {change.path for one in variants for change in one.changes}
+def official_files(fetched: Fetched, series: Series) -> dict[str, bytes]:
+    """Return every Python file of a release by monorepo path, from one wheel a distribution."""
     files = {}
     for distribution in series.distributions:
         for wheel in fetched.each(distribution.name):
             for member in wheel.members:
-                path = distribution.path(member)
-                if member.endswith(".py") and (not touched or path in touched):
-                    files[path] = unix(wheel.read(member))
+                if member.endswith(".py"):
+                    files[distribution.path(member)] = unix(wheel.read(member))
             # platforms have the same Python files, which applying the series will check
             break
     return files
 
 
-def apply_series(
-    fetched: Fetched,
-    series: Series,
-    tree: Path,
-    *,
-    variants: Sequence[Variant] | None = None,
-    meanwhile: Callable[[Changed], object] = lambda _: None,
-) -> PatchedTree:
-    """Apply the series to the official files that it touches, as commits in a new ``tree``.
+def touched_files(
+    fetched: Fetched, series: Series, variants: Sequence[Variant]
+) -> dict[str, bytes]:
+    """Return the official files that variants touch by monorepo path.
 
-    ``variants`` are those for the release, if they were read already; ``meanwhile`` is
-    that of ``apply``. Raises PatchConflict, InvalidSeries, InvalidWheel, NotWritable.
+    Raises InvalidWheel if they differ between the platforms' wheels.
     """
-    if variants is None:
-        variants = series.variants_for(fetched.release.version)
     files: dict[str, bytes] = {}
     touched = {change.path for variant in variants for change in variant.changes}
     for distribution in series.distributions:
         members = {p: m for p in touched for d, m in [series.locate(p)] if d == distribution.name}
         for number, wheel in enumerate(fetched.each(distribution.name) if members else ()):
-            found = {p: unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
-            odd = [m for p, m in members.items() if number and found.get(p) != files.get(p)]
-            if odd:
+            texts = {p: unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
+            if number and any(texts.get(path) != files.get(path) for path in members):
+                different = min(m for p, m in members.items() if texts.get(p) != files.get(p))
                 raise InvalidWheel(
-                    f"{min(odd)} differs between the platforms of {distribution.name}",
+                    f"{different} differs between the platforms of {distribution.name}",
                     next_step="report this: one series cannot fit such a release",
                 )
-            files |= found
+            files |= texts
+    return files
+
+
+def series_applies(fetched: Fetched, series: Series) -> bool:
+    """Tell whether the series applies to a release as it is."""
     try:
-        return apply(series, variants, files, tree, meanwhile=meanwhile)
+        variants = series.variants_for(fetched.release.version)
+        apply_in_memory(variants, touched_files(fetched, series, variants))
+    except PatchConflict:
+        return False
+    return True
+
+
+def apply_series(
+    fetched: Fetched, series: Series, variants: Sequence[Variant] | None = None
+) -> dict[str, bytes]:
+    """Apply the series in memory; return the files that it changes by monorepo path.
+
+    ``variants`` are those for the release, if they were read already. Raises PatchConflict,
+    InvalidSeries, InvalidWheel.
+    """
+    if variants is None:
+        variants = series.variants_for(fetched.release.version)
+    files = touched_files(fetched, series, variants)
+    with _naming(fetched.release.version):
+        texts = apply_in_memory(variants, files)
+        require_python(variants, texts)
+    return {path: text for path, text in texts.items() if text != files.get(path)}
+
+
+def make_series_tree(fetched: Fetched, series: Series, path: Path) -> PatchedTree:
+    """Apply the series with git, as commits at ``path`` on top of the files that it touches.
+
+    Raises as :func:`make_tree` does, and InvalidWheel.
+    """
+    variants = series.variants_for(fetched.release.version)
+    files = touched_files(fetched, series, variants)
+    with _naming(fetched.release.version):
+        return make_tree(variants, files, path)
+
+
+def by_member(series: Series, texts: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """Group files by distribution, and then by wheel member."""
+    members: dict[str, dict[str, bytes]] = {}
+    for path, text in sorted(texts.items()):
+        distribution, member = series.locate(path)
+        members.setdefault(distribution, {})[member] = text
+    return members
+
+
+@contextmanager
+def _naming(release: Version) -> Iterator[None]:
+    """Add the release to the message of a PatchConflict."""
+    try:
+        yield
     except PatchConflict as error:
-        release = str(fetched.release.version)
         raise PatchConflict(
-            f"{release}: {error.problem}", next_step=error.next_step.replace("<release>", release)
+            f"{release}: {error.problem}",
+            next_step=error.next_step.replace("<release>", str(release)),
         ) from error

@@ -24,7 +24,7 @@ from toolkit.wheels.archive import Member
 from toolkit.wheels.wheelfile import Wheel
 
 
-def check_repacked(
+def verify_repacked(
     official: Wheel,
     repacked: Path,
     *,

@@ -12,9 +12,9 @@ from fuzzing import NASTY, Fault, Subject, refused, scarred, shuffled
 from making import ENGINE_PATH, TREES, diff, mail, source, write_series
 from packaging.version import Version
 
-from toolkit.patches.apply import apply
 from toolkit.patches.patchfile import Variant, parse_variant
 from toolkit.patches.series import Series
+from toolkit.patches.tree import make_tree
 from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.errors import InvalidSeries, PatchConflict, ToolkitError
 
@@ -110,7 +110,7 @@ def _patch(random: Random, folder: Path) -> str:
     tree, beside = folder / "tree", set(folder.iterdir())
     try:
         variant = series.variants_for(RELEASE)[0]
-        made = apply(series, [variant], files, tree)
+        made = make_tree([variant], files, tree)
     except ToolkitError as error:
         if not isinstance(error, InvalidSeries | PatchConflict):
             raise Fault(f"{type(error).__name__} for a patch: {error}") from error

@@ -31,7 +31,7 @@ from making import (
 from packaging.version import Version
 
 from toolkit.patches.series import Series
-from toolkit.releases.verify import check_repacked
+from toolkit.releases.verify import verify_repacked
 from toolkit.util.errors import InvalidWheel, ToolkitError
 from toolkit.wheels.rewrite import renamed_member
 from toolkit.wheels.rewrite import rewrite as repack
@@ -223,7 +223,7 @@ def _repacked(
             version_file=VERSION_FILES[name],
             out_dir=out,
         )
-        check_repacked(
+        verify_repacked(
             wheel,
             path,
             series=series[name],

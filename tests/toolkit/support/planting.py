@@ -10,13 +10,13 @@ from making import contents_of, write_archive
 
 from toolkit.patches.series import Series
 from toolkit.releases.official import Fetched
-from toolkit.releases.sources import apply_series
+from toolkit.releases.sources import apply_series, by_member
 
 
 def plant(fetched: Fetched, series: Series, version: str, folder: Path) -> list[Path]:
     """The official wheels of a release as upstream would make them at ``version``, having taken
     the series: no notices, no local version, no pins."""
-    changed = apply_series(fetched, series, folder / "tree").changed
+    changed = by_member(series, apply_series(fetched, series))
     return [
         _again(path, changed.get(artefact.distribution, {}), version, folder)
         for path, artefact in zip(fetched.paths, fetched.release.artefacts, strict=True)

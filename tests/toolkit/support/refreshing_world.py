@@ -11,7 +11,6 @@ from making import (
     ENGINE,
     PLUGIN,
     REALTIME,
-    TREES,
     Index,
     make_wheel,
     members_of,
@@ -66,15 +65,9 @@ class House:
 
     def texts(self, version: str) -> dict[str, str]:
         """What the series makes of a release, by monorepo path; the series must fit it."""
-        tree = self.root / "applied" / version
         series = Series.load(self.workspace.patches)
-        changed = apply_series(fetch_release(version, self.workspace), series, tree).changed
-        trees = {name: dict(members) for name, members in changed.items()}
-        return {
-            f"{TREES[name]}/{member}": text.decode()
-            for name, members in trees.items()
-            for member, text in members.items()
-        }
+        texts = apply_series(fetch_release(version, self.workspace), series)
+        return {path: text.decode() for path, text in texts.items()}
 
     @property
     def variants(self) -> set[str]:
