@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,9 +123,9 @@ class Repository:
             try:
                 self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
             except GitError as error:
-                if _of_the_machine(error) or not _REFUSING.search(error.said):
+                if _of_the_machine(error) or not _REFUSING.search(error.output):
                     raise self._failed(error) from error
-                raise GitConflict(error.said) from error
+                raise GitConflict(error.output) from error
 
     def stopped_at(self) -> int | None:
         """The place, from 0, of the mail that :meth:`am` stopped at."""
@@ -177,7 +176,7 @@ class Repository:
         except GitError as error:
             if _of_the_machine(error) or not self.unmerged():
                 raise self._failed(error) from error
-            raise GitConflict(error.said) from error
+            raise GitConflict(error.output) from error
 
     def is_picking(self) -> bool:
         """Whether a :meth:`cherry_pick` waits for somebody to solve its conflicts."""
@@ -251,33 +250,33 @@ class Repository:
     def _git(
         self,
         *words: str,
-        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        stdin: IO[bytes] | None = None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> bytes:
         return git(*words, env=self._env, cwd=self.path, stdin=stdin, meanwhile=meanwhile)
 
-    def _bytes(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> bytes:
+    def _bytes(self, *words: str, stdin: IO[bytes] | None = None) -> bytes:
         try:
             return self._git(*words, stdin=stdin)
         except GitError as error:
             raise self._failed(error) from error
 
-    def _run(self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL) -> str:
+    def _run(self, *words: str, stdin: IO[bytes] | None = None) -> str:
         return (
             self._bytes(*words, stdin=stdin).decode("utf-8", "surrogateescape").removesuffix("\n")
         )
 
     def _failed(self, error: GitError) -> CommandFailed | NotWritable:
-        if (code := machine_fault_in(error.said)) is not None:
+        if (code := machine_fault_in(error.output)) is not None:
             reason = f"cannot write to {self.path.parent}: {os.strerror(code)}, says git"
             return NotWritable(reason, next_step=step_after(code))
-        said = error.said
+        said = error.output
         if not said or (error.status or 0) < 0:
             said = f"it {how_ended(error.status or 0)}: {said}".rstrip(": ")
         return CommandFailed(f"git failed: {said}", next_step="check that git works, and run again")
 
 
 def _of_the_machine(error: GitError) -> bool:
-    if (error.status or -1) < 0 or machine_fault_in(error.said) is not None:
+    if (error.status or -1) < 0 or machine_fault_in(error.output) is not None:
         return True
-    return _UNABLE.search(error.said) is not None
+    return _UNABLE.search(error.output) is not None

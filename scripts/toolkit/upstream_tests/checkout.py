@@ -207,7 +207,7 @@ def _git(
         )
     except GitError as error:
         raise CommandFailed(
-            " ".join(error.said.split()) or f"git {words[0]} ended with {error.status}",
+            " ".join(error.output.split()) or f"git {words[0]} ended with {error.status}",
             next_step="run git by hand to see what it cannot do",
         ) from error
     return said.decode("utf-8", "surrogateescape").removesuffix("\n")

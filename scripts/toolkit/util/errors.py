@@ -11,8 +11,8 @@ import os
 import re
 from typing import ClassVar
 
-# What stands before the last @ of an address, though a password holds the slash it should not,
-# and the values of its query, which sign or name whoever asks.
+# What stands before the last @ of an address, even if a password holds the slash it should not,
+# and the values of its query, which may be signatures or tokens.
 _USER = re.compile(r"(?<=://)(?:[^\s/?#\"<>]*|[^\s/?#:\"<>]*:[^\s\"<>]*)@")
 _VALUE = re.compile(r"([?&][\w.%-]+=)[^\s&#\"'<>)]+")
 
@@ -124,6 +124,12 @@ class UpstreamNotRun(ToolkitError):
     exit_code = 24
 
 
+class AuditFailed(ToolkitError):
+    """A wheel or an installed file is not what official wheel and series give."""
+
+    exit_code = 25
+
+
 class UploadRefused(ToolkitError):
     """A server does not take an upload and never will, or its address is not to be used."""
 
@@ -137,7 +143,7 @@ class NotFixed(ToolkitError):
 
 
 def masked(text: str) -> str:
-    """``text`` without the users, passwords and tokens of the addresses in it."""
+    """Return ``text`` without the users, passwords and tokens of the addresses in it."""
     return _VALUE.sub(r"\1***", _USER.sub("***@", text))
 
 
@@ -151,7 +157,7 @@ _STEPS = {
     errno.ENOMEM: "end other programs, or take a machine with more memory, then run again",
     errno.EIO: "look after the disk, then run again",
 }
-# What comes of the machine, whatever it was asked to do: no room, no memory, no right.
+# What the machine is short of, whatever it was asked to do: room, memory, rights.
 _SHORT = (*(code for code, step in _STEPS.items() if step != _PATH), errno.EROFS)
 _FAULTS = {os.strerror(code): code for code in (*_SHORT, errno.EACCES, errno.EPERM)}
 _FAULT = re.compile(rf"^(?:error|fatal): .*: ({'|'.join(map(re.escape, _FAULTS))})$", re.M)
@@ -159,52 +165,45 @@ _ERRNO = re.compile(rf"\[Errno ({'|'.join(map(str, _SHORT))})\]|\bMemoryError\b"
 
 
 def step_after(code: int | None) -> str:
-    """What to do next after an OSError with that errno."""
+    """Return what to do next after an OSError with that errno."""
     return _STEPS.get(code or 0, "make the folder writable or name another, then run again")
 
 
 def machine_fault(error: OSError) -> NotWritable:
-    """The error of ours for one that the system raised where nothing was said of a folder."""
-    where = f"{error.filename}: " if error.filename else ""
-    return NotWritable(f"{where}{error.strerror or error}", next_step=step_after(error.errno))
+    """Make the error for an OSError that was raised where no folder was named."""
+    place = f"{error.filename}: " if error.filename else ""
+    return NotWritable(f"{place}{error.strerror or error}", next_step=step_after(error.errno))
 
 
-def machine_fault_in(said: str) -> int | None:
-    """The errno of a fault of the machine that git, without a locale, ends one of its lines with;
-    None if it speaks of none."""
-    found = _FAULT.search(said)
-    return _FAULTS[found[1]] if found else None
+def machine_fault_in(output: str) -> int | None:
+    """Return the errno that a line of git's ends with, without a locale; None if none does."""
+    match = _FAULT.search(output)
+    return _FAULTS[match[1]] if match else None
 
 
 def reports_shortage(message: str) -> bool:
-    """Whether the message of a Python exception says that the machine has not enough of something.
+    """Return whether the message of a Python exception says that the machine is short of something.
 
-    A right that is missing is left out: that may be what is tested.
+    A missing right is left out: that may be what is tested.
     """
     return _ERRNO.search(message) is not None
 
 
 def how_ended(exit_code: int) -> str:
-    """How a child ended, in words."""
+    """Say how a child ended."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
-    by = ", as the system does when memory is out" if exit_code == -9 else ""
-    return f"was ended by signal {-exit_code}{by}"
+    cause = ", as the system does when memory is out" if exit_code == -9 else ""
+    return f"was ended by signal {-exit_code}{cause}"
 
 
 def printable(text: str) -> str:
-    """``text`` with all that a terminal would obey, or hide, as escapes; line ends stay.
+    """Return ``text`` with all that a terminal would obey, or hide, as escapes; line ends stay.
 
-    What a server or a file says of itself goes into messages: let it steer no terminal.
+    Messages quote servers and files, which must not steer a terminal.
     """
     if text.isprintable():
         return text
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
     )
-
-
-class AuditFailed(ToolkitError):
-    """A wheel or an installed file is not what official wheel and series give."""
-
-    exit_code = 25

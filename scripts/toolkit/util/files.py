@@ -12,64 +12,50 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from toolkit.util.errors import (
-    InvalidWheel,
-    NotWritable,
-    step_after,
-)
+from toolkit.util.errors import InvalidWheel, NotWritable, step_after
 
 TEMPORARY = ".part-"
 # For more files than that, one sync of everything is quicker than one for each.
 _FEW = 64
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def sha256(data: bytes) -> str:
-    """The digest of ``data`` as 64 lower-case hex digits."""
+    """Return the digest of ``data`` as 64 lower-case hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def is_dos(text: bytes) -> bool:
-    """Whether every line of ``text`` ends in CRLF."""
+    """Return whether every line of ``text`` ends in CRLF."""
     return 0 < text.count(b"\n") == text.count(b"\r\n")
 
 
 def unix(text: bytes) -> bytes:
-    """``text`` with LF, if every line ends in CRLF."""
+    """Return ``text`` with LF, if every line ends in CRLF."""
     return text.replace(b"\r\n", b"\n") if is_dos(text) else text
 
 
 def text_of(path: Path) -> bytes:
-    """Read a text of the checkout as the repository has it: git may have made every LF a CRLF."""
+    """Read a text file of the checkout as the repository has it: git may have made LF CRLF."""
     return unix(path.read_bytes())
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file's bytes as 64 lower-case hex digits."""
+    """Return the digest of a file's bytes as 64 lower-case hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step; on any failure nothing new stays behind.
+    """Write a file in one step; on any failure nothing new stays behind.
 
     Raises OSError as the file system does; :func:`not_writable_errors` makes it NotWritable.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    write_together({path: data})
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """The same for many files; none appears before all are on the disk, then each in its turn.
+    """Write files, each in one step, in their order, once all are on the disk.
 
     Raises as :func:`write_whole`; what had not appeared by then does not.
     """
@@ -97,7 +83,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Have the names in ``folder`` survive a loss of power, where the system can promise that."""
+    """Make the names in ``folder`` survive a loss of power, where the system can promise that."""
     if os.name != "posix" or not folder.is_dir():
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -158,13 +144,10 @@ def _left_out(part: str) -> bool:
 
 
 def require_plain_name(name: str) -> str:
-    """``name`` if it is harmless in a path, a link and a page; raises InvalidWheel if not."""
+    """Return ``name`` if it is harmless in a path, a link and a page; raises InvalidWheel."""
     if not _PLAIN.fullmatch(name):
         raise InvalidWheel(
             f"{name!r} is no file name for an index",
             next_step="use letters, digits and . _ + - only, as wheels do",
         )
     return name
-
-
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

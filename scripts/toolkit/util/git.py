@@ -1,10 +1,9 @@
-"""The program git, as if nobody had configured it and no later version had other defaults."""
+"""The program git, without the user's configuration and with the defaults of one version."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,14 +11,13 @@ from typing import IO
 
 from toolkit.util import inherited
 from toolkit.util.errors import CommandFailed
-from toolkit.util.process import child_process, run
+from toolkit.util.process import communicate, run
 
-# the first one that reads GIT_CONFIG_GLOBAL; GIT_CONFIG_COUNT came in 2.31
+# The first version that reads GIT_CONFIG_GLOBAL; GIT_CONFIG_COUNT came in 2.31.
 NEEDED = (2, 32)
-_INSTALL = "install a newer git, or put it first in PATH"
 
-# Everything that decides about a commit's bytes, a diff or a merge. git's own defaults where
-# nothing is said: they may be others in a later version, and a clone may have its own.
+# Every setting that decides about a commit's bytes, a diff or a merge. Most are git's own defaults:
+# a later version may have others, and a clone may have a configuration.
 _SETTINGS = {
     # files come and go as they are
     "core.autocrlf": "false",
@@ -101,67 +99,74 @@ _SETTINGS = {
 
 
 class GitError(Exception):
-    """git ended with ``status`` (None: not in time), and ``said`` why."""
+    """git ended with ``status`` (None: not in time), and printed ``output``."""
 
-    def __init__(self, said: str, status: int | None) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, output: str, status: int | None) -> None:
+        super().__init__(output)
+        self.output = output
         self.status = status
 
 
 def git(
-    *words: str,
+    *arguments: str,
     env: Mapping[str, str],
     cwd: Path | None = None,
-    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdin: IO[bytes] | None = None,
     timeout: float | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> bytes:
-    """What git prints; ``env`` names the repository. While it works, ``meanwhile`` is called.
+    """Return what git prints; ``env`` names the repository. ``meanwhile`` is called as it runs.
 
     Raises GitError, also after ``timeout`` seconds, and CommandFailed without a usable git.
     """
     check_version()
-    pipes = subprocess.PIPE, subprocess.PIPE
-    with child_process(["git", *words], cwd, {**_pinned(), **env}, *pipes, stdin) as child:
-        meanwhile()
-        try:
-            out, err = child.communicate(None, timeout)
-        except subprocess.TimeoutExpired as error:
-            raise GitError(f"git {words[0]} did not end within {timeout:g} s", None) from error
-    if child.returncode != 0:
-        text = (err.strip() or out.strip()).decode("utf-8", "replace")
-        raise GitError(text, child.returncode)
-    return out
+    try:
+        result = communicate(
+            ["git", *arguments],
+            cwd=cwd,
+            env={**_pinned(), **env},
+            stdin=stdin,
+            timeout=timeout,
+            meanwhile=meanwhile,
+        )
+    except TimeoutError as error:
+        raise GitError(f"git {arguments[0]} {error}", None) from error
+    if result.returncode != 0:
+        text = (result.stderr.strip() or result.stdout.strip()).decode("utf-8", "replace")
+        raise GitError(text, result.returncode)
+    return result.stdout
 
 
 def git_dir_of(path: Path) -> Path:
-    """Where the repository around the work tree ``path``, or the bare one there, has its data.
+    """Return GIT_DIR for the work tree ``path``, or for the bare repository there.
 
-    In a worktree or a submodule that is a file that names the place, which git follows.
+    In a worktree or a submodule that is a file, which names the folder, and which git follows.
     """
-    home = path.absolute() / ".git"
-    return home if home.exists() else path.absolute()
+    git_dir = path.absolute() / ".git"
+    return git_dir if git_dir.exists() else path.absolute()
 
 
 def check_version() -> None:
-    """Raise CommandFailed, with what was found, unless git is there and new enough."""
-    _check(os.environ.get("PATH", ""))
+    """Raise CommandFailed, with what git says of itself, unless it is there and new enough."""
+    _check_version(os.environ.get("PATH", ""))
 
 
 @cache
-def _check(_path: str) -> None:
-    said = run(["git", "--version"]).stdout.strip()
-    found = re.match(r"git version (\d+)\.(\d+)", said)
-    if found is None or (int(found[1]), int(found[2])) < NEEDED:
+def _check_version(_path: str) -> None:
+    output = run(["git", "--version"]).stdout.strip()
+    match = re.match(r"git version (\d+)\.(\d+)", output)
+    if match is None or (int(match[1]), int(match[2])) < NEEDED:
         needed = ".".join(map(str, NEEDED))
-        raise CommandFailed(f"git {needed} or newer is needed, this is: {said}", next_step=_INSTALL)
+        raise CommandFailed(
+            f"git {needed} or newer is needed, this is: {output}",
+            next_step="install a newer git, or put it first in PATH",
+        )
 
 
 @cache
 def _pinned() -> Mapping[str, str]:
-    """Variables that hide every file of configuration, and say what would stand there."""
-    pinned = {
+    """Return variables that hide every configuration file, and give the settings instead."""
+    variables = {
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_SYSTEM": os.devnull,
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -173,11 +178,11 @@ def _pinned() -> Mapping[str, str]:
         "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
     }
     for number, (key, value) in enumerate(_SETTINGS.items()):
-        pinned[f"GIT_CONFIG_KEY_{number}"] = key
-        pinned[f"GIT_CONFIG_VALUE_{number}"] = value
-    return pinned
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return variables
 
 
 def network_variables() -> dict[str, str]:
-    """What git needs besides if it speaks to another repository, and what keeps it from asking."""
+    """Return what git needs besides to ask another repository, without asking for a password."""
     return {**inherited.network(), "GIT_ASKPASS": "true", "GIT_LFS_SKIP_SMUDGE": "1"}

@@ -1,4 +1,4 @@
-"""The only place where a subprocess starts.
+"""The only module that starts programs.
 
 A child gets the variables that :mod:`inherited` lists and those that its caller names, no other;
 what it writes has the permissions of umask 022.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,34 +48,58 @@ def run(
     ends with an exit code other than 0.
     """
     words = [str(word) for word in command]
-    line = shlex.join(words)
-    if verbose:
-        print(f"+ {masked(line)}", file=sys.stderr, flush=True)
+    _echo(words)
     try:
-        with child_process(words, cwd, env, subprocess.PIPE, subprocess.PIPE) as child:
-            printed = child.communicate(None, timeout)
-    except subprocess.TimeoutExpired as error:
+        result = communicate(words, cwd=cwd, env=env, timeout=timeout)
+    except TimeoutError as error:
         raise CommandFailed(
-            f"`{line}` did not end within {timeout:g} s",
+            f"`{shlex.join(words)}` {error}",
             next_step="run that command by hand to see where it hangs",
         ) from error
-    out, err = (said.decode("utf-8", "replace") for said in printed)
-    done = subprocess.CompletedProcess(words, child.returncode, out, err)
-    if check and done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
+    out, err = (text.decode("utf-8", "replace") for text in (result.stdout, result.stderr))
+    if check and result.returncode != 0:
         raise CommandFailed(
-            f"`{line}` {how_ended(done.returncode)}:\n{said}",
+            f"`{shlex.join(words)}` {how_ended(result.returncode)}:\n{(err or out).strip()}",
             next_step="run that command by hand; what it printed stands above",
         )
-    return done
+    return subprocess.CompletedProcess(words, result.returncode, out, err)
+
+
+def communicate(
+    words: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    timeout: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, calling ``meanwhile`` once it runs; return what it printed.
+
+    ``env`` as in :func:`run`; without ``stdin`` the child reads nothing. Raises TimeoutError,
+    and CommandFailed if the program is missing.
+    """
+    pipes = (subprocess.PIPE, subprocess.PIPE)
+    with _child(words, cwd, env, *pipes, stdin or subprocess.DEVNULL) as child:
+        meanwhile()
+        try:
+            out, err = child.communicate(None, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"did not end within {timeout:g} s") from error
+    return subprocess.CompletedProcess(words, child.returncode, out, err)
+
+
+def _echo(words: Sequence[str]) -> None:
+    if verbose:
+        print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Job:
     """One command for :func:`run_together`; ``cwd`` and ``env`` as in :func:`run`.
 
-    ``stdin_until`` is the number of another job: when that has ended, so does this one's standard
-    input. ``log`` is a file for what it prints.
+    Its standard input is open until the job of the number ``stdin_until`` has ended. ``log`` is a
+    file for what it prints.
     """
 
     command: Sequence[str | Path]
@@ -87,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Exited:
-    """How a job ended. ``exit_code`` is None if it was killed as nothing moved."""
+    """How a job ended. ``exit_code`` is None if it was killed because nothing moved."""
 
     exit_code: int | None
     output: str
@@ -104,46 +128,47 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Exited, ...]:
     Raises CommandFailed if a program is missing.
     """
     with ExitStack() as stack:
+        # Start all of them, each printing to a file that the watchdog reads.
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="livekit-dispatched-"))
-        said = [job.log or Path(scratch, str(number)) for number, job in enumerate(jobs)]
+        logs = [job.log or Path(scratch, str(number)) for number, job in enumerate(jobs)]
         children = []
-        for job, path in zip(jobs, said, strict=True):
+        for job, log in zip(jobs, logs, strict=True):
             words = [str(word) for word in job.command]
-            if verbose:
-                print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
-            file = stack.enter_context(path.open("wb"))
+            _echo(words)
+            file = stack.enter_context(log.open("wb"))
             stdin = subprocess.DEVNULL if job.stdin_until is None else subprocess.PIPE
-            starting = child_process(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
+            starting = _child(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
             children.append(stack.enter_context(starting))
-        patience = _Patience(timeout, said)
-        codes: dict[int, int | None] = {}
-        for number in sorted(
-            range(len(jobs)), key=lambda number: jobs[number].stdin_until is not None
+        # Wait for those first that others wait for.
+        watchdog = _Watchdog(timeout, logs)
+        codes: dict[Path, int | None] = {}
+        for child, log in sorted(
+            zip(children, logs, strict=True), key=lambda c: c[0].stdin is not None
         ):
-            child = children[number]
             if child.stdin is not None:
                 child.stdin.close()
-            codes[number] = patience.wait(child)
+            codes[log] = watchdog.wait(child)
         return tuple(
-            Exited(codes[number], path.read_bytes().decode("utf-8", "replace"))
-            for number, path in enumerate(said)
+            Exited(codes[log], log.read_bytes().decode("utf-8", "replace")) for log in logs
         )
 
 
-class _Patience:
-    """How long children may do nothing new. Time in which we were stopped as well, as a laptop
-    that sleeps stops everything, does not count."""
+class _Watchdog:
+    """Waits for children, and kills one when none has done anything new for ``timeout`` seconds.
 
-    def __init__(self, timeout: float, said: Sequence[Path]) -> None:
+    Time in which this process was stopped as well, as by a laptop that sleeps, does not count.
+    """
+
+    def __init__(self, timeout: float, logs: Sequence[Path]) -> None:
         self.timeout = timeout
         self._step = min(0.5, timeout / 4)
-        self._read = dict.fromkeys(said, 0)
-        self._seen: set[bytes] = set()
+        self._offsets = dict.fromkeys(logs, 0)
+        self._lines: set[bytes] = set()
         self._idle = 0.0
         self._last = time.monotonic()
 
     def wait(self, child: subprocess.Popen[bytes]) -> int | None:
-        """The exit code of ``child``; None if it was killed, as nothing moved."""
+        """Return the exit code of ``child``; None if it was killed."""
         while True:
             with suppress(subprocess.TimeoutExpired):
                 code = child.wait(self._step)
@@ -152,27 +177,26 @@ class _Patience:
             now = time.monotonic()
             self._idle += min(now - self._last, 2 * self._step)
             self._last = now
-            if self._moved():
+            if self._has_new_lines():
                 self._idle = 0.0
             elif self._idle >= self.timeout:
                 child.kill()
                 child.wait()
                 return None
 
-    def _moved(self) -> bool:
-        """Whether a line was begun, or went on, that nobody had printed: one that hangs may
-        well repeat itself."""
+    def _has_new_lines(self) -> bool:
+        """Whether any child has printed what none had: one that hangs may repeat itself."""
         lines: set[bytes] = set()
-        for path, start in self._read.items():
-            with path.open("rb") as file:
-                file.seek(start)
-                found = file.read().split(b"\n")
-            lines.update(found)
-            # the last one may go on
-            self._read[path] += sum(len(line) + 1 for line in found[:-1])
-        new = lines - self._seen
-        self._seen |= new
-        return bool(new - {b""})
+        for log, offset in self._offsets.items():
+            with log.open("rb") as file:
+                file.seek(offset)
+                *whole, rest = file.read().split(b"\n")
+            lines.update(whole, (rest,))
+            # the last line may go on
+            self._offsets[log] += sum(len(line) + 1 for line in whole)
+        new = lines - self._lines - {b""}
+        self._lines |= new
+        return bool(new)
 
 
 def end_children() -> None:
@@ -192,23 +216,20 @@ def allow_children() -> None:
 
 
 def interrupted() -> bool:
-    """Whether work in threads should end, as :func:`end_children` was called."""
+    """Return whether work in threads should end, because :func:`end_children` was called."""
     return _ending.is_set()
 
 
 @contextmanager
-def child_process(
+def _child(
     words: Sequence[str],
     cwd: Path | None,
     env: Mapping[str, str] | None,
     stdout: int | IO[bytes],
     stderr: int,
-    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdin: int | IO[bytes],
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that does not outlive the block; ``env`` as in :func:`run`.
-
-    Raises CommandFailed if the program is missing.
-    """
+    """Start a child that does not outlive the block. Raises CommandFailed."""
     with _starting:
         if _ending.is_set():
             raise KeyboardInterrupt
@@ -231,13 +252,10 @@ def child_process(
                 f"{words[0]} does not start: {error.strerror}", next_step=step_after(error.errno)
             ) from error
         _children.add(child)
-    try:
-        with child:
-            try:
-                yield child
-            finally:
-                if child.poll() is None:
-                    child.kill()
-    finally:
-        with _starting:
-            _children.discard(child)
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()  # which does nothing to one that has ended
+            with _starting:
+                _children.discard(child)
