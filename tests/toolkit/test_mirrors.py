@@ -480,7 +480,7 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
             "UV_HTTP_RETRIES": "0",
             "UV_CACHE_DIR": str(tmp_path / "uv"),
             "LIVEKIT_DISPATCHED_VERBOSE": "1",
-            "PYTHONPATH": str(Path(process.__file__).parents[1]),
+            "PYTHONPATH": str(Path(process.__file__).parents[2]),
         }
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode in (12, 17), done.stderr

@@ -10,7 +10,7 @@ from datetime import datetime
 from packaging.version import Version
 
 from toolkit.util.addresses import public
-from toolkit.util.errors import UnknownRelease, YankedRelease
+from toolkit.util.errors import HashMismatch, UnknownRelease, YankedRelease
 from toolkit.util.http import LONGEST
 from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import decode, encode, load
@@ -44,6 +44,15 @@ class Artefact:
             raise ValueError(
                 f"{self.filename!r} is announced with sha256 {self.sha256!r}, "
                 f"{self.size} bytes, uploaded {self.upload_time.isoformat()}"
+            )
+
+    def require_sha256(self, sha256: str, index: str) -> None:
+        """Raise HashMismatch if an index lists this wheel of the catalogue with another hash."""
+        if sha256.lower() != self.sha256:
+            raise HashMismatch(
+                f"{index} has another {self.filename} than patches/releases.toml: "
+                f"its sha256 is {sha256.lower()}, not {self.sha256}",
+                next_step="do not use this index; files on PyPI never change",
             )
 
 

@@ -1,8 +1,8 @@
-"""Which releases a command line means: names, `all`, and ranges over the catalogue."""
+"""Which releases a command line selects: names, `all`, and ranges over the catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,9 +22,9 @@ HELP = (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A release of the catalogue that is meant, though not by name, and that cannot be taken.
+    """A release matched by a range or `all` that cannot be used.
 
-    ``error`` is what its name would have led to.
+    ``error`` is what naming the release would raise.
     """
 
     version: Version
@@ -34,104 +34,95 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Selection:
-    """What to work on, in order, each once; a name None is the newest release."""
+    """Releases to work on, in order, each once; a name None is the newest release."""
 
     names: tuple[Version | str | None, ...]
     left_out: tuple[LeftOut, ...] = ()
 
     def require(self) -> None:
-        """Raise why releases were left out if there is none besides them."""
+        """Raise the reasons why releases were left out if no other release is selected."""
         if self.names or not self.left_out:
             return
         if len(self.left_out) == 1:
             raise self.left_out[0].error
+        reasons = [f"{release.version}: {release.reason}" for release in self.left_out]
         raise SomeReleasesFailed(
-            "\n".join(
-                [f"none of these {len(self.left_out)} releases can be taken:"]
-                + [f"{one.version}: {one.reason}" for one in self.left_out]
-            ),
+            "\n".join([f"none of these {len(reasons)} releases can be taken:", *reasons]),
             next_step="name others, or take yanked ones with --yanked",
         )
 
 
 def select(
-    words: Sequence[str], catalogue: Catalogue, *, yanked: bool, as_of: datetime | None
+    names: Sequence[str], catalogue: Catalogue, *, yanked: bool, as_of: datetime | None
 ) -> Selection:
-    """The releases that ``words`` name; without words, the newest.
+    """Select releases by name, range or `all`; without names, the newest.
 
-    A release by name is taken as it is, whether or not the catalogue has it. `all` and ranges are
-    over those releases of the catalogue that existed at ``as_of``; what cannot be taken of them is
-    told with the reason. Raises UnknownRelease if a range encloses none.
+    A named release is selected whether or not the catalogue has it. `all` and ranges cover the
+    releases of the catalogue that existed at ``as_of``. Raises UnknownRelease if a range encloses
+    none.
     """
-    if not words:
+    if not names:
         return Selection((None,))
-    names: dict[Version | str | None, None] = {}
+    selected: dict[Version | str | None, None] = {}
     left_out: dict[Version, LeftOut] = {}
-    for word in words:
-        if (versions := _range(word)) is None:
-            names[_name(word)] = None
+    for name in names:
+        versions = _range(name)
+        if versions is None:
+            selected[_version(name)] = None
             continue
-        found = list(_within(versions, catalogue, as_of))
-        if not found:
+        entries = [
+            entry
+            for version, entry in catalogue.items()
+            if versions.contains(version, prereleases=True)
+            and entry.official
+            and entry.existed(as_of)
+        ]
+        if not entries:
             raise UnknownRelease(
-                f"no release in patches/releases.toml is in {word}",
+                f"no release in patches/releases.toml is in {name}",
                 next_step="run update, or widen the range",
             )
-        chosen = among(found, yanked=yanked)
-        names.update(dict.fromkeys(chosen.names))
-        left_out |= {one.version: one for one in chosen.left_out}
-    return Selection(
-        tuple(names), tuple(one for version, one in left_out.items() if version not in names)
-    )
+        usable = among(entries, yanked=yanked)
+        selected.update(dict.fromkeys(usable.names))
+        left_out |= {release.version: release for release in usable.left_out}
+    # a release that is named besides is selected after all
+    rest = tuple(release for version, release in left_out.items() if version not in selected)
+    return Selection(tuple(selected), rest)
 
 
 def among(entries: Iterable[Entry], *, yanked: bool) -> Selection:
-    """Those of some releases of the catalogue that can be taken, and why the others cannot."""
+    """Select the entries that can be used; the others are left out with the reason."""
     names: list[Version] = []
     left_out = []
     for entry in entries:
-        if obstacle := _obstacle(entry, yanked=yanked):
-            left_out.append(LeftOut(entry.version, *obstacle))
-        else:
+        try:
+            release = entry.release
+            if not yanked:
+                release.refuse_yanked()
             names.append(entry.version)
+        except UnknownRelease as error:
+            reason = f"there is no {PARTNER} that goes with it"
+            left_out.append(LeftOut(entry.version, reason, error))
+        except YankedRelease as error:
+            reason = f"yanked: {entry.yanked or 'no reason given'} (--yanked takes it)"
+            left_out.append(LeftOut(entry.version, reason, error))
     return Selection(tuple(names), tuple(left_out))
 
 
-def _range(word: str) -> SpecifierSet | None:
-    if word == ALL:
+def _range(name: str) -> SpecifierSet | None:
+    """Return the range that ``name`` is, or None for a name; raises UnknownRelease."""
+    if name == ALL:
         return SpecifierSet()
     try:
-        return SpecifierSet(word) if word[0] in "<>=!~" else None
+        return SpecifierSet(name) if name[0] in "<>=!~" else None
     except InvalidSpecifier as error:
         raise UnknownRelease(
-            f"{word} is no range of releases", next_step="write one such as '>=1.5,<1.6'"
+            f"{name} is no range of releases", next_step="write one such as '>=1.5,<1.6'"
         ) from error
 
 
-def _name(word: str) -> Version | str:
+def _version(name: str) -> Version | str:
     try:
-        return Version(word)
+        return Version(name)
     except InvalidVersion:
-        return word
-
-
-def _within(
-    versions: SpecifierSet, catalogue: Catalogue, as_of: datetime | None
-) -> Iterator[Entry]:
-    for version, entry in catalogue.items():
-        inside = versions.contains(version, prereleases=True)
-        if inside and entry.official and entry.existed(as_of):
-            yield entry
-
-
-def _obstacle(entry: Entry, *, yanked: bool) -> tuple[str, ToolkitError] | None:
-    """Why a release cannot be taken, in a few words and as the error that its name leads to."""
-    try:
-        release = entry.release
-        if not yanked:
-            release.refuse_yanked()
-    except UnknownRelease as error:
-        return f"there is no {PARTNER} that goes with it", error
-    except YankedRelease as error:
-        return f"yanked: {entry.yanked or 'no reason given'} (--yanked takes it)", error
-    return None
+        return name
