@@ -470,7 +470,7 @@ def test_a_password_for_uv(official: list[Path], tmp_path: Path) -> None:
         "from toolkit.environments.environment import Environments\n"
         "from toolkit.cli import verb\n"
         "sys.exit(verb(lambda: Environments(Path(sys.argv[1])).prepare("
-        "[Path(p) for p in sys.argv[2:]], uploaded=datetime.now(UTC)) and None))"
+        "[Path(p) for p in sys.argv[2:]], uploaded=datetime.now(UTC)) and None)())"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "envs"), *map(str, official)]
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from toolkit.patches.git_repo import Repository
 from toolkit.pipeline.support_matrix import ReleaseStatus, SupportMatrix
 from toolkit.releases.catalogue import Catalogue, Entry, Row
 from toolkit.releases.select import select
+from toolkit.util.console import print_table
 from toolkit.util.errors import CommandFailed, printable
 from toolkit.util.markdown import cell, table
 from toolkit.util.names import MAIN
@@ -83,18 +83,7 @@ class StatusReport:
 
     def print(self) -> None:
         """Print it for people."""
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-
-        shown = Table(*HEAD[:4], box=SIMPLE_HEAD)
-        for name in HEAD[4:]:
-            shown.add_column(name, overflow="fold")
-        for row in _rows(self.releases):
-            shown.add_row(*row)
-        # a log has no width to fit into
-        width = None if sys.stdout.isatty() else 160
-        Console(highlight=False, markup=False, width=width).print(shown)
+        print_table(HEAD, _rows(self.releases), folded=HEAD[4:])
         width = max((len(change.name) for change in self.upstream), default=0)
         for change in self.upstream:
             print(f"{change.name:<{width}}  {change}{_title(change)}")

@@ -78,7 +78,7 @@ class World:
         official = {path.name: sha256_of(path) for path in self.fetched().paths}
         subject = Subject(FIXED, UPLOADED, official, official, "", 0, "50" * 32, "3.11.7")
         run = run_of({LOSS: outcome("failed" if loses else "passed", documented=True)})
-        found = findings({"refused": 2, **({"deleted-in-flight": 3} if loses else {})}, whole=3)
+        found = findings({"refused": 2, **({"deleted-in-flight": 3} if loses else {})}, unreduced=3)
         tried: Explored = explored(tier=tier, official=found, patched=found)
         return Verdict.of(subject, run, run, tried, probe=probe() if has_teeth else None)
 
