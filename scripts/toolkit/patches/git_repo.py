@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -111,17 +111,14 @@ class Repository:
         self._add()
         self._run("commit", *_ANSWER, "--amend", "--no-edit")
 
-    def am(self, mails: Sequence[bytes], meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Commit each mail in turn, without fuzz or merging; GitConflict if one does not apply.
-
-        git is another process: while it works, ``meanwhile`` is called.
-        """
+    def am(self, mails: Sequence[bytes]) -> None:
+        """Commit each mail in turn, without fuzz or merging; GitConflict if one does not apply."""
         words = ("--quiet", "--keep-cr", "--no-3way", "--no-scissors", "--no-gpg-sign")
         with tempfile.TemporaryFile() as file:
             file.write(b"\n".join(mails))
             file.seek(0)
             try:
-                self._git("am", *words, "--whitespace=nowarn", stdin=file, meanwhile=meanwhile)
+                self._git("am", *words, "--whitespace=nowarn", stdin=file)
             except GitError as error:
                 if _of_the_machine(error) or not _REFUSING.search(error.output):
                     raise self._failed(error) from error
@@ -247,13 +244,8 @@ class Repository:
         self._run("add", "--update", ".")
         self._run("add", "--force", "--", "*.py")
 
-    def _git(
-        self,
-        *words: str,
-        stdin: IO[bytes] | None = None,
-        meanwhile: Callable[[], object] = lambda: None,
-    ) -> bytes:
-        return git(*words, env=self._env, cwd=self.path, stdin=stdin, meanwhile=meanwhile)
+    def _git(self, *words: str, stdin: IO[bytes] | None = None) -> bytes:
+        return git(*words, env=self._env, cwd=self.path, stdin=stdin)
 
     def _bytes(self, *words: str, stdin: IO[bytes] | None = None) -> bytes:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -113,9 +113,8 @@ def git(
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
     timeout: float | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> bytes:
-    """Return what git prints; ``env`` names the repository. ``meanwhile`` is called as it runs.
+    """Return what git prints; ``env`` names the repository.
 
     Raises GitError, also after ``timeout`` seconds, and CommandFailed without a usable git.
     """
@@ -127,7 +126,6 @@ def git(
             env={**_pinned(), **env},
             stdin=stdin,
             timeout=timeout,
-            meanwhile=meanwhile,
         )
     except TimeoutError as error:
         raise GitError(f"git {arguments[0]} {error}", None) from error

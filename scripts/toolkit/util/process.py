@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,16 +72,14 @@ def communicate(
     env: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
     timeout: float | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end, calling ``meanwhile`` once it runs; return what it printed.
+    """Run a program to its end; return what it printed.
 
     ``env`` as in :func:`run`; without ``stdin`` the child reads nothing. Raises TimeoutError,
     and CommandFailed if the program is missing.
     """
     pipes = (subprocess.PIPE, subprocess.PIPE)
     with _child(words, cwd, env, *pipes, stdin or subprocess.DEVNULL) as child:
-        meanwhile()
         try:
             out, err = child.communicate(None, timeout)
         except subprocess.TimeoutExpired as error:
