@@ -132,7 +132,6 @@ def test_crlf_changes_no_digest(tmp_path: Path) -> None:
     assert tree_digest(tmp_path / "tests/race") == tree_digest(REPOSITORY / "tests/race")
     assert tree_digest(tmp_path / "scripts") == tree_digest(REPOSITORY / "scripts")
     ours, theirs = (Series.load(folder / "patches") for folder in (REPOSITORY, tmp_path))
-    theirs.check()
     published = Catalogue.read(tmp_path / "patches/releases.toml").rows()
     assert Version("1.8.9") in published
     assert [ours.digest(one) for one in published] == [theirs.digest(one) for one in published]

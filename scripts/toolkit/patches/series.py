@@ -1,14 +1,15 @@
-"""``patches/series.toml``: the ideas in order, and which variant of each fits a release."""
+"""``patches/series.toml``: the patches in order, and which variant of each fits a release."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -38,13 +39,13 @@ class Distribution:
     version_file: str
 
     def path(self, member: str) -> str:
-        """The monorepo's path of a wheel member."""
+        """Return the monorepo's path of a wheel member."""
         return f"{self.tree}/{member}"
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One idea: why it exists, where upstream stands, and the first releases of its variants."""
+    """Why a patch exists, where upstream stands, and the first releases of its variants."""
 
     name: str
     why: str
@@ -73,62 +74,60 @@ class Series:
     def load(cls, folder: Path) -> Series:
         """Read ``folder/series.toml`` and list the variants; raise InvalidSeries with every fault.
 
-        Patch files are read when a release needs them; :meth:`check` reads them all.
+        Patch files are read when a release needs them.
         """
         try:
-            raw = tomllib.loads((folder / FILE).read_text("utf-8"))
+            document = tomllib.loads((folder / FILE).read_text("utf-8"))
         except FileNotFoundError as error:
             raise InvalidSeries(f"{folder} has no {FILE}", next_step=_NEXT) from error
         except (ValueError, OSError, RecursionError) as error:
             raise InvalidSeries(f"{FILE} is no TOML: {error}", next_step=_NEXT) from error
         problems: list[str] = []
-        related = _related(raw, problems)
-        tables = _tables(raw, problems)
-        _raise(problems)
-        head = tables["series"][0]
-        series = cls(
-            head["name"],
-            head["why"],
-            head["upstream"],
-            head["drop-when"],
-            tuple(
-                Distribution(row["name"], row["tree"], row["version-file"])
-                for row in tables["distribution"]
-            ),
-            tuple(
-                Patch(
-                    row["name"],
-                    row["why"],
-                    row["upstream"],
-                    SpecifierSet(row["releases"]),
-                    row["drop-when"],
-                    _variants(folder / row["name"], problems),
-                )
-                for row in tables["patch"]
-            ),
-            related,
-        )
-        known = {patch.name for patch in series.patches}
-        extra = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        problems += [
-            f"{name}/ stands in no [[patch]] of {FILE}" for name in extra if name not in known
+        tables = _tables(document, problems)
+        _reject(problems)
+        (head,) = tables["series"]
+        patches = [
+            Patch(
+                **_fields(row, "releases"),
+                releases=SpecifierSet(row["releases"]),
+                variants=_variants(folder / row["name"], problems),
+            )
+            for row in tables["patch"]
         ]
-        _raise(problems)
-        return series
+        folders = {path.name for path in folder.iterdir() if path.is_dir()}
+        unlisted = sorted(folders - {patch.name for patch in patches})
+        problems += [f"{name}/ stands in no [[patch]] of {FILE}" for name in unlisted]
+        _reject(problems)
+        return cls(
+            **_fields(head, "related"),
+            related=tuple(head.get("related", ())),
+            distributions=tuple(Distribution(**_fields(row)) for row in tables["distribution"]),
+            patches=tuple(patches),
+        )
 
     def variants_for(self, version: Version) -> tuple[Variant, ...]:
-        """The variants for a release, in the series' order, read and checked.
+        """Read and check the variants for a release; return them in the series' order.
 
         A patch whose ``releases`` exclude the version is left out. Raises PatchConflict if a
         patch has no variant that old, InvalidSeries with everything wrong in the files.
         """
         problems: list[str] = []
-        variants = [self._parse(*choice, problems) for choice in self.chosen(version)]
-        _raise(problems)
-        return tuple(variant for variant in variants if variant is not None)
+        variants = []
+        for patch, since in self.chosen(version):
+            path = patch.variants[since]
+            if variant := parse_variant(patch.name, since, path, problems):
+                variants.append(variant)
+                problems += [
+                    f"{patch.name}/{path.name} changes {change.path}, "
+                    "which belongs to no [[distribution]]"
+                    for change in variant.changes
+                    if self._distribution_of(change.path) is None
+                ]
+        _reject(problems)
+        return tuple(variants)
 
     def chosen(self, version: Version) -> list[tuple[Patch, Version]]:
-        """The ideas that are for a release, each with the first release of its variant.
+        """Return the patches that are for a release, each with the first release of its variant.
 
         Raises PatchConflict if one has no variant that old.
         """
@@ -147,51 +146,28 @@ class Series:
             chosen.append((patch, since))
         return chosen
 
-    def check(self) -> None:
-        """Read every variant there is; raise InvalidSeries once, with every fault."""
-        problems: list[str] = []
-        for patch in self.patches:
-            for since in patch.variants:
-                self._parse(patch, since, problems)
-        _raise(problems)
-
-    def _parse(self, patch: Patch, since: Version, problems: list[str]) -> Variant | None:
-        variant = parse_variant(patch.name, since, patch.variants[since], problems)
-        for change in variant.changes if variant else ():
-            if self._distribution_of(change.path) is None:
-                problems.append(
-                    f"{patch.name}/{since}.patch changes {change.path}, "
-                    "which belongs to no [[distribution]]"
-                )
-        return variant
-
     def _distribution_of(self, path: str) -> Distribution | None:
         owners = [d for d in self.distributions if path.startswith(f"{d.tree}/")]
         return max(owners, key=lambda owner: len(owner.tree), default=None)
 
     def locate(self, path: str) -> tuple[str, str]:
-        """The distribution and the wheel member that a monorepo path stands for."""
+        """Return the distribution and the wheel member of a monorepo path."""
         owner = self._distribution_of(path)
         if owner is None:
             raise InvalidSeries(f"{path} belongs to no [[distribution]]", next_step=_NEXT)
         return owner.name, path.removeprefix(f"{owner.tree}/")
 
     def digest(self, version: Version) -> str:
-        """The sha256 (hex) of all that decides what the series does to a release."""
-        stands = [
-            self.name,
-            [[d.name, d.tree, d.version_file] for d in self.distributions],
-            [
-                [patch.name, sha256(read_patch(patch.variants[since]))]
-                for patch, since in self.chosen(version)
-            ],
-        ]
-        return hashlib.sha256(json.dumps(stands).encode()).hexdigest()
+        """Return the sha256 (hex) of all that decides what the series does to a release."""
+        distributions = [[d.name, d.tree, d.version_file] for d in self.distributions]
+        chosen = [(patch.name, patch.variants[since]) for patch, since in self.chosen(version)]
+        patches = [[name, sha256(read_patch(path))] for name, path in chosen]
+        return sha256(json.dumps([self.name, distributions, patches]).encode())
 
     def local_version(
         self, version: Version, revision: int, release: Version | None = None
     ) -> Version:
-        """Upstream's version with the series' label: ``1.8.9+dispatched.1`` for 1.8.9 and 1.
+        """Return upstream's version with the series' label, as ``1.8.9+dispatched.1``.
 
         A partner that a ``release`` of another version borrows pins that release, so it needs a
         name of its own: ``1.2.9+dispatched.1.with.1.2.10``.
@@ -200,68 +176,64 @@ class Series:
         return Version(f"{version.public}+{self.name}.{revision}{borrower}")
 
 
-def _raise(problems: list[str]) -> None:
+def _reject(problems: list[str]) -> None:
     if problems:
         raise InvalidSeries("\n".join(["the series is invalid:", *problems]), next_step=_NEXT)
 
 
-def _related(raw: dict[str, object], problems: list[str]) -> tuple[str, ...]:
-    """Take the links out of ``[series]``; they are optional."""
-    head = raw.get("series")
-    links = head.pop("related", []) if isinstance(head, dict) else []
-    if isinstance(links, list) and all(isinstance(link, str) for link in links):
-        problems += [f"[series] related: {x} is no link" for x in links if not _LINK.match(x)]
-        return tuple(links)
-    problems.append("[series] related is no list of links")
-    return ()
+def _fields(row: Mapping[str, Any], *others: str) -> dict[str, Any]:
+    """Return a table's texts by the names of a dataclass's fields, but for ``others``."""
+    return {key.replace("-", "_"): text for key, text in row.items() if key not in others}
 
 
-def _tables(raw: dict[str, object], problems: list[str]) -> dict[str, list[dict[str, str]]]:
-    problems += [f"unknown key {key!r}" for key in raw if key not in _KEYS]
-    tables: dict[str, list[dict[str, str]]] = {}
-    for kind, keys in _KEYS.items():
-        rows = raw.get(kind)
-        if kind == "series":
-            rows = [rows]
+def _tables(document: Mapping[str, Any], problems: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each kind of table; add every fault to ``problems``."""
+    problems += [f"unknown key {key!r}" for key in document if key not in _KEYS]
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for kind in _KEYS:
+        rows = [document.get(kind)] if kind == "series" else document.get(kind)
         if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
             problems.append(f"[{kind}] is missing, or is not the table it should be")
             continue
         tables[kind] = rows
         for row in rows:
-            where = f"[{kind}] {row.get('name', '?')}"
-            problems += [f"{where}: unknown key {key!r}" for key in row if key not in keys]
-            good = {key for key in keys if isinstance(row.get(key), str) and str(row[key]).strip()}
-            problems += [f"{where}: {key} is no text" for key in keys if key not in good]
-            if good >= set(keys):
-                problems += [f"{where}: {problem}" for problem in _values(kind, row)]
-        names = [str(row.get("name")) for row in rows]
-        problems += [
-            f"[{kind}] {n} stands twice" for n in dict.fromkeys(names) if names.count(n) > 1
-        ]
+            label = f"[{kind}] {row.get('name', '?')}"
+            problems += [f"{label}: {fault}" for fault in _faults(kind, row)]
+        names = Counter(str(row.get("name")) for row in rows)
+        problems += [f"[{kind}] {name} stands twice" for name, n in names.items() if n > 1]
     return tables
 
 
-def _values(kind: str, row: dict[str, str]) -> list[str]:
-    found = []
-    if not (_LABEL if kind == "series" else _NAME).fullmatch(row["name"]):
-        found.append("name is not in plain small letters")
-    if "upstream" in row and not _LINK.match(row["upstream"]):
-        found.append("upstream is no link")
-    found += [
-        f"{k} is no safe path"
-        for k in ("tree", "version-file")
-        if not is_safe_path(row.get(k, "x"))
-    ]
+def _faults(kind: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with one table: its keys, or else its values."""
+    links = row.get("related", [])
+    if not isinstance(links, list) or not all(isinstance(link, str) for link in links):
+        yield "related is no list of links"
+    else:
+        yield from (f"related: {link} is no link" for link in links if not _LINK.match(link))
+    allowed = (*_KEYS[kind], *(("related",) if kind == "series" else ()))
+    yield from (f"unknown key {key!r}" for key in row if key not in allowed)
+    texts = {key: row[key] for key in _KEYS[kind] if isinstance(row.get(key), str)}
+    if missing := [key for key in _KEYS[kind] if not texts.get(key, "").strip()]:
+        yield from (f"{key} is no text" for key in missing)
+        return
+    if not (_LABEL if kind == "series" else _NAME).fullmatch(texts["name"]):
+        yield "name is not in plain small letters"
+    if not _LINK.match(texts.get("upstream", "https://")):
+        yield "upstream is no link"
+    for key in ("tree", "version-file"):
+        if not is_safe_path(texts.get(key, "x")):
+            yield f"{key} is no safe path"
     try:
-        # it looks at the versions in it only when it is asked
-        SpecifierSet(row.get("releases", "")).contains("1")
+        # a SpecifierSet reads the versions in it only when it is used
+        SpecifierSet(texts.get("releases", "")).contains("1")
     except ValueError as error:
-        found.append(f"releases: {error}")
-    return found
+        yield f"releases: {error}"
 
 
 def _variants(folder: Path, problems: list[str]) -> dict[Version, Path]:
-    found: dict[Version, Path] = {}
+    """Return a patch's files by the first release of each, oldest first."""
+    variants: dict[Version, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             version = Version(path.stem)
@@ -269,12 +241,11 @@ def _variants(folder: Path, problems: list[str]) -> dict[Version, Path]:
             version = None
         if path.suffix != ".patch" or version is None or not path.is_file():
             problems.append(f"{folder.name}/{path.name} is not named <release>.patch")
-        elif version in found:
-            problems.append(
-                f"{folder.name} has {found[version].name} and {path.name}: the same release"
-            )
+        elif version in variants:
+            names = f"{variants[version].name} and {path.name}"
+            problems.append(f"{folder.name} has {names}: the same release")
         else:
-            found[version] = path
-    if not found:
+            variants[version] = path
+    if not variants:
         problems.append(f"{folder.name}/ has no <release>.patch")
-    return dict(sorted(found.items()))
+    return dict(sorted(variants.items()))
