@@ -28,7 +28,10 @@ from packaging.version import Version  # noqa: E402
 
 import release  # noqa: E402
 from toolkit.cli import verb  # noqa: E402
+from toolkit.environments.pair import WheelPair  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
+from toolkit.pipeline import release as flow  # noqa: E402
+from toolkit.proof.prove import ProofSettings  # noqa: E402
 from toolkit.proof.rules import Compared  # noqa: E402
 from toolkit.proof.verdict import Side, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
@@ -48,20 +51,18 @@ TESTS = {
 CHILD = "--as-child"
 
 
-def prove(official: Sequence[Path], patched: Sequence[Path], **inputs: object) -> Verdict:
+def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
     """A stand-in for the proof: it always comes to `publish`."""
-    others = inputs["others"]
-    assert isinstance(others, list)
-    wheels = {wheel.name: sha256_of(wheel) for wheel in [*patched, *others]}
+    wheels = {wheel.name: sha256_of(wheel) for wheel in [*pair.patched, *pair.others]}
     local = next(name for name in wheels if "+" in name).split("-")[1]
     return Verdict(
-        release=str(inputs["release"]),
+        release=pair.release,
         verdict="publish",
         reason="a benchmark says so",
-        official=Side({wheel.name: sha256_of(wheel) for wheel in official}, 900, 500),
-        patched=Side({wheel.name: wheels[wheel.name] for wheel in patched}, 1400),
+        official=Side({wheel.name: sha256_of(wheel) for wheel in pair.official}, 900, 500),
+        patched=Side({wheel.name: wheels[wheel.name] for wheel in pair.patched}, 1400),
         wheels=wheels,
-        series=str(inputs["series"]),
+        series=pair.series,
         revision=int(local.rpartition(".")[2]),
         suite="0" * 64,
         python="3",
@@ -174,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark; return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == [CHILD]:
-        release.prove = prove  # type: ignore[assignment]
+        flow.prove = prove  # type: ignore[assignment]
         sys.exit(release.main(words[1:]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -15,9 +15,8 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.cli import parser, verb, workspace_of
+from toolkit.cli import parser, settings_of, verb
 from toolkit.patches.series import Series
-from toolkit.releases.official import fetched
 from toolkit.releases.sources import by_member, make_series_tree
 
 
@@ -35,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
-    series = Series.load(workspace.patches)
-    found = fetched(options.release, options, workspace)
+    settings = settings_of(options)
+    series = Series.load(settings.workspace.patches)
+    found = settings.fetch(options.release)
     tree = make_series_tree(found, series, options.tree)
     changed = {n: sorted(members) for n, members in sorted(by_member(series, tree.changed).items())}
     if options.json:

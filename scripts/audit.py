@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import Distribution
 from typing import TypeVar
 
@@ -41,11 +42,11 @@ from toolkit.audit.auditor import (
     to_json,
 )
 from toolkit.audit.targets import find_wheels, is_url
-from toolkit.cli import parser, verb, workspace_of
+from toolkit.cli import parser, settings_of, verb
 from toolkit.index.metapackage import PROJECT
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import Fetched, fetched
+from toolkit.releases.official import Fetched
 from toolkit.util.console import progress_bar
 from toolkit.util.errors import AuditFailed
 from toolkit.util.parallel import cores, map_parallel
@@ -63,13 +64,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--offline", action="store_true", help="official wheels from the cache alone")
     options = arguments.parse_args(argv)
     # a release that was yanked upstream is no less ours
-    options.yanked = True
-
-    workspace = workspace_of(options)
+    settings = replace(settings_of(options), yanked=True)
+    workspace = settings.workspace
     series = Series.load(workspace.patches)
 
     def fetch(release: Version) -> Fetched:
-        return fetched(release, options, workspace, quiet=True)
+        return settings.fetch(release, quiet=True)
 
     auditor = Auditor(series, workspace, Catalogue.read(workspace.catalogue), fetch)
     findings = [

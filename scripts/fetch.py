@@ -16,8 +16,7 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.cli import chosen, each, parser, verb, workspace_of
-from toolkit.releases.official import fetched
+from toolkit.cli import chosen, each, parser, settings_of, verb
 from toolkit.releases.select import HELP
 
 
@@ -28,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
-    names = chosen(options, workspace)
-    for found in each(names, lambda name: fetched(name, options, workspace)):
+    settings = settings_of(options)
+    names = chosen(options, settings.workspace)
+    for found in each(names, settings.fetch):
         if options.json:
             print(
                 json.dumps(

@@ -24,19 +24,16 @@ import shutil
 from collections.abc import Sequence
 from email.utils import parseaddr
 
-from toolkit.cli import parser, verb, workspace_of
-from toolkit.environments import pair
-from toolkit.environments.environment import Environment
-from toolkit.environments.platforms import fitting
+from toolkit.cli import parser, settings_of, verb
+from toolkit.environments.pair import prepare
 from toolkit.forward import bug_report
 from toolkit.forward.bug_report import REPORT, SCRIPT
 from toolkit.forward.mails import TAG, check_mails, files_at, official_files, write_mails
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS, Exploration
-from toolkit.proof.prove import SUBCLASSES
-from toolkit.proof.store import Judged, Outcomes
+from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
-from toolkit.releases.official import Fetched, fetched
+from toolkit.releases.official import Fetched
 from toolkit.releases.repack import repack_release
 from toolkit.util.errors import NotWritable
 from toolkit.util.files import not_writable_errors, replacing
@@ -46,29 +43,15 @@ from toolkit.util.workspace import Workspace
 _OURS = re.compile(r"(v\d+-)?\d{4}-[^/]*\.patch")
 
 
-def pair_of(
-    found: Fetched, series: Series, workspace: Workspace, scratch: Path
-) -> tuple[Environment, Environment]:
-    """The environments in which a release is proved: official and patched wheels."""
-    made = repack_release(found, series, workspace, scratch)
-    return pair.prepare(
-        fitting(made.official),
-        fitting([*made.wheels, *made.passthrough]),
-        uploaded=found.release.uploaded,
-        environments=workspace.environments,
-        optional=SUBCLASSES,
-    )
-
-
 def proof_of(
     found: Fetched, series: Series, workspace: Workspace
 ) -> tuple[Exploration | None, tuple[str, str] | None]:
     """What this machine explored of a release, and how much each side loses, if it was proved."""
-    outcomes = Outcomes.open(workspace.outcomes)
+    outcomes = VerdictStore.open(workspace.outcomes)
     for tier in reversed(TIERS):
         key = outcomes.key(found.release, series.digest(found.release.version), tier)
         judged = outcomes.read(key)
-        if isinstance(judged, Judged) and judged.claim.verdict == "publish":
+        if isinstance(judged, VerdictSummary) and judged.claim.verdict == "publish":
             proof = outcomes.proof(key, judged)
             figures = (str(judged.official), str(judged.patched))
             try:
@@ -110,9 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--ref", help="the commit to try them on (default: the release's tag)")
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
+    settings = settings_of(options)
+    workspace = settings.workspace
     series = Series.load(workspace.patches)
-    found = fetched(options.release, options, workspace)
+    found = settings.fetch(options.release)
     release = found.release
     out = (options.out or Path("dist/forward") / str(release.version)).absolute()
     refuse_others(out)
@@ -137,7 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number, (where, there) in enumerate(trees.items()):
             check_mails(mails[1:], there, scratch / f"check{number}", where)
         (draft / SCRIPT).write_text(bug_report.script_for(release), "utf-8")
-        pair = pair_of(found, series, workspace, scratch / "wheels")
+        made = repack_release(found, series, workspace, scratch / "wheels")
+        pair = prepare(made.pair(), workspace.environments)
         exploration, figures = proof_of(found, series, workspace)
         evidence = bug_report.gather(draft / SCRIPT, pair, exploration)
         text = bug_report.report(release, series, variants, evidence, figures)

@@ -20,20 +20,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.cli import parser, verb, workspace_of
-from toolkit.environments.environment import Environment
+from toolkit.cli import parser, settings_of, verb
 from toolkit.environments.pair import prepare
-from toolkit.environments.platforms import fitting
 from toolkit.patches.mutants import Mutant, mutants_of
 from toolkit.patches.series import Series
 from toolkit.proof.mutation_testing import Bite, Change, Teeth
-from toolkit.proof.prove import RACE_SUITE, SUBCLASSES
-from toolkit.releases.official import Fetched, fetched
+from toolkit.proof.prove import RACE_SUITE
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.console import progress_bar
 from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores
-from toolkit.util.workspace import Workspace
 
 RELEASES = ("1.4.6", "1.8.9")
 SKIPPED = Bite("skipped", message="dropping it changes no code")
@@ -69,10 +66,11 @@ class Tested:
         return {"release": self.release, "passing": self.passing, "mutants": rows}
 
 
-def mutate(name: str, options: argparse.Namespace, workspace: Workspace) -> Tested:
+def mutate(name: str, options: argparse.Namespace, settings: Settings) -> Tested:
     """Test every mutant of one release."""
+    workspace = settings.workspace
     series = Series.load(workspace.patches)
-    official = fetched(name, options, workspace)
+    official = settings.fetch(name)
     variants = series.variants_for(official.release.version)
     files = {}
     for path in {change.path for variant in variants for change in variant.changes}:
@@ -81,7 +79,9 @@ def mutate(name: str, options: argparse.Namespace, workspace: Workspace) -> Test
         if member in wheel.members:
             files[path] = wheel.read(member)
     mutants = list(mutants_of(variants, files))
-    place = _environment(official, series, workspace, options)
+    # the environment in which the proof tests the patched wheels
+    pair = repack_release(official, series, workspace).pair(options.python)
+    _, place = prepare(pair, workspace.environments, python=options.python)
     with workspace.scratch() as folder:
         teeth = Teeth(options.suite, place, folder, workspace.mutants)
         changes = {m: (series.locate(m.path)[1], m.text) for m in mutants if not m.inert}
@@ -92,22 +92,6 @@ def mutate(name: str, options: argparse.Namespace, workspace: Workspace) -> Test
                 tell(bite.by)
     tested = tuple((m, bites[changes[m]] if m in changes else SKIPPED) for m in mutants)
     return Tested(name, teeth.passing, tested)
-
-
-def _environment(
-    official: Fetched, series: Series, workspace: Workspace, options: argparse.Namespace
-) -> Environment:
-    """The environment in which the proof tests the patched wheels."""
-    repacked = repack_release(official, series, workspace)
-    _, patched = prepare(
-        fitting(repacked.official, options.python),
-        fitting([*repacked.wheels, *repacked.passthrough], options.python),
-        uploaded=repacked.release.uploaded,
-        environments=workspace.environments,
-        python=options.python,
-        optional=SUBCLASSES,
-    )
-    return patched
 
 
 def show(tested: Sequence[Tested]) -> None:
@@ -142,9 +126,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--jobs", type=int, default=cores(), help="at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
+    settings = settings_of(options)
     names = dict.fromkeys(options.release or RELEASES)
-    tested = [mutate(name, options, workspace) for name in names]
+    tested = [mutate(name, options, settings) for name in names]
     if options.json:
         print(json.dumps([release.as_json() for release in tested], indent=2))
     else:

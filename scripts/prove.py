@@ -24,25 +24,22 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
-from toolkit.cli import add_options, add_timeout, each, parser, verb, workspace_of
-from toolkit.environments.pair import prepare
+from toolkit.cli import add_proof, each, parser, proof_settings_of, settings_of, verb
+from toolkit.environments.pair import WheelPair, prepare
+from toolkit.patches.series import Series
 from toolkit.proof import explorer, summary
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import PATIENCE, RACE_SUITE, SUBCLASSES, prove
-from toolkit.proof.store import Judged, Outcomes
-from toolkit.proof.upstream_tests import Asker
+from toolkit.proof.prove import RACE_SUITE, STANDSTILL, ProofSettings, prove
+from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
-from toolkit.releases.official import fetched
+from toolkit.releases.official import Settings
+from toolkit.releases.repack import repack_release
 from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved, PatchConflict
 from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.strict_json import Malformed
-from toolkit.util.workspace import Workspace
-
-__all__ = ["RACE_SUITE", "SUBCLASSES", "main", "prove"]
 
 _NEXT = {
     "fixed": "if the tier full says so too of the newest release, `nox -s retire` ends the series",
@@ -52,87 +49,49 @@ _NEXT = {
 }
 
 
-@dataclass(frozen=True)
-class Wheels:
-    """What is to be proved.
-
-    ``others`` are patched wheels for other platforms, ``key`` is where the outcome is remembered,
-    which is nowhere for wheels that were named by hand and for other tests than this project's.
-    """
-
-    official: Sequence[Path]
-    patched: Sequence[Path]
-    release: str
-    uploaded: datetime
-    series: str
-    others: Sequence[Path] = ()
-    key: str = ""
-
-
 @contextmanager
 def wheels_of(
-    name: str | None, options: argparse.Namespace, workspace: Workspace
-) -> Iterator[Wheels]:
-    """The wheels named by hand, or those of a release, fetched and repacked."""
-    if options.official:
-        yield Wheels(
-            options.official, options.patched, options.named, options.uploaded, options.series
-        )
-        return
-    from toolkit.environments.platforms import fitting
-    from toolkit.patches.series import Series
-    from toolkit.releases.repack import repack_release
+    name: str | None, options: argparse.Namespace, settings: Settings
+) -> Iterator[tuple[WheelPair, str]]:
+    """Yield the wheels named by hand, or those of a release, and the store's key for the verdict.
 
-    found = fetched(name, options, workspace)
+    The key is empty for wheels named by hand, and for another race suite than this project's.
+    """
+    if options.official:
+        sides = tuple(options.official), tuple(options.patched)
+        yield WheelPair(*sides, options.named, options.uploaded, options.series), ""
+        return
+    workspace = settings.workspace
+    official = settings.fetch(name)
     series = Series.load(workspace.patches)
-    outcomes = Outcomes.open(workspace.outcomes, options.python)
-    key = outcomes.key(found.release, series.digest(found.release.version), options.tier)
+    store = VerdictStore.open(workspace.outcomes, options.python)
+    key = store.key(official.release, series.digest(official.release.version), options.tier)
     with workspace.scratch() as folder:
         try:
-            made = repack_release(found, series, workspace, folder)
+            repacked = repack_release(official, series, workspace, folder)
         except PatchConflict as error:
-            outcomes.write(key, error)
+            store.write(key, error)
             raise
-        # of several platforms, only one can run here
-        patched = fitting([*made.wheels, *made.passthrough], options.python)
-        yield Wheels(
-            fitting(made.official, options.python),
-            patched,
-            str(made.release.version),
-            made.release.uploaded,
-            made.series_digest,
-            [wheel for wheel in made.wheels if wheel not in patched],
-            key if options.suite == RACE_SUITE else "",
-        )
+        yield repacked.pair(options.python), key if options.suite == RACE_SUITE else ""
 
 
-def prove_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace) -> Verdict:
-    """Prove, write what was asked for, remember it as `release` does, and print what came of it."""
+def prove_one(
+    pair: WheelPair, key: str, options: argparse.Namespace, settings: ProofSettings
+) -> Verdict:
+    """Prove, write and print the verdict, and remember it under ``key`` as `release` does."""
+    workspace = settings.workspace
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
     with workspace.scratch(small=True) as folder:
         drawn = folder / "picture.svg"
-        verdict = prove(
-            wheels.official,
-            wheels.patched,
-            release=wheels.release,
-            uploaded=wheels.uploaded,
-            environments=workspace.environments,
-            verdicts=workspace.verdicts,
-            series=wheels.series,
-            race_suite=options.suite,
-            python=options.python,
-            tier=options.tier,
-            timeout=options.timeout,
-            optional=SUBCLASSES,
-            picture=drawn,
-            others=wheels.others,
-            watch=step_status,
-            upstream=Asker.of(options, workspace),
-        )
+        verdict = prove(pair, settings, picture=drawn, tell=tell, watch=step_status)
         picture = drawn.read_bytes() if drawn.is_file() else b""
-    if wheels.key:
-        outcomes = Outcomes.open(workspace.outcomes, options.python)
-        outcomes.write(wheels.key, Judged.of(verdict), Proof.of(verdict))
-        _write(outcomes.picture(wheels.key), picture)
+    if key:
+        store = VerdictStore.open(workspace.outcomes, settings.python)
+        store.write(key, VerdictSummary.of(verdict), Proof.of(verdict))
+        _write(store.picture(key), picture)
     if options.out and not outlives(options.out, verdict):
         _write(options.out, verdict.to_json().encode())
         _write(options.out.with_suffix(".svg"), picture)
@@ -146,32 +105,21 @@ def _write(target: Path, data: bytes) -> None:
             write_whole(target, data)
 
 
-def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace) -> None:
+def replay_one(pair: WheelPair, options: argparse.Namespace, settings: ProofSettings) -> None:
     """Run one schedule on both sides and show both pictures, one after the other.
 
     Raises NotProved if the patched wheels break what they must not, or more than the official ones.
     """
-    pair = prepare(
-        wheels.official,
-        wheels.patched,
-        uploaded=wheels.uploaded,
-        environments=workspace.environments,
-        python=options.python,
-        optional=SUBCLASSES,
+    environments = prepare(pair, settings.workspace.environments, python=settings.python)
+    colour = sys.stdout.isatty() and not options.json
+    pictures = explorer.replay(
+        settings.race_suite,
+        environments,
+        options.replay,
+        timeout=settings.timeout,
+        colour=colour,
     )
-    sides = dict(
-        zip(
-            ("official", "patched"),
-            explorer.replay(
-                options.suite,
-                pair,
-                options.replay,
-                timeout=options.timeout,
-                colour=sys.stdout.isatty() and not options.json,
-            ),
-            strict=True,
-        )
-    )
+    sides = dict(zip(("official", "patched"), pictures, strict=True))
     for side, shown in sides.items():
         if shown.trouble:
             raise NotProved(
@@ -191,7 +139,7 @@ def replay_one(wheels: Wheels, options: argparse.Namespace, workspace: Workspace
         print(json.dumps(document))
     else:
         for side, shown in sides.items():
-            print(f"{side} wheels of {wheels.release}\n\n{shown.text}")
+            print(f"{side} wheels of {pair.release}\n\n{shown.text}")
     official, patched = (sides[side] for side in ("official", "patched"))
     worse = [n for n in patched.violations if patched.flag or n not in official.violations]
     if worse:
@@ -217,23 +165,23 @@ def outlives(target: Path, verdict: Verdict) -> bool:
 @verb
 def main(argv: Sequence[str] | None = None) -> None:
     """Prove releases; exit code 0 only if every verdict is ``publish``."""
-    chosen = _options(argv)
-
-    workspace = workspace_of(chosen)
+    options = _options(argv)
+    settings = settings_of(options)
+    proof = replace(proof_settings_of(options, settings), race_suite=options.suite)
 
     def one(name: str | None) -> None:
-        with wheels_of(name, chosen, workspace) as wheels:
-            if chosen.replay:
-                replay_one(wheels, chosen, workspace)
+        with wheels_of(name, options, settings) as (pair, key):
+            if options.replay:
+                replay_one(pair, options, proof)
                 return
-            verdict = prove_one(wheels, chosen, workspace)
+            verdict = prove_one(pair, key, options, proof)
             if verdict.verdict != "publish":
                 raise NotProved(
-                    f"{wheels.release}: {verdict.verdict}: {verdict.reason}",
+                    f"{pair.release}: {verdict.verdict}: {verdict.reason}",
                     next_step=_NEXT[verdict.verdict],
                 )
 
-    each(chosen.release, one)
+    each(options.release, one)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -241,13 +189,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments.prog = "prove.py"
     add = arguments.add_argument
     add("release", nargs="*", metavar="RELEASE", help="such as 1.8.9 (default: the newest)")
-    add("--tier", choices=TIERS, default="quick", help="how many schedules (default: %(default)s)")
     add("--replay", metavar="SCHEDULE", help="run this one schedule on both sides")
-    add("--python", help="the Python to prove on (default: the running one)")
     add("--suite", type=Path, default=RACE_SUITE, help="the race suite (default: this project's)")
-    add_timeout(arguments, PATIENCE)
     add("--out", type=Path, help="write the verdict there, and the picture beside it as .svg")
-    add_options(arguments)
+    add_proof(arguments, STANDSTILL)
     by_hand = arguments.add_argument_group("wheels named by hand, instead of a release")
     add = by_hand.add_argument
     add("--official", nargs="+", type=Path, metavar="WHEEL")

@@ -38,8 +38,8 @@ from toolkit.index.publish import Publication, consume_lines, publish, publish_a
 from toolkit.index.server import Server
 from toolkit.index.yank import unyank, yank
 from toolkit.patches.series import Series
-from toolkit.pipeline.results import Outcome, require_all, summary_of, tell
-from toolkit.proof.store import Judged
+from toolkit.pipeline.results import Result, require_all, summary_of, tell
+from toolkit.proof.store import VerdictSummary
 from toolkit.proof.verdict import Proof, read_verdict
 from toolkit.util.errors import ToolkitError
 from toolkit.util.markdown import append
@@ -88,7 +88,7 @@ def store(chosen: argparse.Namespace, said: Said) -> list[Listed]:
     return [c.entry for c in bundle.wheels if chosen.dry_run and c.entry.filename in done.new]
 
 
-def bring(chosen: argparse.Namespace) -> list[Outcome]:
+def bring(chosen: argparse.Namespace) -> list[Result]:
     """Repack what was proved elsewhere and publish it; what became of each release.
 
     What one is refused for keeps no other back. Of those with another verdict nothing is done.
@@ -96,11 +96,11 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
     workspace = Workspace.default(chosen.patches)
     series = Series.load(workspace.patches)
 
-    def work(path: Path) -> tuple[Outcome, Bundle | None]:
-        outcome = Outcome(path.name.removesuffix(VERDICT))
+    def work(path: Path) -> tuple[Result, Bundle | None]:
+        outcome = Result(path.name.removesuffix(VERDICT))
         try:
             verdict = read_verdict(path)
-            outcome = Outcome(verdict.release, Judged.of(verdict))
+            outcome = Result(verdict.release, summary=VerdictSummary.of(verdict))
             if verdict.verdict != "publish":
                 return outcome, None
             picture = path.with_suffix(".svg")
@@ -117,12 +117,12 @@ def bring(chosen: argparse.Namespace) -> list[Outcome]:
 
 
 def _ended(
-    chosen: argparse.Namespace, outcome: Outcome, answer: Publication | ToolkitError
-) -> Outcome:
+    chosen: argparse.Namespace, outcome: Result, answer: Publication | ToolkitError
+) -> Result:
     if isinstance(answer, ToolkitError):
         return replace(outcome, error=answer)
-    assert outcome.judged
-    lines = consume_lines(chosen.index, outcome.judged.claim, chosen.url)
+    assert outcome.summary
+    lines = consume_lines(chosen.index, outcome.summary.claim, chosen.url)
     return replace(outcome, new=answer.new, lines=lines)
 
 

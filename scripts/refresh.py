@@ -25,17 +25,14 @@ import toolkit as toolkit  # isort: split
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
-from toolkit.cli import add_timeout, parser, verb, workspace_of
+from toolkit.cli import add_proof, parser, proof_settings_of, settings_of, verb
 from toolkit.patches.export import export, new_files, write_files
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import PATIENCE, prove, prove_release
-from toolkit.proof.verdict import Verdict
+from toolkit.proof.prove import STANDSTILL
 from toolkit.refresh.conflict import Conflict
 from toolkit.refresh.refresher import Refreshed, Refresher, known
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import fetched, find_release
-from toolkit.releases.repack import RepackedRelease
 from toolkit.releases.sources import series_applies
 from toolkit.util.errors import InvalidSeries
 
@@ -61,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = arguments.add_argument
     add("release", nargs="?", metavar="RELEASE", help="such as 1.8.9 (default: the newest)")
     add("--tree", metavar="DIR", type=Path, help=f"where a question goes ({FOLDER}/RELEASE)")
-    add("--python", help="the Python to prove on (default: the running one)")
-    add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
-    add_timeout(arguments, PATIENCE)
+    add_proof(arguments, STANDSTILL, upstream=False)
     instead = arguments.add_mutually_exclusive_group()
     add = instead.add_argument
     add("--continue", dest="go_on", metavar="DIR", type=Path, help="the tree there is finished")
@@ -75,19 +70,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
-
-    def judge(repacked: RepackedRelease) -> Verdict:
-        return prove_release(
-            repacked,
-            workspace,
-            prove,
-            tier=options.tier,
-            python=options.python,
-            timeout=options.timeout,
-        )
-
-    refresher = Refresher.of(options, workspace, Catalogue.read(workspace.catalogue), judge)
+    settings = settings_of(options)
+    workspace = settings.workspace
+    proof = proof_settings_of(options, settings)
+    refresher = Refresher(settings, proof, Catalogue.read(workspace.catalogue))
     if options.check:
         only = options.release and known(refresher.catalogue, options.release).version
         if wrong := list(refresher.mismatched_variants(only)):
@@ -98,26 +84,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif options.go_on:
         waiting = Conflict.read(options.go_on)
         new, old = (
-            refresher.fetch(
-                find_release(
-                    version,
-                    workspace,
-                    endpoint=options.pypi,
-                    yanked=True,
-                    offline=options.offline,
-                )
-            )
+            refresher.fetch(replace(settings, yanked=True).find(version))
             for version in (waiting.release, waiting.base)
         )
         show(refresher.resume(new, old, options.go_on), workspace.patches, as_json=options.json)
     elif options.export:
-        found = fetched(options.release, options, workspace)
+        found = settings.fetch(options.release)
         version = found.release.version
         steps = export(options.export, refresher.series, version)
         written = write_files(workspace.patches, new_files(workspace.patches, version, steps))
         print(*(written or ["nothing changed"]), sep="\n")
     else:
-        found = fetched(options.release, options, workspace)
+        found = settings.fetch(options.release)
         version = found.release.version
         if series_applies(found, refresher.series):
             print(json.dumps({"written": []}) if options.json else f"the series fits {version}")

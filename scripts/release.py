@@ -20,30 +20,27 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
-from toolkit.cli import add_options, add_timeout, parser, verb, workspace_of
-from toolkit.index.publish import read_list
-from toolkit.patches.series import Series
-from toolkit.pipeline.release import Run
+from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
+from toolkit.pipeline.release import release_all
 from toolkit.pipeline.results import (
-    Outcome,
+    Result,
     hashes_below,
     require_all,
     show_changes,
     summary_of,
     tell,
 )
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import PATIENCE, prove
+from toolkit.pipeline.session import Session
+from toolkit.proof.prove import STANDSTILL
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.pypi import PyPI
+from toolkit.releases.official import Settings
 from toolkit.releases.select import HELP, NEW, Selection, among, select
 from toolkit.releases.update import additions, renew
 from toolkit.util.markdown import append
 from toolkit.util.parallel import cores
-from toolkit.util.workspace import Workspace
 
 # Each environment takes some 40 MB besides what uv shares: those of more releases are not kept.
 KEPT_ENVIRONMENTS = 4
@@ -56,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("release", nargs="*", metavar="RELEASE", help=f"{HELP}. Alone, {NEW}: {_NEWS}")
-    add(
-        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
-    )
+    add_index(arguments)
     add(
         "--refresh",
         metavar="DIR",
@@ -73,52 +68,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="write each verdict there as soon as it is known: `publish --from` takes them",
     )
     add("--summary", metavar="FILE", type=Path, help="add a table to it, as Markdown")
-    add("--python", help="the Python to prove on (default: the running one)")
-    add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
-    add_timeout(arguments, PATIENCE)
-    add_options(arguments)
+    add_proof(arguments, STANDSTILL)
     options = arguments.parse_args(argv)
     if NEW in options.release and (len(options.release) > 1 or options.offline):
         arguments.error(f"{NEW} goes with no other release, and not with --offline")
 
-    workspace = workspace_of(options)
-    before = hashes_below(workspace.patches)
-    chosen = choose(options, workspace)
+    settings = settings_of(options)
+    proof = proof_settings_of(options, settings)
+    patches = settings.workspace.patches
+    before = hashes_below(patches)
+    chosen = choose(options.release, settings)
     total = len(chosen.names)
-    run = Run(
-        options,
-        workspace,
-        Series.load(workspace.patches),
-        Catalogue.read(workspace.catalogue),
-        read_list(options.index),
-        alone=total == 1,
-        keep_environments=total <= KEPT_ENVIRONMENTS,
-        prove=prove,
+    session = Session(
+        settings,
+        replace(proof, keep_environments=total <= KEPT_ENVIRONMENTS),
+        index=options.index,
+        conflicts=options.refresh,
+        verdicts_out=options.verdicts,
+        jobs=options.jobs,
+        single=total == 1,
     )
-    ended = run.work(chosen.names)
-    run.carry(ended)
-    outcomes = run.publish([ended[name] for name in chosen.names])
-    outcomes += [Outcome(str(one.version), left_out=one.reason) for one in chosen.left_out]
-    tell(outcomes, as_json=options.json)
+    results = release_all(chosen.names, session)
+    results += [Result(str(one.version), left_out=one.reason) for one in chosen.left_out]
+    tell(results, as_json=options.json)
     if options.summary:
-        append(options.summary, summary_of(outcomes, lines=False))
+        append(options.summary, summary_of(results, lines=False))
     if not options.json:
-        show_changes(before, workspace.patches)
+        show_changes(before, patches)
     if options.release != [NEW]:
         chosen.require()
-    require_all(outcomes, alone=total == 1)
+    require_all(results, single=total == 1)
 
 
-def choose(options: argparse.Namespace, workspace: Workspace) -> Selection:
-    """The releases that the command line means; for `new` the catalogue is brought up to date."""
-    known = Catalogue.read(workspace.catalogue)
-    if options.release != [NEW]:
-        return select(options.release, known, yanked=options.yanked, as_of=options.as_of)
-    with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
-        renew(workspace, pypi)
-    now = Catalogue.read(workspace.catalogue)
-    return among([now[one] for one in additions(known, now)], yanked=options.yanked)
+def choose(names: list[str], settings: Settings) -> Selection:
+    """Return the releases that are named; `new` brings the catalogue up to date first."""
+    known = Catalogue.read(settings.workspace.catalogue)
+    if names != [NEW]:
+        return select(names, known, yanked=settings.yanked, as_of=settings.as_of)
+    with settings.open() as pypi:
+        renew(settings.workspace, pypi)
+    now = Catalogue.read(settings.workspace.catalogue)
+    return among([now[version] for version in additions(known, now)], yanked=settings.yanked)
 
 
 if __name__ == "__main__":

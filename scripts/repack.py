@@ -18,9 +18,8 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.cli import chosen, each, parser, verb, workspace_of
+from toolkit.cli import chosen, each, parser, settings_of, verb
 from toolkit.patches.series import Series
-from toolkit.releases.official import fetched
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.select import HELP
 
@@ -38,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
+    settings = settings_of(options)
+    workspace = settings.workspace
     series = Series.load(workspace.patches)
 
     def work(name: Version | str | None) -> RepackedRelease:
-        found = fetched(name, options, workspace)
-        return repack_release(found, series, workspace, options.out, cached=not options.no_cache)
+        official = settings.fetch(name)
+        return repack_release(official, series, workspace, options.out, cached=not options.no_cache)
 
     for done in each(chosen(options, workspace), work):
         if options.json:

@@ -29,19 +29,16 @@ import toolkit as toolkit  # isort: split
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 
-from toolkit.cli import add_timeout, parser, verb, workspace_of
+from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
 from toolkit.index.retire import Retirement, last_bundle, retire, undo
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import PATIENCE, prove, prove_release
-from toolkit.proof.store import FIXED, Outcomes
-from toolkit.proof.unpatched import alone, remembered, require_fixed
+from toolkit.proof.prove import STANDSTILL
+from toolkit.proof.store import FIXED, VerdictStore
+from toolkit.proof.unpatched import FULL, alone, remembered, require_fixed
 from toolkit.proof.verdict import Verdict, read_verdict
-from toolkit.releases.official import fetched, find_release
-from toolkit.releases.repack import RepackedRelease
 from toolkit.util.console import step_status
 from toolkit.util.files import not_writable_errors, write_whole
 
@@ -51,14 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
     arguments = parser(__doc__, without=("yanked",))
     add = arguments.add_argument
-    add(
-        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
-    )
-    add("--python", help="the Python to prove on (default: the running one)")
+    add_index(arguments)
+    add_proof(arguments, STANDSTILL, tier=False, upstream=False)
     what = arguments.add_mutually_exclusive_group()
     what.add_argument("--yes", action="store_true", help="do it")
     what.add_argument("--undo", action="store_true", help="take it back, at once")
-    add_timeout(arguments, PATIENCE)
     known = arguments.add_mutually_exclusive_group()
     known.add_argument(
         "--verdict", metavar="FILE", type=Path, help="take what --out wrote, perhaps elsewhere"
@@ -74,40 +68,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.undo:
         say(undo(options.index), options, {}, would=False)
         return
-    workspace = workspace_of(options)
-    release = find_release(
-        None,
-        workspace,
-        endpoint=options.pypi,
-        offline=options.offline,
-        as_of=options.as_of,
-    )
-    outcomes = Outcomes.open(workspace.outcomes, options.python)
-    official = fetched(release, options, workspace)
-
-    def judge(repacked: RepackedRelease, tier: str) -> Verdict:
-        shown = partial(prove, watch=step_status)
-        return prove_release(
-            repacked,
-            workspace,
-            shown,
-            tier=tier,
-            python=options.python,
-            timeout=options.timeout,
-        )
-
+    settings = settings_of(options)
+    release = settings.find(None)
+    official = settings.fetch(release)
+    store = VerdictStore.open(settings.workspace.outcomes, options.python)
     verdict: Verdict | None
     if options.verdict:
         verdict = read_verdict(options.verdict)
     elif options.prove:
-        verdict = alone(official, outcomes, judge)
+        proof = replace(proof_settings_of(options, settings), tier=FULL)
+        verdict = alone(official, store, proof, watch=step_status)
     else:
-        verdict = remembered(outcomes, release) or remembered(outcomes, release, TIERS[0])
+        verdict = remembered(store, release) or remembered(store, release, TIERS[0])
     if verdict and options.out:
         with not_writable_errors(options.out):
             write_whole(options.out, verdict.to_json().encode())
     verdict = require_fixed(release, verdict)
-    bundle = last_bundle(official, verdict, Series.load(workspace.patches))
+    bundle = last_bundle(official, verdict, Series.load(settings.workspace.patches))
     done = retire(options.index, bundle, dry_run=not options.yes)
     about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
     say(done, options, about, would=not options.yes)

@@ -29,7 +29,7 @@ from toolkit.patches.series import Series
 from toolkit.pipeline.ci_matrix import Matrix, groups_of, jobs_of
 from toolkit.pipeline.status import StatusReport, entries_of, recorded_at
 from toolkit.pipeline.support_matrix import SupportMatrix
-from toolkit.proof.store import Outcomes
+from toolkit.proof.store import VerdictStore
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.select import ALL, HELP, select
 from toolkit.util.markdown import append
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.error(f"--jobs {options.jobs}: {error}")
     else:
         existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
-        outcomes = Outcomes.open(workspace.outcomes, options.python)
+        outcomes = VerdictStore.open(workspace.outcomes, options.python)
         matrix = SupportMatrix(Series.load(workspace.patches), outcomes, options.index)
         report = StatusReport.of(entries, existing, matrix, workspace, offline=options.offline)
         if options.json:

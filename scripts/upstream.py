@@ -24,40 +24,42 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from toolkit.cli import add_timeout, each, parser, verb, workspace_of
-from toolkit.environments.platforms import fitting
+from toolkit.cli import (
+    add_repository,
+    add_require_upstream,
+    add_timeout,
+    each,
+    parser,
+    settings_of,
+    verb,
+)
 from toolkit.patches.series import Series
-from toolkit.pipeline.results import telling
-from toolkit.proof.prove import SUBCLASSES
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import fetched
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import repack_release
-from toolkit.upstream_tests.compare import Question, add_repository, answer
+from toolkit.upstream_tests.compare import Question, answer
 from toolkit.upstream_tests.result import Upstream
 from toolkit.upstream_tests.runner import Limits
+from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved
 from toolkit.util.parallel import cores
-from toolkit.util.workspace import Workspace
 
 
-def compare(name: str | None, options: argparse.Namespace, workspace: Workspace) -> Upstream:
+def compare(name: str | None, options: argparse.Namespace, settings: Settings) -> Upstream:
     """Repack one release and run upstream's tests on both sides."""
+    workspace = settings.workspace
     series = Series.load(workspace.patches)
-    made = repack_release(fetched(name, options, workspace), series, workspace)
+    repacked = repack_release(settings.fetch(name), series, workspace)
     question = Question(
-        release=made.release.version,
-        uploaded=made.release.uploaded,
-        official=fitting(made.official, options.python),
-        patched=fitting([*made.wheels, *made.passthrough], options.python),
+        repacked.pair(options.python),
         trees={distribution.name: distribution.tree for distribution in series.distributions},
         known=tuple(Catalogue.read(workspace.catalogue)),
         everything=options.all,
         python=options.python,
-        optional=SUBCLASSES,
     )
     limits = Limits(options.limit, options.timeout, options.jobs)
-    with telling(f"upstream's tests of {made.release.version}"):
-        return answer(question, options.repo, workspace, limits=limits, offline=options.offline)
+    with step_status(f"upstream's tests of {repacked.release.version}"):
+        return answer(question, options.repo, workspace, limits=limits, offline=settings.offline)
 
 
 @verb
@@ -69,17 +71,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("release", nargs="*", metavar="RELEASE", help="such as 1.7.0 (default: the newest)")
     add_repository(arguments, "--repo")
     add("--all", action="store_true", help="every test file, not only the plugin's")
-    add("--require-upstream", action="store_true", help="fail if the tests cannot run")
+    add_require_upstream(arguments, "fail if the tests cannot run")
     add("--python", help="the Python to run the tests on (default: the running one)")
     add("--limit", type=float, default=limits.test, help="seconds a test (default: %(default)g)")
     add_timeout(arguments, limits.run)
     add("--jobs", type=int, default=cores(), help="tests at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
-    workspace = workspace_of(options)
+    settings = settings_of(options)
 
     def one(name: str | None) -> None:
-        result = compare(name, options, workspace)
+        result = compare(name, options, settings)
         if options.json:
             print(json.dumps(asdict(result)))
         else:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from packaging.version import Version
 
+from toolkit.proof.exploration import TIERS
 from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.official import Settings
 from toolkit.releases.select import select
-from toolkit.upstream_tests.compare import add_repository
+from toolkit.upstream_tests.checkout import REPOSITORY
 from toolkit.util.errors import (
     NotWritable,
     SomeReleasesFailed,
@@ -27,6 +29,12 @@ from toolkit.util.errors import (
     step_after,
 )
 from toolkit.util.workspace import Workspace
+
+if TYPE_CHECKING:
+    from toolkit.proof.prove import ProofSettings
+    from toolkit.proof.upstream_tests import UpstreamTests
+
+REPOSITORY_VARIABLE = "LIVEKIT_DISPATCHED_UPSTREAM"
 
 Result = TypeVar("Result")
 Name = TypeVar("Name")
@@ -156,9 +164,94 @@ def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> lis
     return done
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of verbs that prove."""
-    add_repository(parser, "--upstream", "upstream's repository, whose tests run too, or `no`; ")
+def add_index(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--index``."""
     parser.add_argument(
-        "--require-upstream", action="store_true", help="fail if upstream's tests cannot run"
+        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
+    )
+
+
+def add_proof(
+    parser: argparse.ArgumentParser, timeout: float, *, tier: bool = True, upstream: bool = True
+) -> None:
+    """Add the options of verbs that prove; ``timeout`` is in seconds."""
+    add = parser.add_argument
+    add("--python", help="the Python to prove on (default: the running one)")
+    if tier:
+        add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
+    add_timeout(parser, timeout)
+    if upstream:
+        text = "upstream's repository, whose tests run too, or `no`; "
+        add_repository(parser, "--upstream", text)
+        add_require_upstream(parser, "fail if upstream's tests cannot run")
+
+
+def add_require_upstream(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the option ``--require-upstream``."""
+    parser.add_argument("--require-upstream", action="store_true", help=text)
+
+
+def _repository(text: str) -> str:
+    # the message does not repeat it either
+    scheme, _, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and (":" in user or scheme.startswith("http")):
+        raise argparse.ArgumentTypeError(
+            "an address with credentials in it, which logs and verdicts would show: "
+            "leave them to git's credential helper"
+        )
+    return text
+
+
+def add_repository(parser: argparse.ArgumentParser, name: str, text: str = "") -> None:
+    """Add the option ``name`` for upstream's repository, which ``text`` describes further.
+
+    The variable's value is checked like the option's, and is not shown in the help.
+    """
+    parser.add_argument(
+        name,
+        metavar="URL-or-PATH",
+        type=_repository,
+        default=os.environ.get(REPOSITORY_VARIABLE, REPOSITORY),
+        help=f"{text}default: ${REPOSITORY_VARIABLE}, or {REPOSITORY}",
+    )
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return where the command line says that releases come from."""
+    return Settings(
+        workspace_of(options),
+        pypi=options.pypi,
+        offline=options.offline,
+        yanked=getattr(options, "yanked", False),
+        as_of=options.as_of,
+    )
+
+
+def proof_settings_of(options: argparse.Namespace, settings: Settings) -> ProofSettings:
+    """Return how the command line says that releases are proved."""
+    from toolkit.proof.prove import ProofSettings
+
+    upstream = upstream_of(options, settings) if "upstream" in options else None
+    return ProofSettings(
+        settings.workspace,
+        tier=getattr(options, "tier", TIERS[0]),
+        python=options.python,
+        timeout=options.timeout,
+        upstream=upstream,
+    )
+
+
+def upstream_of(options: argparse.Namespace, settings: Settings) -> UpstreamTests | None:
+    """Return whose upstream tests run; None for ``--upstream no``."""
+    from toolkit.proof.upstream_tests import UpstreamTests
+
+    if options.upstream == "no":
+        return None
+    return UpstreamTests(
+        options.upstream,
+        options.require_upstream,
+        settings.workspace,
+        settings.offline,
+        named=options.upstream != REPOSITORY,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
 from verbs import RunVerb, runner
 
+from toolkit.cli import REPOSITORY_VARIABLE
+from toolkit.environments.pair import WheelPair
 from toolkit.proof import prove
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
-from toolkit.upstream_tests.compare import REPOSITORY_VARIABLE
 from toolkit.util import http
 from toolkit.util.workspace import Workspace
 
@@ -100,22 +103,28 @@ def proved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Verdict]:
     monkeypatch.setenv("UV_OFFLINE", "1")
-    defaults: dict[str, Any] = {
-        "official": official,
-        "patched": patched,
-        "release": "1.8.9",
-        "uploaded": UPLOADED,
-        "environments": shop / "envs",
-        "verdicts": tmp_path / "verdicts",
-        "race_suite": tmp_path / "suite",
-        "series": "5e" * 32,
-        "extra": (make_runner(shop / "runner"),),
-        "timeout": 60.0,
-        "tell": said.append,
-    }
     make_suite(tmp_path / "suite")
+    workspace = Workspace(tmp_path, tmp_path / "patches")
+    shared = shop / "envs"
+    shared.mkdir(exist_ok=True)
+    workspace.environments.symlink_to(shared)
+    pair = WheelPair(tuple(official), tuple(patched), "1.8.9", UPLOADED, series="5e" * 32)
+    settings = ProofSettings(
+        workspace,
+        race_suite=tmp_path / "suite",
+        extra=(make_runner(shop / "runner"),),
+        optional=(),
+        timeout=60.0,
+    )
 
     def call(**changes: Any) -> Verdict:
-        return prove.prove(**{**defaults, **changes})
+        """Prove; ``changes`` are fields of the pair and of the settings, ``watch``, ``picture``."""
+        fields = {**changes}
+        sides = {n: fields.pop(n) for n in [*fields] if n in WheelPair.__dataclass_fields__}
+        sides |= {n: tuple(v) for n, v in sides.items() if isinstance(v, list)}
+        more = {n: fields.pop(n) for n in ("watch", "picture", "tell") if n in fields}
+        return prove.prove(
+            replace(pair, **sides), replace(settings, **fields), **{"tell": said.append, **more}
+        )
 
     return call

@@ -16,9 +16,12 @@ import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, serving, write_series
 from packaging.version import Version
 from publishing import proof_of
+from standing_in import replace_proof
 
 import release as verb
+from toolkit.environments.pair import WheelPair
 from toolkit.patches.series import Series
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.files import sha256_of, tree_digest
@@ -76,9 +79,9 @@ class Street:
         return Home(folder, self.first.pypi)
 
 
-def publishes(official: Any, patched: Any, **inputs: Any) -> Verdict:
+def publishes(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
     """A proof of this very series; the real one has tests of its own."""
-    return replace(proof_of(list(patched), inputs["release"]), series=inputs["series"])
+    return replace(proof_of(list(pair.patched), pair.release), series=pair.series)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     with serving(index), pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
         patch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
-        patch.setattr(verb, "prove", publishes)
+        replace_proof(patch, publishes)
         places = ["--patches", str(folder / "patches"), "--index", str(folder / "before")]
         assert verb.main(["1.8.9", *places]) == 0
         first = Home(folder, index.url)

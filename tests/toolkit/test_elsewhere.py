@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, write_series
 from publishing import LOSS, explored, outcome, proof_of, run_of, snapshot, subject_of
+from standing_in import replace_proof
 
 import publish as merging
 import release as proving
+from toolkit.environments.pair import WheelPair
 from toolkit.index.publish import read_list
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.files import sha256
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -21,18 +24,18 @@ from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 RELEASES = ("1.8.9", "1.8.8")
 
 
-def proof(official: Any, patched: Any, **inputs: Any) -> Verdict:
+def proof(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
     """A proof that lets the wheels in."""
-    return replace(proof_of(list(patched), inputs["release"]), series=inputs["series"])
+    return replace(proof_of(list(pair.patched), pair.release), series=pair.series)
 
 
-def refutation(official: Any, patched: Any, **inputs: Any) -> Verdict:
+def refutation(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
     """One that does not: a test passes on the official wheels alone."""
-    subject = subject_of(list(patched), inputs["release"])
+    subject = subject_of(list(pair.patched), pair.release)
     before, after = outcome(check="wire"), outcome("failed", check="wire")
     lost, saved = outcome("failed", documented=True), outcome("passed", documented=True)
     verdict = Verdict.of(
-        replace(subject, series=inputs["series"]),
+        replace(subject, series=pair.series),
         run_of({LOSS: lost, "test_b": before}),
         run_of({LOSS: saved, "test_b": after}),
         explored(),
@@ -77,7 +80,7 @@ def there(
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
-    monkeypatch.setattr(proving, "prove", proof)
+    replace_proof(monkeypatch, proof)
     return There(workspace, tmp_path, capsys)
 
 
@@ -169,7 +172,7 @@ def test_only_what_a_verdict_lets_in_is_published(
     there: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there.prove("1.8.8")
-    monkeypatch.setattr(proving, "prove", refutation)
+    replace_proof(monkeypatch, refutation)
     there.prove("1.8.9", code=18)
     assert (there.proved / "1.8.9.verdict.json").is_file()
     assert there.merge()["1.8.9"]["verdict"] == "regressed"
@@ -181,13 +184,13 @@ def test_a_verdict_is_there_before_the_run_ends(
 ) -> None:
     """A run that takes too long is ended; what it finished until then is not lost."""
 
-    def prove(official: Any, patched: Any, **inputs: Any) -> Any:
-        if inputs["release"] == "1.8.8":
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Any:
+        if pair.release == "1.8.8":
             assert (there.proved / "1.8.9.verdict.json").is_file()
             raise KeyboardInterrupt
-        return proof(official, patched, **inputs)
+        return proof(pair, settings)
 
-    monkeypatch.setattr(proving, "prove", prove)
+    replace_proof(monkeypatch, prove)
     there.prove(*RELEASES, "--jobs", "1", code=130)
     assert list(there.merge()) == ["1.8.9"]
 

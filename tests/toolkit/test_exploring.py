@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from publishing import EXPLORER, LOST, UPLOADED, Prove, kept_in, make_runner, make_suite
 
-from toolkit.environments.pair import prepare
+from toolkit.environments.pair import WheelPair, prepare
 from toolkit.proof import explorer, prove
 from toolkit.proof.exploration import LOSS
 from toolkit.proof.explorer import CANONICAL
@@ -42,7 +42,7 @@ def test_the_simplest_loss_is_drawn_and_drawn_again_from_the_cache(
     proved()
     pictures = [tmp_path / "a" / "verdict.svg", tmp_path / "b.svg"]
     proved(picture=pictures[0])
-    monkeypatch.setattr(prove, "Environments", None)
+    monkeypatch.setattr(prove, "prepare", None)
     proved(picture=pictures[1])
     assert [path.read_text() for path in pictures] == ["<svg>call:A 1.8.9</svg>"] * 2
 
@@ -129,11 +129,10 @@ def test_an_explorer_that_hangs_is_ended(
     proved: Prove, tmp_path: Path, official: list[Path], patched: list[Path], shop: Path
 ) -> None:
     pair = prepare(
-        official,
-        patched,
-        uploaded=UPLOADED,
-        environments=shop / "envs",
+        WheelPair(tuple(official), tuple(patched), "1.8.9", UPLOADED),
+        shop / "envs",
         extra=(make_runner(shop / "runner"),),
+        optional=(),
     )
     hanging = make_suite(tmp_path / "h", explorer="import threading; threading.Event().wait()")
     found = explorer.explore(hanging, pair, tier="quick", timeout=0.01)

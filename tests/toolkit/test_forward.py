@@ -272,7 +272,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Evidence without environments."""
     evidence = Evidence("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
     pair = places(tmp_path)
-    monkeypatch.setattr(verb, "pair_of", lambda *_: pair)
+    monkeypatch.setattr(verb, "prepare", lambda *_: pair)
     monkeypatch.setattr(bug_report, "gather", lambda *_: evidence)
 
 

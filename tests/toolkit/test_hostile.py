@@ -31,7 +31,7 @@ from packaging.version import Version
 import fetch as fetch_verb
 from toolkit.patches.series import Series
 from toolkit.patches.tree import make_tree
-from toolkit.pipeline.results import Outcome, show
+from toolkit.pipeline.results import Result, show
 from toolkit.releases import pypi
 from toolkit.releases.download import fetch
 from toolkit.releases.pypi import PyPI
@@ -283,7 +283,7 @@ def test_reason_that_steers_the_terminal(
 
 
 def test_note_that_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    show([Outcome("1.8.9", left_out="it [/broke] [bold]so[/bold] \x1b[2J")])
+    show([Result("1.8.9", left_out="it [/broke] [bold]so[/bold] \x1b[2J")])
     assert r"it [/broke] [bold]so[/bold] \x1b[2J" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, write_series
-from standing_in import judged
+from standing_in import judged, replace_proof
 from uv import find_uv_bin
 
 import release as verb
@@ -90,7 +90,7 @@ def test_a_good_release_beside_a_refused_one(
         monkeypatch.setenv(name, value)
     series = ("--patches", str(workspace.patches), "--index")
     # the proof has tests of its own: here its verdict is known already
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     assert verb.main(["1.8.9", *series, str(tmp_path / "before")]) == 0
     done = nox("release", "1.8.9", "1.8.8", "--json", *series, tmp_path / "index", **places)
     assert done.returncode == 1

@@ -6,19 +6,21 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, write_series
 from packaging.tags import sys_tags
 from publishing import make_pair, proof_of
+from standing_in import replace_proof
 
 import release as release_verb
+from toolkit.cli import REPOSITORY_VARIABLE
+from toolkit.environments.pair import WheelPair
 from toolkit.environments.platforms import fitting
-from toolkit.proof.store import Judged, Loss, Outcomes
+from toolkit.proof.prove import ProofSettings
+from toolkit.proof.store import Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.catalogue import Row
-from toolkit.upstream_tests.compare import REPOSITORY_VARIABLE
 from toolkit.upstream_tests.result import Source, Upstream
 from toolkit.util.errors import EnvironmentUnresolvable, PatchConflict
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -30,14 +32,14 @@ SILENT = Upstream.not_run("1.8.9", "nobody answered")
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> tuple[Judged, Proof]:
+def judged(tmp_path: Path) -> tuple[VerdictSummary, Proof]:
     verdict = proof_of(make_pair(tmp_path / "w", "+dispatched.1"))
-    return Judged.of(verdict), Proof.of(verdict)
+    return VerdictSummary.of(verdict), Proof.of(verdict)
 
 
-def test_a_verdict_comes_back(tmp_path: Path, judged: tuple[Judged, Proof]) -> None:
+def test_a_verdict_comes_back(tmp_path: Path, judged: tuple[VerdictSummary, Proof]) -> None:
     short, proof = judged
-    outcomes = Outcomes(tmp_path / "o")
+    outcomes = VerdictStore(tmp_path / "o")
     assert outcomes.read("key") is None
     outcomes.write("key", short, proof)
     assert outcomes.read("key") == short
@@ -45,16 +47,18 @@ def test_a_verdict_comes_back(tmp_path: Path, judged: tuple[Judged, Proof]) -> N
 
 
 def test_a_conflict_comes_back(tmp_path: Path) -> None:
-    outcomes = Outcomes(tmp_path / "o")
+    outcomes = VerdictStore(tmp_path / "o")
     outcomes.write("key", PatchConflict("does not fit", next_step="refresh"))
     found = outcomes.read("key")
     assert isinstance(found, PatchConflict)
     assert (found.problem, found.next_step) == ("does not fit", "refresh")
 
 
-def test_damage_is_as_if_nothing_were_known(tmp_path: Path, judged: tuple[Judged, Proof]) -> None:
+def test_damage_is_as_if_nothing_were_known(
+    tmp_path: Path, judged: tuple[VerdictSummary, Proof]
+) -> None:
     short, proof = judged
-    outcomes = Outcomes(tmp_path / "o")
+    outcomes = VerdictStore(tmp_path / "o")
     outcomes.write("key", short, proof)
     (tmp_path / "o" / "key.verdict.json").write_bytes(proof.data + b" ")
     assert outcomes.proof("key", short) is None
@@ -65,11 +69,13 @@ def test_damage_is_as_if_nothing_were_known(tmp_path: Path, judged: tuple[Judged
         assert outcomes.read("key") is None
 
 
-def test_what_may_change_is_for_the_eye_only(tmp_path: Path, judged: tuple[Judged, Proof]) -> None:
+def test_what_may_change_is_for_the_eye_only(
+    tmp_path: Path, judged: tuple[VerdictSummary, Proof]
+) -> None:
     good, proof = judged
     claim = replace(good.claim, verdict="inconclusive", reason="no environment")
     unsure = replace(good, claim=claim)
-    outcomes = Outcomes(tmp_path / "o")
+    outcomes = VerdictStore(tmp_path / "o")
     outcomes.write("key", unsure)
     assert (outcomes.read("key"), outcomes.last("key")) == (None, unsure)
     outcomes.write("key", good, proof)
@@ -89,7 +95,7 @@ def test_what_may_change_is_for_the_eye_only(tmp_path: Path, judged: tuple[Judge
     ],
 )
 def test_what_would_be_the_same_the_next_time(
-    judged: tuple[Judged, Proof], verdict: str, upstream: str, lasts: bool
+    judged: tuple[VerdictSummary, Proof], verdict: str, upstream: str, lasts: bool
 ) -> None:
     """Our suite is deterministic; upstream's tests may be flaky, and are run again."""
     claim = replace(judged[0].claim, verdict=verdict)
@@ -108,14 +114,18 @@ def test_what_would_be_the_same_the_next_time(
     ],
 )
 def test_whether_official_wheels_lose_calls(
-    judged: tuple[Judged, Proof], verdict: str, tier: str, official: Loss, loses: bool | None
+    judged: tuple[VerdictSummary, Proof],
+    verdict: str,
+    tier: str,
+    official: Loss,
+    loses: bool | None,
 ) -> None:
     claim = replace(judged[0].claim, verdict=verdict)
     found = replace(judged[0], claim=claim, tier=tier, official=official)
     assert found.loses is loses
 
 
-def test_only_the_recorded_revision_fits(judged: tuple[Judged, Proof]) -> None:
+def test_only_the_recorded_revision_fits(judged: tuple[VerdictSummary, Proof]) -> None:
     short, _ = judged
     assert list(short.row.wheels) == ["livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"]
     assert short.fits(None)
@@ -151,15 +161,14 @@ class Flow:
         self.proved, self.says, self.verdict = 0, SILENT, "publish"
         self.known: Upstream | None = None
 
-    def prove(self, official: Any, patched: Any, **inputs: Any) -> Verdict:
-        del official
+    def prove(self, pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
         self.proved += 1
-        asker = inputs["upstream"]
+        asker = settings.upstream
         if asker and asker.asks(self.known):
             self.known = self.says
             if asker.required:
                 self.known.require()
-        found = proof_of(list(patched), inputs["release"])
+        found = proof_of(list(pair.patched), pair.release)
         return replace(found.beside(self.known) if self.known else found, verdict=self.verdict)
 
     def release(self, *words: str) -> tuple[int, int]:
@@ -179,7 +188,7 @@ def flow(
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     monkeypatch.delenv(REPOSITORY_VARIABLE)
     made = Flow(workspace, tmp_path / "index")
-    monkeypatch.setattr(release_verb, "prove", made.prove)
+    replace_proof(monkeypatch, made.prove)
     return made
 
 

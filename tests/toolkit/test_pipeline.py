@@ -35,12 +35,14 @@ from making import (
 from packaging.tags import sys_tags
 from packaging.version import Version
 from publishing import proof_of, snapshot
-from standing_in import judged
+from standing_in import judged, replace_proof
 
 import fetch
 import release as verb
 import update
+from toolkit.environments.pair import WheelPair
 from toolkit.pipeline import release
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.errors import EnvironmentUnresolvable
@@ -61,15 +63,15 @@ def here(
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     return workspace
 
 
-def grown(official: Any, patched: Any, **inputs: Any) -> Verdict:
+def grown(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
     """The same for a set of platforms, at the revision that its names tell."""
-    proof = proof_of(list(patched), inputs["release"])
-    others = {path.name: sha256_of(path) for path in inputs["others"]}
-    revision = int(re.findall(r"\+dispatched\.(\d+)", patched[0].name)[0])
+    proof = proof_of(list(pair.patched), pair.release)
+    others = {path.name: sha256_of(path) for path in pair.others}
+    revision = int(re.findall(r"\+dispatched\.(\d+)", pair.patched[0].name)[0])
     return replace(proof, wheels={**proof.wheels, **others}, revision=revision)
 
 
@@ -126,7 +128,7 @@ def test_what_to_do_with_a_fixed_one(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(verb, "prove", judged("fixed"))
+    replace_proof(monkeypatch, judged("fixed"))
     assert run(here, tmp_path / "index", "1.8.9", "--tier", tier) == 18
     assert step in capsys.readouterr().err
 
@@ -139,7 +141,7 @@ def test_no_other_verdict_is_published(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(verb, "prove", judged(word))
+    replace_proof(monkeypatch, judged(word))
     assert run(here, tmp_path / "index", "1.8.9") == 18
     said = capsys.readouterr()
     assert json.loads(said.out)[0]["verdict"] == word
@@ -221,7 +223,7 @@ def test_the_one_that_was_taken_fails(
 ) -> None:
     index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
     assert update.main(["--patches", str(here.patches)]) == 0
-    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    replace_proof(monkeypatch, judged("regressed"))
     assert run(here, tmp_path / "index", "all") == 18
     assert run(here, tmp_path / "index", "all", "--yanked") == 22
     said = capsys.readouterr().err
@@ -254,13 +256,13 @@ def test_what_was_done_is_not_done_again(
     assert run(here, out, *RELEASES) == 0
     first = snapshot(out)
     with monkeypatch.context() as patch:
-        for place, name in ((release, "fetched"), (release, "repack_release"), (verb, "prove")):
-            patch.setattr(place, name, lambda *_, **__: pytest.fail("done again"))
+        for name in ("fetch", "repack_release", "prove"):
+            patch.setattr(release, name, lambda *_, **__: pytest.fail("done again"))
         index.asked.clear()
         assert run(here, out, *RELEASES) == 0
         assert index.asked == []
     # each of these is made again, and nothing is proved again
-    monkeypatch.setattr(verb, "prove", lambda *_, **__: pytest.fail("proved again"))
+    replace_proof(monkeypatch, lambda *_, **__: pytest.fail("proved again"))
     wheel = out / "files" / "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"
     wheel.unlink()
     assert run(here, out, *RELEASES) == 22
@@ -275,20 +277,20 @@ def test_what_was_done_is_not_done_again(
     }
     # another series is
     write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
-    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    replace_proof(monkeypatch, judged("regressed"))
     assert run(here, out, "1.8.9") == 18
 
 
 def test_a_verdict_against_it_is_remembered(
     here: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "prove", judged("regressed"))
+    replace_proof(monkeypatch, judged("regressed"))
     assert run(here, tmp_path / "index", "1.8.9") == 18
-    monkeypatch.setattr(verb, "prove", lambda *_, **__: pytest.fail("proved again"))
+    replace_proof(monkeypatch, lambda *_, **__: pytest.fail("proved again"))
     assert run(here, tmp_path / "index", "1.8.9") == 18
-    monkeypatch.setattr(verb, "prove", judged("inconclusive"))
+    replace_proof(monkeypatch, judged("inconclusive"))
     assert run(here, tmp_path / "index", "1.8.8") == 18
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     assert run(here, tmp_path / "index", "1.8.8") == 0
 
 
@@ -308,13 +310,13 @@ def test_a_platform_set_is_published_whole_or_not_at_all(
     index.add(make_wheel(tmp_path / "w", PLUGIN, "2.0.0b1"))
     seen: list[list[str]] = []
 
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        seen.append([path.name for path in (*official, *patched)])
-        proof = proof_of(list(patched), inputs["release"])
-        others = {path.name: sha256_of(path) for path in inputs["others"]}
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        seen.append([path.name for path in (*pair.official, *pair.patched)])
+        proof = proof_of(list(pair.patched), pair.release)
+        others = {path.name: sha256_of(path) for path in pair.others}
         return replace(proof, wheels={**proof.wheels, **others})
 
-    monkeypatch.setattr(verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     out = tmp_path / "index"
     assert run(here, out, "2.0.0b1") == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -328,7 +330,7 @@ def test_a_platform_set_is_published_whole_or_not_at_all(
     assert contents_of(win)[ENGINE] == source(line9="first = 1").replace("\n", "\r\n").encode()
 
     # one of the set is missing from the verdict: none is published
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     write_series(here.patches, {"guard": {"1.0": engine_patch(line9="first = 2")}})
     assert run(here, tmp_path / "other", "2.0.0b1") == 18
     assert not list((tmp_path / "other").glob("files/*"))
@@ -345,7 +347,7 @@ def test_an_upload_that_takes_its_time(
 ) -> None:
     """The first wheel of a set was seen before the others, and before the plugin."""
 
-    monkeypatch.setattr(verb, "prove", grown)
+    replace_proof(monkeypatch, grown)
     out, later = tmp_path / "index", datetime(2026, 2, 2, tzinfo=UTC)
     here_tag = next(tag for tag in sys_tags() if tag.abi == "abi3")
     index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0", tag=str(here_tag)), later)
@@ -399,7 +401,7 @@ def test_an_environment_that_cannot_be_resolved(
     def prove(*_: Any, **__: Any) -> Verdict:
         raise EnvironmentUnresolvable("no such openai", next_step="look")
 
-    monkeypatch.setattr(verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     assert run(here, tmp_path / "index", "1.8.9") == 17
     assert not (tmp_path / "index").exists()
 

@@ -23,12 +23,14 @@ from publishing import (
     make_suite,
     proof_of,
 )
+from standing_in import replace_proof
 
 import prove
 import release
 import status
 import update
-from toolkit.environments.pair import prepare
+from toolkit.environments.pair import WheelPair, prepare
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
@@ -69,16 +71,19 @@ def released(
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     asked: dict[str, Any] = {"words": ["1.8.9", "--patches", str(workspace.patches)]}
 
-    def stand_in(official: list[Path], patched: list[Path], **inputs: Any) -> Verdict:
-        asked.update(inputs, names=[wheel.name for wheel in patched])
+    def stand_in(
+        pair: WheelPair, settings: ProofSettings, *, picture: Path | None = None, **_: object
+    ) -> Verdict:
+        asked.update(release=pair.release, tier=settings.tier)
+        asked.update(names=[wheel.name for wheel in pair.patched])
         sides = [findings(v, unreduced=7) for v in ({LOST: 4, "refused": 5}, {"refused": 2})]
-        found = explored(tier=inputs["tier"], official=sides[0], patched=sides[1])
-        if inputs["picture"]:
-            inputs["picture"].parent.mkdir(parents=True, exist_ok=True)
-            inputs["picture"].write_text(f"<svg>{inputs['tier']}</svg>")
-        return proof_of(patched, "1.8.9", found)
+        found = explored(tier=settings.tier, official=sides[0], patched=sides[1])
+        if picture:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_text(f"<svg>{settings.tier}</svg>")
+        return proof_of(list(pair.patched), "1.8.9", found)
 
-    monkeypatch.setattr(prove, "prove", stand_in)
+    replace_proof(monkeypatch, stand_in)
     return asked
 
 
@@ -136,7 +141,7 @@ def test_what_was_proved_is_remembered(
     assert verdict() == "unknown False"
     assert prove.main(released["words"]) == 0
     assert verdict() == "publish True"
-    monkeypatch.setattr(release, "prove", None)
+    replace_proof(monkeypatch, None)
     assert release.main([*released["words"], "--index", str(tmp_path / "index")]) == 0
     published = {path.suffix for path in (tmp_path / "index" / "verdicts").iterdir()}
     assert published == {".json", ".svg"}
@@ -173,13 +178,12 @@ def test_a_replay_shows_both_sides(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pair = prepare(
-        official,
-        patched,
-        uploaded=UPLOADED,
-        environments=shop / "envs",
+        WheelPair(tuple(official), tuple(patched), "1.8.9", UPLOADED),
+        shop / "envs",
         extra=(make_runner(shop / "runner"),),
+        optional=(),
     )
-    monkeypatch.setattr(pair, "prepare", lambda *_, **__: pair)
+    monkeypatch.setattr(prove, "prepare", lambda *_, **__: pair)
     words = [*released["words"], "--suite", str(tmp_path / "suite"), "--replay"]
     assert prove.main([*words, "call:A"]) == 0
     said = capsys.readouterr().out

@@ -17,6 +17,7 @@ from toolkit.proof import prove
 from toolkit.proof.fault_injection import FaultInjection
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
 from toolkit.util.files import sha256_of
+from toolkit.util.workspace import Workspace
 
 
 def test_publish(proved: Prove, official: list[Path], patched: list[Path], said: list[str]) -> None:
@@ -35,7 +36,7 @@ def test_a_known_verdict_runs_nothing_and_is_the_same(
 ) -> None:
     first = proved()
     assert kept_in(tmp_path) == [first.to_json()]
-    monkeypatch.setattr(prove, "Environments", None)
+    monkeypatch.setattr(prove, "prepare", None)
     assert proved() == first
     for change in (
         {"series": "5f" * 32},
@@ -49,7 +50,7 @@ def test_a_known_verdict_runs_nothing_and_is_the_same(
 
 def test_the_same_inputs_elsewhere_give_the_same_bytes(proved: Prove, tmp_path: Path) -> None:
     texts = {
-        proved(environments=tmp_path / place / "e", verdicts=tmp_path / place / "v").to_json()
+        proved(workspace=Workspace(tmp_path / place, tmp_path / "patches")).to_json()
         for place in ("here", "there")
     }
     assert len(texts) == 1

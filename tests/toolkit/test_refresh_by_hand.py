@@ -10,7 +10,7 @@ import pytest
 from making import ENGINE_PATH, Index, engine_patch, source
 from publishing import snapshot
 from refreshing_world import House, opened
-from standing_in import judged
+from standing_in import judged, replace_proof
 
 import apply as applying
 import refresh as verb
@@ -123,9 +123,9 @@ def test_an_answer_outlives_a_proof_that_ends_early(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question(house).write_text(source(line10="first = 10", line20="x = 1"))
-    monkeypatch.setattr(verb, "prove", judged("inconclusive"))
+    replace_proof(monkeypatch, judged("inconclusive"))
     assert house.refresh("--continue", str(house.tree)) == 18
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     assert house.refresh("--continue", str(house.tree)) == 0
     answer = source(line10="first = 10", line20="x = 1", line30="y = 1")
     assert house.texts("1.8.9") == {ENGINE_PATH: answer}
@@ -174,7 +174,7 @@ def test_only_what_is_proved_is_kept(
     house.release("1.8.9", line8="another = 8")
     house.series(guard=engine_patch(line10="first = 1"))
     before = snapshot(house.workspace.patches)
-    monkeypatch.setattr(verb, "prove", judged(word))
+    replace_proof(monkeypatch, judged(word))
     code = 18 if word == "inconclusive" else 16
     assert house.refresh("1.8.9") == code
     assert f"the proof says {word}: a test says so" in capsys.readouterr().err
@@ -182,9 +182,9 @@ def test_only_what_is_proved_is_kept(
     if code == 18:
         # it will be proved again, so there is no question
         assert not house.tree.exists()
-        monkeypatch.setattr(verb, "prove", judged("regressed"))
+        replace_proof(monkeypatch, judged("regressed"))
         assert house.refresh("1.8.9") == 16
-        monkeypatch.setattr(verb, "prove", judged(word))
+        replace_proof(monkeypatch, judged(word))
     else:
         assert word in (house.tree / "report.md").read_text()
     # the human changes the tree until the proof is content
@@ -193,7 +193,7 @@ def test_only_what_is_proved_is_kept(
     file.write_text(source(line8="another = 8", line10="better = 1"))
     assert house.refresh("--continue", house.tree.name) == code
     assert "better" in file.read_text()
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     assert house.refresh("--continue", house.tree.name) == 0
     assert "better" in house.texts("1.8.9")[ENGINE_PATH]
 

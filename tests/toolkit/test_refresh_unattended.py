@@ -6,7 +6,6 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from making import (
@@ -22,17 +21,19 @@ from making import (
     write_series,
 )
 from packaging.version import Version
-from standing_in import judged
+from standing_in import judged, replace_proof
 
 import refresh
 import release as verb
 import update
+from toolkit.environments.pair import WheelPair
 from toolkit.index.ledger import Mark
 from toolkit.index.transaction import locked_ledger
 from toolkit.patches.series import Series
 from toolkit.pipeline.results import hashes_below
 from toolkit.pipeline.support_matrix import SupportMatrix
-from toolkit.proof.store import Outcomes
+from toolkit.proof.prove import ProofSettings
+from toolkit.proof.store import VerdictStore
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -71,7 +72,7 @@ def house(
 ) -> House:
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     found = House(index, workspace, tmp_path)
     found.release("1.8.8", JANUARY)
     patches = {"guard": engine_patch(line10="first = 1"), "other": engine_patch(line30="x = 1")}
@@ -138,12 +139,12 @@ def test_what_was_refused_is_proved_again_only_with_another_series(
     house.release("1.8.10", FEBRUARY)
     proved = []
 
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proved.append(inputs["release"])
-        word = "publish" if inputs["release"] == "1.8.9" else "inconclusive"
-        return judged(word)(official, patched, **inputs)
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        proved.append(pair.release)
+        word = "publish" if pair.release == "1.8.9" else "inconclusive"
+        return judged(word)(pair, settings)
 
-    monkeypatch.setattr(verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     assert house.run("1.8.7", "1.8.9", "1.8.10", "--json") == 22
     rows = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in rows] == ["inconclusive", "publish", "inconclusive"]
@@ -179,7 +180,7 @@ def test_one_that_needs_a_human(house: House, capsys: pytest.CaptureFixture[str]
     assert house.run("1.8.8", "1.8.9") == 22
     assert "1.8.9: PatchConflict" in capsys.readouterr().err
     series = Series.load(house.workspace.patches)
-    matrix = SupportMatrix(series, Outcomes.open(house.workspace.outcomes), house.out)
+    matrix = SupportMatrix(series, VerdictStore.open(house.workspace.outcomes), house.out)
     status = matrix.status(Catalogue.read(house.workspace.catalogue)[Version("1.8.9")])
     assert status.verdict == "conflict"
     assert "patch guard, variant 1.0.patch" in status.reason
@@ -194,7 +195,7 @@ def test_what_is_not_proved_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     house.release("1.8.9", FEBRUARY, line8="another = 8")
-    monkeypatch.setattr(verb, "prove", judged(word))
+    replace_proof(monkeypatch, judged(word))
     before = house.patches
     assert house.run() == code
     assert f"the proof says {word}" in capsys.readouterr().err
@@ -207,12 +208,12 @@ def test_a_cause_that_is_gone_the_next_time(
 ) -> None:
     """What is inconclusive leaves no question behind, and is proved again."""
     house.release("1.8.9", FEBRUARY, line8="another = 8")
-    monkeypatch.setattr(verb, "prove", judged("inconclusive"))
+    replace_proof(monkeypatch, judged("inconclusive"))
     assert house.run("--json") == 18
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["verdict"], row["reason"]) == ("inconclusive", "a test says so")
     assert not house.questions.exists()
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     assert house.run() == 0
     assert "guard/1.8.9.patch" in house.patches
 

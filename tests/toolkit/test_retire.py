@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from publishing import make_runner, make_suite, mark, snapshot
 from pypi_simple import ProjectPage, ProjectStatus
 from replaying import replaying
 from retiring_world import COMPANION, FIXED, LATER, PROJECTS, RELEASES, Client, World, open_world
+from standing_in import replace_proof
 
 import audit
 import release as release_verb
@@ -20,6 +21,7 @@ import retire as verb
 import status
 import update
 from toolkit.environments.environment import uv
+from toolkit.environments.pair import WheelPair
 from toolkit.forward.github import API_VARIABLE
 from toolkit.index.ledger import Mark, retirement_reason
 from toolkit.index.publish import publish_all, read_list
@@ -27,7 +29,8 @@ from toolkit.index.retire import UNDONE, last_bundle
 from toolkit.index.yank import yank
 from toolkit.patches.series import Series
 from toolkit.proof import prove
-from toolkit.proof.store import Outcomes
+from toolkit.proof.prove import ProofSettings
+from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import alone, remember
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.release import Release
@@ -71,9 +74,13 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     suite, runner = make_suite(tmp_path / "suite"), make_runner(tmp_path / "runner")
-    real = partial(prove.prove, race_suite=suite, extra=(runner,), timeout=60.0)
+
+    def real(pair: WheelPair, settings: ProofSettings, **shown: Any) -> Verdict:
+        tried = replace(settings, race_suite=suite, extra=(runner,), optional=(), timeout=60.0)
+        return prove.prove(pair, tried, **shown)
+
     monkeypatch.setenv("UV_OFFLINE", "1")
-    monkeypatch.setattr(verb, "prove", real)
+    replace_proof(monkeypatch, real)
     before = snapshot(world.index)
     assert world.retire() == world.retire("--yes") == NotFixed.exit_code == 27
     assert "is not proved" in capsys.readouterr().err
@@ -86,7 +93,7 @@ def test_from_a_fixed_release_to_the_end_of_the_series(
     assert (plan["new"], plan["yanked"]) == (LAST, PATCHED)
     assert plan["marked"] == dict.fromkeys(PROJECTS, "deprecated")
 
-    monkeypatch.setattr(verb, "prove", None)
+    replace_proof(monkeypatch, None)
     assert world.retire("--yes") == 0
     assert json.loads(capsys.readouterr().out) == {**plan, "dry_run": False}
     for project in PROJECTS:
@@ -342,11 +349,11 @@ def test_a_proof_that_fails_retires_nothing(
 ) -> None:
     asked = []
 
-    def prove(*_: object, **inputs: object) -> Verdict:
-        asked.append(str(inputs["tier"]))
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        asked.append(settings.tier)
         return world.judged(tier=asked[-1], **said if asked[-1] == tier else {})
 
-    monkeypatch.setattr(verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     assert world.retire("--yes", "--prove") == NotFixed.exit_code
     assert reason in capsys.readouterr().err
     # the tier full is asked if quick has not said no
@@ -529,12 +536,12 @@ def test_a_fixed_release_that_the_series_does_not_fit_is_not_carried(
     patches = snapshot(world.workspace.patches / "guard")
     asked: list[str] = []
 
-    def prove(official: list[Path], patched: list[Path], **inputs: object) -> Verdict:
-        assert official == patched
-        asked.append(str(inputs["tier"]))
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        assert pair.official == pair.patched
+        asked.append(settings.tier)
         return world.judged(tier=asked[-1])
 
-    monkeypatch.setattr(release_verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     words = [FIXED, "--index", str(world.index), "--refresh", str(tmp_path / "refresh")]
     before = snapshot(world.index)
     for _ in range(2):
@@ -566,21 +573,28 @@ def test_a_fixed_release_that_the_series_does_not_fit_is_not_carried(
     ],
 )
 def test_the_larger_tier_that_is_remembered_decides(
-    world: World, known: dict[str, bool], tier: str, asked: list[str], loses: bool
+    world: World,
+    known: dict[str, bool],
+    tier: str,
+    asked: list[str],
+    loses: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    outcomes = Outcomes.open(world.workspace.outcomes)
+    outcomes = VerdictStore.open(world.workspace.outcomes)
     fetched, seen = world.fetched(), list[str]()
     for one, loss in known.items():
         remember(outcomes, fetched.release, world.judged(tier=one, loses=loss), one)
 
-    def judge(_: object, tier: str) -> Verdict:
-        seen.append(tier)
-        return world.judged(tier=tier)
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        seen.append(settings.tier)
+        return world.judged(tier=settings.tier)
 
-    verdict = alone(fetched, outcomes, judge, tier)
+    replace_proof(monkeypatch, prove)
+    settings = ProofSettings(world.workspace, tier=tier)
+    verdict = alone(fetched, outcomes, settings)
     assert (seen, bool(verdict.official.lost)) == (asked, loses)
     # and nobody is asked again
-    again = alone(fetched, outcomes, judge, tier)
+    again = alone(fetched, outcomes, settings)
     assert (seen, again) == (asked, verdict)
 
 

@@ -20,7 +20,7 @@ import release as release_verb
 import retire as verb
 from toolkit.environments.environment import uv
 from toolkit.patches.series import Series
-from toolkit.proof.store import Outcomes
+from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import remember, remembered
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import fetch_release
@@ -93,7 +93,7 @@ def test_upstream_takes_the_series(
 
 def judge_as_full(workspace: Workspace, release: Release, planted: Sequence[Path]) -> None:
     """Without --full, what the tier quick found is judged as if it were the full one's."""
-    outcomes = Outcomes.open(workspace.outcomes)
+    outcomes = VerdictStore.open(workspace.outcomes)
     verdict = remembered(outcomes, release, "quick")
     assert verdict is not None
     assert verdict.wheels == {path.name: sha256_of(path) for path in planted}

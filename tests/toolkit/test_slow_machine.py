@@ -11,7 +11,7 @@ import making
 import pytest
 from making import AGENTS, PLUGIN, Index, engine_patch, source, write_series
 from publishing import EXPLORER, SUITE, Prove, kept_in, make_suite
-from standing_in import judged
+from standing_in import judged, replace_proof
 
 import prove as proving_verb
 import refresh
@@ -19,6 +19,8 @@ import release
 import retire
 import update
 import upstream
+from toolkit.environments.pair import WheelPair
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.race_suite import how_far
 from toolkit.util.process import Exited, Job, run_together
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -290,12 +292,11 @@ def asked(
     assert update.main(["--patches", str(workspace.patches)]) == 0
     limits: list[float] = []
 
-    def prove(*wheels: object, **inputs: object) -> object:
-        limits.append(inputs["timeout"])  # type: ignore[arg-type]
-        return judged("publish")(*wheels, **inputs)
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> object:
+        limits.append(settings.timeout)
+        return judged("publish")(pair, settings)
 
-    for verb in (release, refresh, retire, proving_verb):
-        monkeypatch.setattr(verb, "prove", prove)
+    replace_proof(monkeypatch, prove)
     return limits
 
 

@@ -124,12 +124,7 @@ def test_the_four_steps_alone_fail(workspace: Workspace) -> None:
         official, Series.load(workspace.patches), workspace, workspace.root / "out"
     )
     assert len(made.wheels) == 2
-    _, patched = prepare(
-        made.official,
-        made.wheels,
-        uploaded=made.release.uploaded,
-        environments=workspace.environments,
-    )
+    _, patched = prepare(made.pair(), workspace.environments, optional=())
     found = report(patched)
     failed = {test for test in ended(found, "failed") if "[openai" in test}
     assert not ended(found, "error")

@@ -12,11 +12,13 @@ import pytest
 from making import engine_patch, write_series
 from publishing import Prove, kept_in
 
-from toolkit.cli import add_options
-from toolkit.proof import summary
-from toolkit.proof.upstream_tests import Asker
+from toolkit.cli import REPOSITORY_VARIABLE, add_proof, upstream_of
+from toolkit.environments.pair import WheelPair
+from toolkit.proof import summary, upstream_tests
+from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import Verdict
-from toolkit.upstream_tests import checkout, compare
+from toolkit.releases.official import Settings
+from toolkit.upstream_tests import checkout
 from toolkit.upstream_tests.compare import Question
 from toolkit.upstream_tests.result import Source, Upstream
 from toolkit.util.errors import Unreachable, UpstreamNotRun
@@ -30,16 +32,16 @@ SILENT = Upstream.not_run("1.8.9", "nobody answered")
 
 
 class Says:
-    """Stands in for an Asker: gives one result, and counts how often it is asked."""
+    """Stands in for upstream's tests: gives one result, and counts how often it is asked."""
 
     def __init__(self, result: Upstream, *, required: bool = False) -> None:
         self.result, self.asked = result, 0
-        self.asker = Asker("", required, Workspace(Path()))
+        self.asker = UpstreamTests("", required, Workspace(Path()))
 
     def asks(self, known: Upstream | None) -> bool:
         return self.asker.asks(known)
 
-    def __call__(self, *_: object, **__: object) -> Upstream:
+    def run(self, *_: object) -> Upstream:
         self.asked += 1
         if self.asker.required:
             self.result.require()
@@ -125,22 +127,17 @@ def asking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
         asked.append((question, repository))
         return SILENT
 
-    monkeypatch.setattr(compare, "answer", answer)
+    monkeypatch.setattr(upstream_tests, "answer", answer)
     return asked
 
 
 def options(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    add_proof(parser, 1.0)
     return parser.parse_args(words, argparse.Namespace(offline=False))
 
 
-ABOUT: dict[str, Any] = {
-    "release": "1.8.9",
-    "uploaded": datetime(2026, 1, 1, tzinfo=UTC),
-    "python": None,
-    "optional": (),
-}
+ABOUT = (WheelPair((), (), "1.8.9", datetime(2026, 1, 1, tzinfo=UTC)), None, ())
 
 
 def test_the_command_line_names_the_repository(
@@ -148,15 +145,15 @@ def test_the_command_line_names_the_repository(
     asking: list[tuple[Question, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert Asker.of(options("--upstream", "no"), workspace) is None
-    asker = Asker.of(options("--upstream", "elsewhere"), workspace)
+    assert upstream_of(options("--upstream", "no"), Settings(workspace)) is None
+    asker = upstream_of(options("--upstream", "elsewhere"), Settings(workspace))
     assert asker is not None
-    assert asker([], [], **ABOUT) == SILENT
+    assert asker.run(*ABOUT) == SILENT
     ((question, repository),) = asking
     assert repository == "elsewhere"
     assert question.trees["livekit-agents"] == "livekit-agents"
-    monkeypatch.delenv(compare.REPOSITORY_VARIABLE)
-    usual = Asker.of(options(), workspace)
+    monkeypatch.delenv(REPOSITORY_VARIABLE)
+    usual = upstream_of(options(), Settings(workspace))
     assert usual is not None
     assert usual.repository.startswith("https://")
 
@@ -168,7 +165,7 @@ def test_the_command_line_names_the_repository(
 def test_an_address_with_credentials_is_refused_and_not_repeated(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(compare.REPOSITORY_VARIABLE, address)
+    monkeypatch.setenv(REPOSITORY_VARIABLE, address)
     for words in (["--upstream", address], [], ["--help"]):
         with pytest.raises(SystemExit):
             options(*words)
@@ -181,7 +178,7 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(
 def test_a_reason_names_no_path(workspace: Workspace, tmp_path: Path) -> None:
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="a = 1")}})
     for repository in (str(tmp_path / "none"), (tmp_path / "none").as_uri()):
-        said = Asker(repository, False, workspace)([], [], **ABOUT).why
+        said = UpstreamTests(repository, False, workspace).run(*ABOUT).why
         assert "the clone cannot be reached" in said
         assert str(tmp_path) not in said
 
@@ -189,10 +186,12 @@ def test_a_reason_names_no_path(workspace: Workspace, tmp_path: Path) -> None:
 def test_required_is_an_error_if_they_did_not_run(
     workspace: Workspace, asking: list[tuple[Question, str]]
 ) -> None:
-    asker = Asker.of(options("--upstream", "elsewhere", "--require-upstream"), workspace)
+    asker = upstream_of(
+        options("--upstream", "elsewhere", "--require-upstream"), Settings(workspace)
+    )
     assert asker is not None
     with pytest.raises(UpstreamNotRun) as caught:
-        asker([], [], **ABOUT)
+        asker.run(*ABOUT)
     assert caught.value.exit_code == 24
 
 
@@ -207,9 +206,9 @@ def test_offline_asks_no_server(
         raise Unreachable("nobody answered", next_step="wait")
 
     monkeypatch.setattr(checkout, "tags_of", tags_of)
-    assert Asker("https://upstream.invalid", False, workspace, True)([], [], **ABOUT).why == (
+    assert UpstreamTests("https://upstream.invalid", False, workspace, True).run(*ABOUT).why == (
         "it is elsewhere, and --offline was given"
     )
     assert asked == []
-    said = Asker(str(tmp_path), False, workspace, True)([], [], **ABOUT).why
+    said = UpstreamTests(str(tmp_path), False, workspace, True).run(*ABOUT).why
     assert (said, asked) == ("nobody answered", [str(tmp_path)])

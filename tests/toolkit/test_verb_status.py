@@ -23,7 +23,7 @@ from wheels import AGENTS, ENGINE, ENGINE_PATH, members_of, source
 import release as release_verb
 from toolkit.forward.github import API_VARIABLE, TOKENS
 from toolkit.patches.series import Series
-from toolkit.proof.store import Judged, Outcomes
+from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Row, record
 from toolkit.releases.official import fetch_release
@@ -193,11 +193,11 @@ def test_the_tier_full_decides(
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     world = open_world(index, workspace, tmp_path)
     assert run_verb("update", *world.places).code == 0
-    outcomes, release = Outcomes.open(workspace.outcomes), world.fetched().release
+    outcomes, release = VerdictStore.open(workspace.outcomes), world.fetched().release
     digest = Series.load(workspace.patches).digest(release.version)
     for series, tiers in (("", unpatched), (digest, patched)):
         for tier, loss in tiers.items():
-            summary = replace(Judged.of(world.judged(loses=loss, tier=tier)), revision=1)
+            summary = replace(VerdictSummary.of(world.judged(loses=loss, tier=tier)), revision=1)
             outcomes.write(outcomes.key(release, series, tier), summary)
     words = ("--patches", workspace.patches, "--index", world.index, "--offline")
     document = run_verb("status", *words, "--json").json

@@ -14,7 +14,7 @@ from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.proof import explorer
 from toolkit.proof.exploration import LOSS, Exploration
-from toolkit.proof.prove import PATIENCE, RACE_SUITE
+from toolkit.proof.prove import RACE_SUITE, STANDSTILL
 from toolkit.releases.release import Release
 from toolkit.util.errors import NotProved
 from toolkit.util.names import PARTNER
@@ -84,7 +84,7 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
     if exploration and is_proved:
         schedules.insert(0, exploration.official.violations[LOSS].shortest)
     for schedule in schedules:
-        (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=PATIENCE)
+        (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=STANDSTILL)
         if LOSS in shown.violations:
             shortest = is_proved and schedule == schedules[0]
             picture = shown.text.strip()

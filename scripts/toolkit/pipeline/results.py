@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
+from toolkit.index.bundle import Bundle
 from toolkit.index.publish import ConsumeLines
-from toolkit.proof.store import FIXED, Judged
+from toolkit.proof.store import FIXED, VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.refresh.refresher import Refreshed
+from toolkit.releases.release import Release
 from toolkit.util.errors import (
     NotProved,
     PatchConflict,
@@ -27,19 +28,26 @@ from toolkit.util.markdown import cell, fence, table
 
 # With more releases than these, the lines of one have to do for all.
 MANY = 4
+COLUMNS = ("release", "verdict", "official loses", "patched loses", "why")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one release: a verdict and its publication, an error, or why it was left."""
+class Result:
+    """What came of one release: a verdict and its publication, an error, or why it is left out.
 
-    release: str
-    judged: Judged | None = None
+    ``label`` is its version, or the name it was asked for by. ``bundle`` is what may be published,
+    and ``new`` what of it is new in the index.
+    """
+
+    label: str
+    release: Release | None = None
+    summary: VerdictSummary | None = None
+    bundle: Bundle | None = None
     new: tuple[str, ...] = ()
     lines: ConsumeLines | None = None
     error: ToolkitError | None = None
     left_out: str = ""
-    carried: Refreshed | None = None
+    rebased: Refreshed | None = None
 
     @property
     def word(self) -> str:
@@ -48,112 +56,102 @@ class Outcome:
             return "conflict"
         if self.left_out:
             return "left out"
-        word = self.judged.claim.verdict if self.judged else "error"
+        word = self.summary.word if self.summary else "error"
         # one that was proved, and that the index refuses, is not published
         return "error" if self.error and word == "publish" else word
 
     @property
     def note(self) -> str:
-        """Why nothing was published, in a line; or nothing."""
-        if self.judged and self.judged.claim.verdict != "publish":
-            return self.judged.claim.reason
+        """Why nothing was published, in a line; empty if something was."""
+        if self.summary and self.summary.word != "publish":
+            return self.summary.claim.reason
         problem = self.error.problem.partition("\n")[0] if self.error else ""
-        return self.left_out or problem.removeprefix(f"{self.release}: ")
+        return self.left_out or problem.removeprefix(f"{self.label}: ")
 
     def as_json(self) -> dict[str, object]:
         """The row of the table, for machines."""
-        row: dict[str, object] = {"release": self.release, "verdict": self.word, "new": self.new}
-        if self.judged:
+        row: dict[str, object] = {"release": self.label, "verdict": self.word, "new": self.new}
+        if self.summary:
             row |= {
-                "reason": self.judged.claim.reason,
-                "revision": self.judged.revision,
-                "wheels": dict(self.judged.claim.wheels),
-                "official": vars(self.judged.official),
-                "patched": vars(self.judged.patched),
+                "reason": self.summary.claim.reason,
+                "revision": self.summary.revision,
+                "wheels": dict(self.summary.claim.wheels),
+                "official": vars(self.summary.official),
+                "patched": vars(self.summary.patched),
             }
         if self.lines:
             row |= {"pip": self.lines.pip, "uv": self.lines.uv}
         if self.left_out:
             row |= {"reason": self.left_out}
-        if self.carried:
-            row |= {"carried_from": str(self.carried.base), "written": self.carried.written}
+        if self.rebased:
+            row |= {"carried_from": str(self.rebased.base), "written": self.rebased.written}
         if self.error:
             row |= {"error": str(self.error), "exit_code": self.error.exit_code}
         return row
 
 
-def refusal(label: str, judged: Judged, tier: str) -> NotProved:
-    """Why a release that was judged in a tier is not published, and what to do about it."""
-    word = judged.claim.verdict
-    step = f"`nox -s prove -- {label}` shows it; nothing was published for this release"
-    if word == FIXED and FULL in (tier, judged.tier):
+def refusal(release: Release, summary: VerdictSummary, tier: str) -> NotProved | None:
+    """Say why a release is not published, and what to do about it; None if it may be."""
+    if summary.word == "publish":
+        return None
+    step = f"`nox -s prove -- {release.version}` shows it; nothing was published for this release"
+    if summary.word == FIXED and FULL in (tier, summary.tier):
         step = "see `nox -s retire`; nothing needs publishing"
-    elif word == FIXED:
-        step = f"the tier {FULL} decides: `nox -s release -- {label} --tier {FULL}`; "
+    elif summary.word == FIXED:
+        step = f"the tier {FULL} decides: `nox -s release -- {release.version} --tier {FULL}`; "
         step += "nothing was published"
-    return NotProved(f"{label}: the verdict is {word}: {judged.claim.reason}", next_step=step)
+    problem = f"{release.version}: the verdict is {summary.word}: {summary.claim.reason}"
+    return NotProved(problem, next_step=step)
 
 
-@contextmanager
-def telling(step: str) -> Iterator[None]:
-    """Show what is going on, on a terminal; say nothing in a log."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(step):
-        yield
-
-
-def show(outcomes: Sequence[Outcome]) -> None:
+def show(results: Sequence[Result]) -> None:
     """Print the table, and the lines that a user of pip and a user of uv paste."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("release", "verdict", "official loses", "patched loses", box=SIMPLE_HEAD)
-    noted = any(outcome.note for outcome in outcomes)
+    # The table; a log has no width to fit into
+    rows = [_row(result) for result in results]
+    noted = any(note for *_, note in rows)
+    table = Table(*COLUMNS[:-1], box=SIMPLE_HEAD)
     if noted:
-        table.add_column("why", overflow="fold")
-    for outcome in outcomes:
-        judged = outcome.judged
-        loses = [str(judged.official), str(judged.patched)] if judged else ["", ""]
-        note = [printable(outcome.note)] if noted else []
-        table.add_row(outcome.release, outcome.word, *loses, *note)
-    # a log has no width to fit into
+        table.add_column(COLUMNS[-1], overflow="fold")
+    for *cells, note in rows:
+        table.add_row(*cells, *([printable(note)] if noted else []))
     width = None if sys.stdout.isatty() else 160
     Console(highlight=False, markup=False, width=width).print(table)
-    good = [outcome for outcome in outcomes if outcome.lines]
+
+    # How to install them: each, or the newest for all
+    good = [result for result in results if result.lines]
     shown = good
     if len(good) > MANY:
-        print(f"{sum(bool(outcome.new) for outcome in good)} of {len(good)} are new in the index.")
-        shown = [max(good, key=lambda outcome: Version(outcome.release))]
-    for outcome in shown:
-        if outcome.judged and outcome.lines:
-            print(f"{outcome.release} with the fix:")
-            for wheel in sorted(outcome.judged.claim.wheels):
-                print(f"  {wheel}{' (new)' if wheel in outcome.new else ''}")
-            print(f"\n  {outcome.lines.pip}\n\n  {outcome.lines.uv}\n")
+        print(f"{sum(bool(result.new) for result in good)} of {len(good)} are new in the index.")
+        shown = [max(good, key=lambda result: Version(result.label))]
+    for result in shown:
+        if result.summary and result.lines:
+            print(f"{result.label} with the fix:")
+            for wheel in sorted(result.summary.claim.wheels):
+                print(f"  {wheel}{' (new)' if wheel in result.new else ''}")
+            print(f"\n  {result.lines.pip}\n\n  {result.lines.uv}\n")
     if len(shown) < len(good):
         print("--json prints these lines for each of the releases.")
 
 
-def tell(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+def tell(results: Sequence[Result], *, as_json: bool) -> None:
     """Print what became of releases, as one JSON document or for people."""
     if as_json:
-        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
-    elif len(outcomes) > 1 or any(one.judged or one.left_out for one in outcomes):
-        show(outcomes)
-    elif not outcomes:
+        print(json.dumps([result.as_json() for result in results], indent=2))
+    elif len(results) > 1 or any(result.summary or result.left_out for result in results):
+        show(results)
+    elif not results:
         print("nothing new")
 
 
-def require_all(outcomes: Sequence[Outcome], *, alone: bool = False) -> None:
+def require_all(results: Sequence[Result], *, single: bool = False) -> None:
     """Raise SomeReleasesFailed if one failed, or its own error if there was only this one."""
-    total = sum(not outcome.left_out for outcome in outcomes)
-    failed = [(outcome.release, outcome.error) for outcome in outcomes if outcome.error]
-    if alone and failed:
+    total = sum(not result.left_out for result in results)
+    failed = [(result.label, result.error) for result in results if result.error]
+    if single and failed:
         raise failed[0][1]
     if failed:
         raise SomeReleasesFailed(
@@ -166,20 +164,21 @@ def require_all(outcomes: Sequence[Outcome], *, alone: bool = False) -> None:
         )
 
 
-def summary_of(outcomes: Sequence[Outcome], *, lines: bool) -> str:
-    """The same as Markdown; ``lines`` says whether an index that others reach has the wheels."""
-    said = [(one, one.judged) for one in outcomes]
-    rows = [
-        [one.release, one.word, *([str(j.official), str(j.patched)] if j else ["", ""]), one.note]
-        for one, j in said
-    ]
-    parts = [table(("release", "verdict", "official loses", "patched loses", "why"), rows)]
-    for one in outcomes:
-        if lines and one.lines:
-            code = fence(f"{one.lines.pip}\n\n{one.lines.uv}")
-            summary = f"Install {cell(one.release)} with the fix"
+def summary_of(results: Sequence[Result], *, lines: bool) -> str:
+    """Return the same as Markdown; ``lines`` says whether others reach the index."""
+    parts = [table(COLUMNS, [_row(result) for result in results])]
+    for result in results:
+        if lines and result.lines:
+            code = fence(f"{result.lines.pip}\n\n{result.lines.uv}")
+            summary = f"Install {cell(result.label)} with the fix"
             parts.append(f"<details><summary>{summary}</summary>\n\n{code}\n\n</details>")
-    return "\n\n".join(parts) if outcomes else "Nothing new."
+    return "\n\n".join(parts) if results else "Nothing new."
+
+
+def _row(result: Result) -> list[str]:
+    summary = result.summary
+    loses = [str(summary.official), str(summary.patched)] if summary else ["", ""]
+    return [result.label, result.word, *loses, result.note]
 
 
 def hashes_below(folder: Path) -> dict[str, str]:

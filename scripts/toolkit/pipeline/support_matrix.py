@@ -9,7 +9,7 @@ from pathlib import Path
 from toolkit.patches.series import Series
 from toolkit.pipeline.ci_matrix import pythons_of
 from toolkit.proof.exploration import TIERS
-from toolkit.proof.store import FIXED, Judged, Outcomes
+from toolkit.proof.store import FIXED, VerdictStore, VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Entry
@@ -47,7 +47,7 @@ class SupportMatrix:
     """Looks up verdicts on this machine, and below ``index`` those that were published."""
 
     series: Series
-    outcomes: Outcomes
+    outcomes: VerdictStore
     index: Path
 
     def status(self, entry: Entry) -> ReleaseStatus:
@@ -98,15 +98,15 @@ class SupportMatrix:
             wheels=dict(entry.row.wheels) if entry.row else {},
         )
 
-    def alone(self, entry: Entry) -> Judged | None:
+    def alone(self, entry: Entry) -> VerdictSummary | None:
         """What the official wheels alone do under today's tests; the tier full decides."""
         for tier in reversed(TIERS):
             found = self.outcomes.read(self.outcomes.key(entry.release, "", tier))
-            if isinstance(found, Judged):
+            if isinstance(found, VerdictSummary):
                 return found
         return None
 
-    def judged(self, entry: Entry, alone: Judged | None) -> Judged | None:
+    def judged(self, entry: Entry, alone: VerdictSummary | None) -> VerdictSummary | None:
         """What this machine knows of the release under today's patches and tests.
 
         The tier full decides before quick, official wheels that may need no series before patched
@@ -129,7 +129,7 @@ class SupportMatrix:
             raise conflict
         return passing
 
-    def published(self, entry: Entry) -> Judged | None:
+    def published(self, entry: Entry) -> VerdictSummary | None:
         """The verdict in the index: on the recorded wheels, or by which the series was retired."""
         local = f"+{self.series.name}.{entry.row.revision}" if entry.row else ""
         try:
@@ -137,7 +137,7 @@ class SupportMatrix:
             verdict = Verdict.parse(path.read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        found = Judged.of(verdict)
+        found = VerdictSummary.of(verdict)
         if entry.row:
             return found if found.fits(entry.row) else None
         official = {artefact.filename: artefact.sha256 for artefact in entry.official}

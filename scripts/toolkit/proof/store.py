@@ -1,4 +1,4 @@
-"""What became of a release, remembered by all that it depends on, so that it is not done again."""
+"""Cache of verdicts and conflicts, keyed by everything that influences them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Judged:
+class VerdictSummary:
     """A release's verdict in short; ``proof`` is the sha256 of the whole.
 
     ``tier`` is what was explored, ``upstream`` the state of what upstream's own tests say; both
@@ -72,7 +72,7 @@ class Judged:
     upstream: str = ""
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Judged:
+    def of(cls, verdict: Verdict) -> VerdictSummary:
         """The short form of a verdict."""
         proof = Proof.of(verdict)
         ran = verdict.exploration
@@ -88,6 +88,11 @@ class Judged:
             tier=ran.tier if ran else "",
             upstream=verdict.upstream.state if verdict.upstream else "",
         )
+
+    @property
+    def word(self) -> str:
+        """The verdict itself."""
+        return self.claim.verdict
 
     @property
     def lasts(self) -> bool:
@@ -119,7 +124,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class VerdictStore:
     """Verdicts in short, and conflicts, below ``root`` by a key of everything they rest on.
 
     ``means`` is what that is besides the release, its patches and the tier: see :meth:`open`.
@@ -129,7 +134,7 @@ class Outcomes:
     means: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, root: Path, python: str | None = None) -> Outcomes:
+    def open(cls, root: Path, python: str | None = None) -> VerdictStore:
         """The outcomes below ``root`` on this machine, by today's scripts and race suite."""
         code = [tree_digest(Path(__file__).parents[2]), tree_digest(RACE_SUITE)]
         code += [f"{name}={value}" for name, value in sources()[-1].items()]
@@ -141,19 +146,19 @@ class Outcomes:
         inputs = [*artefacts, release.uploaded.isoformat(), series, tier, *self.means]
         return sha256(json.dumps(inputs).encode())
 
-    def read(self, key: str) -> Judged | PatchConflict | None:
+    def read(self, key: str) -> VerdictSummary | PatchConflict | None:
         """What is known for good under ``key``; None if nothing is, or it is damaged."""
         found = self.last(key)
-        return None if isinstance(found, Judged) and not found.lasts else found
+        return None if isinstance(found, VerdictSummary) and not found.lasts else found
 
-    def last(self, key: str) -> Judged | PatchConflict | None:
+    def last(self, key: str) -> VerdictSummary | PatchConflict | None:
         """The same, or else what came of it the last time, for the eye only."""
         try:
             return _parse(json.loads((self.root / f"{key}.json").read_text("utf-8")))
         except (OSError, ValueError):
             return None
 
-    def proof(self, key: str, judged: Judged) -> Proof | None:
+    def proof(self, key: str, judged: VerdictSummary) -> Proof | None:
         """The whole verdict that ``judged`` is short for."""
         try:
             data = self._proof(key).read_bytes()
@@ -165,14 +170,16 @@ class Outcomes:
         """Where the picture of the schedule that speaks most plainly is, if one was drawn."""
         return self.root / f"{key}.svg"
 
-    def write(self, key: str, found: Judged | PatchConflict, proof: Proof | None = None) -> None:
+    def write(
+        self, key: str, found: VerdictSummary | PatchConflict, proof: Proof | None = None
+    ) -> None:
         """Remember a verdict with its proof, or a conflict.
 
         One that may change does not take the place of one that lasts.
         """
-        if isinstance(found, Judged) and not found.lasts and self.read(key):
+        if isinstance(found, VerdictSummary) and not found.lasts and self.read(key):
             return
-        if isinstance(found, Judged):
+        if isinstance(found, VerdictSummary):
             claim = asdict(found.claim)
             document = {**claim, **{k: v for k, v in asdict(found).items() if k != "claim"}}
         else:
@@ -187,7 +194,7 @@ class Outcomes:
         return self.root / f"{key}.verdict.json"
 
 
-def _parse(document: object) -> Judged | PatchConflict:
+def _parse(document: object) -> VerdictSummary | PatchConflict:
     if isinstance(document, dict) and "conflict" in document:
         keys = {"format": int, "conflict": str, "next_step": str}
         found = members(document, "outcome", keys, {})
@@ -201,7 +208,7 @@ def _parse(document: object) -> Judged | PatchConflict:
     official, patched = (_loss(found[side], side) for side in ("official", "patched"))
     claim = Claim(found["release"], found["verdict"], found["reason"], **maps)
     rest = {name: found[name] for name in ("revision", "series", "proof", "tier", "upstream")}
-    return Judged(claim, official=official, patched=patched, **rest)
+    return VerdictSummary(claim, official=official, patched=patched, **rest)
 
 
 def _loss(raw: object, where: str) -> Loss:

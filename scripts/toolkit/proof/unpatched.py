@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 from toolkit.proof.exploration import TIERS
-from toolkit.proof.store import FIXED, LASTING, Judged, Loss, Outcomes
+from toolkit.proof.prove import ProofSettings, prove
+from toolkit.proof.store import FIXED, LASTING, Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import Fetched
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease
+from toolkit.util.console import StepStatus, no_status
 from toolkit.util.errors import NotFixed
 from toolkit.util.names import MAIN
 from toolkit.util.strict_json import Malformed
 
+FULL = TIERS[-1]
+
 
 def unpatched(fetched: Fetched) -> RepackedRelease:
-    """A release as it is, as if the series were empty: what its official wheels do alone.
+    """Return a release as it is, as if the series were empty.
 
-    The verdict on it is ``fixed`` if they lose no call, whether the series would fit them or not.
+    The verdict on it is ``fixed`` if its official wheels lose no call, whether the series would
+    fit them or not.
     """
     return RepackedRelease(fetched.release, 0, fetched.paths, fetched.paths, (), "", {})
 
 
-FULL = TIERS[-1]
-
-
-def remembered(outcomes: Outcomes, release: Release, tier: str = FULL) -> Verdict | None:
-    """The verdict of a tier on a release's official wheels alone, judged again, if there is one."""
-    key = outcomes.key(release, "", tier)
-    known = outcomes.read(key)
-    proof = outcomes.proof(key, known) if isinstance(known, Judged) else None
+def remembered(store: VerdictStore, release: Release, tier: str = FULL) -> Verdict | None:
+    """Return the cached verdict of a tier on a release's official wheels alone, if there is one."""
+    key = store.key(release, "", tier)
+    summary = store.read(key)
+    proof = store.proof(key, summary) if isinstance(summary, VerdictSummary) else None
     try:
         return Verdict.parse(proof.data.decode()) if proof else None
     except (Malformed, UnicodeDecodeError):
@@ -38,40 +40,40 @@ def remembered(outcomes: Outcomes, release: Release, tier: str = FULL) -> Verdic
 
 
 def alone(
-    fetched: Fetched, outcomes: Outcomes, judge: Callable[..., Verdict], tier: str = FULL
+    fetched: Fetched, store: VerdictStore, settings: ProofSettings, *, watch: StepStatus = no_status
 ) -> Verdict:
-    """The verdict of ``tier`` on a release's official wheels alone, or of a smaller one that is
-    not ``fixed`` already; a larger one that is remembered decides before both.
+    """Return the verdict on a release's official wheels alone, in the tier of ``settings``.
 
-    It is remembered. Otherwise ``judge`` makes it of a release with nothing repacked, and a tier.
+    Smaller tiers run first, and decide unless they say ``fixed``; a cached verdict of a larger
+    tier decides before both. New verdicts are cached.
     """
-
-    def judged(tier: str) -> Verdict:
-        verdict: Verdict = judge(unpatched(fetched), tier=tier)
-        remember(outcomes, fetched.release, verdict, tier)
-        return verdict
-
-    asked = TIERS.index(tier)
-    known = {one: remembered(outcomes, fetched.release, one) for one in TIERS}
-    for one in reversed(TIERS):
-        if (found := known[one]) and (found.verdict != FIXED or TIERS.index(one) >= asked):
-            return found
-    for one in TIERS[: asked + 1]:
-        verdict = known[one] or judged(one)
+    cached = {tier: remembered(store, fetched.release, tier) for tier in TIERS}
+    wanted = TIERS.index(settings.tier)
+    for tier in reversed(TIERS):
+        verdict = cached[tier]
+        if verdict and (verdict.verdict != FIXED or TIERS.index(tier) >= wanted):
+            return verdict
+    pair = unpatched(fetched).pair(settings.python)
+    for tier in TIERS[: wanted + 1]:
+        verdict = cached[tier]
+        if verdict is None:
+            verdict = prove(pair, replace(settings, tier=tier), watch=watch)
+            remember(store, fetched.release, verdict, tier)
         if verdict.verdict != FIXED:
             break
+    assert verdict
     return verdict
 
 
-def remember(outcomes: Outcomes, release: Release, verdict: Verdict, tier: str = FULL) -> None:
-    """Let :func:`remembered` know a verdict, if it is one that will not change."""
+def remember(store: VerdictStore, release: Release, verdict: Verdict, tier: str = FULL) -> None:
+    """Cache a verdict on official wheels alone, if it is one that will not change."""
     if verdict.verdict in LASTING:
-        key = outcomes.key(release, "", tier)
-        outcomes.write(key, Judged.of(verdict), Proof.of(verdict))
+        key = store.key(release, "", tier)
+        store.write(key, VerdictSummary.of(verdict), Proof.of(verdict))
 
 
 def require_fixed(release: Release, verdict: Verdict | None) -> Verdict:
-    """``verdict``, if it shows by the tier full that a release's official wheels lose no call.
+    """Return ``verdict`` if it shows, in the tier full, that official wheels lose no call.
 
     Raises NotFixed.
     """
@@ -88,8 +90,12 @@ def require_fixed(release: Release, verdict: Verdict | None) -> Verdict:
             f"{label} still loses calls: {loss}",
             next_step="go on patching it; what became of pull requests is no reason to stop",
         )
-    wheels = {artefact.filename: artefact.sha256 for artefact in release.artefacts}
-    if verdict.verdict != FIXED or ran is None or ran.tier != FULL or verdict.wheels != wheels:
+    if (
+        verdict.verdict != FIXED
+        or ran is None
+        or ran.tier != FULL
+        or verdict.wheels != release.digests
+    ):
         raise NotFixed(
             f"{label}: only `{FIXED}` in the tier {FULL} over its very wheels retires a series, "
             f"and the verdict is {verdict.verdict}: {verdict.reason}",

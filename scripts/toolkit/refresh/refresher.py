@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
@@ -16,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 from toolkit.patches.export import ExportedPatch, exported_mails, new_files, write_files
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
+from toolkit.proof.prove import ProofSettings, prove
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import (
     INCONCLUSIVE,
@@ -27,9 +26,9 @@ from toolkit.refresh.conflict import (
 from toolkit.refresh.rebase import RebaseStopped
 from toolkit.refresh.rebase_plan import RebasePlan
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.official import Fetched, fetched
+from toolkit.releases.official import Fetched, Settings
 from toolkit.releases.release import Release
-from toolkit.releases.repack import RepackedRelease, repack_release
+from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import make_series_tree, official_files, series_applies
 from toolkit.util.errors import PatchConflict, UnknownRelease
 from toolkit.util.files import not_writable_errors, replacing
@@ -53,32 +52,20 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class Refresher:
-    """Rebases the series: ``fetch`` gets official wheels, ``judge`` proves repacked ones."""
+    """What it takes to rebase: where releases come from, and how the results are proved."""
 
-    workspace: Workspace
+    settings: Settings
+    proof: ProofSettings
     catalogue: Catalogue
-    fetch: Callable[[Release], Fetched]
-    judge: Callable[[RepackedRelease], Verdict]
-    as_of: datetime | None = None
-    tell: Callable[[str], None] = lambda _: None
 
-    @classmethod
-    def of(
-        cls,
-        options: argparse.Namespace,
-        workspace: Workspace,
-        catalogue: Catalogue,
-        judge: Callable[[RepackedRelease], Verdict],
-    ) -> Refresher:
-        """What a command line says of where releases come from; it speaks on standard error."""
+    @property
+    def workspace(self) -> Workspace:
+        """Where everything is kept."""
+        return self.settings.workspace
 
-        def fetch(release: Release) -> Fetched:
-            return fetched(release, options, workspace, quiet=True)
-
-        def tell(line: str) -> None:
-            print(line, file=sys.stderr)
-
-        return cls(workspace, catalogue, fetch, judge, options.as_of, tell)
+    def fetch(self, release: Release) -> Fetched:
+        """Fetch official wheels without a progress bar."""
+        return self.settings.fetch(release, quiet=True)
 
     @property
     def series(self) -> Series:
@@ -87,9 +74,11 @@ class Refresher:
 
     @property
     def entries(self) -> dict[Version, Entry]:
-        """The releases that can be fetched, and could be at ``as_of``, sorted."""
+        """The releases that can be fetched, and existed as of the date in the settings, sorted."""
         known = sorted(self.catalogue.items())
-        return {v: e for v, e in known if e.partner and not e.gone and e.existed(self.as_of)}
+        return {
+            v: e for v, e in known if e.partner and not e.gone and e.existed(self.settings.as_of)
+        }
 
     @property
     def plan(self) -> RebasePlan:
@@ -126,7 +115,7 @@ class Refresher:
                 if (mails := tuple(patch.mail for patch in patches)) in tried:
                     continue
                 tried.add(mails)
-                self.tell(f"{version}: rebased from {base.release.version}")
+                print(f"{version}: rebased from {base.release.version}", file=sys.stderr)
                 verdict = self._prove(official, patches)
                 if verdict.verdict == "publish":
                     return self._keep(official, base, patches, verdict)
@@ -195,7 +184,8 @@ class Refresher:
             write_files(patches, new_files(patches, official.release.version, rebased))
             workspace = replace(self.workspace, patches=patches)
             series = Series.load(patches)
-            return self.judge(repack_release(official, series, workspace, catalogue=self.catalogue))
+            repacked = repack_release(official, series, workspace, catalogue=self.catalogue)
+            return prove(repacked.pair(self.proof.python), self.proof)
 
     def _keep(
         self, official: Fetched, base: Fetched, patches: Sequence[ExportedPatch], verdict: Verdict

@@ -26,7 +26,56 @@ from toolkit.wheels.wheelfile import CHECKS_VERSION, Wheel
 
 if TYPE_CHECKING:
     from toolkit.releases.pypi import PyPI
-import argparse
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where releases come from, and which of them exist.
+
+    ``pypi`` is the simple index that is asked (None: PyPI); ``offline`` asks none and takes what
+    the cache and the catalogue hold. ``yanked`` allows releases that were yanked; releases later
+    than ``as_of`` do not exist.
+    """
+
+    workspace: Workspace
+    pypi: str | None = None
+    offline: bool = False
+    yanked: bool = False
+    as_of: datetime | None = None
+
+    def open(self) -> PyPI:
+        """Return a connection to the index, to be used as a context manager."""
+        from toolkit.releases.pypi import PyPI
+
+        return PyPI(self.pypi, workspace=self.workspace, as_of=self.as_of)
+
+    def find(self, release: Version | str | None, catalogue: Catalogue | None = None) -> Release:
+        """Find a release as :func:`find_release` does."""
+        return find_release(
+            release,
+            self.workspace,
+            catalogue=catalogue,
+            endpoint=self.pypi,
+            yanked=self.yanked,
+            offline=self.offline,
+            as_of=self.as_of,
+        )
+
+    def fetch(self, release: Version | str | Release | None, *, quiet: bool = False) -> Fetched:
+        """Fetch official wheels, with a progress bar on a terminal unless ``quiet``.
+
+        A release that is only named is found first. Raises as :func:`fetch_release`.
+        """
+        if not isinstance(release, Release):
+            release = self.find(release)
+        with download_progress(str(release.version), quiet) as progress:
+            return fetch_release(
+                release,
+                self.workspace,
+                endpoint=self.pypi,
+                offline=self.offline,
+                progress=progress,
+            )
 
 
 @dataclass(frozen=True)
@@ -194,40 +243,3 @@ def _existing(entry: Entry, as_of: datetime | None) -> Entry:
             next_step="choose an earlier release, or a later --as-of",
         )
     return entry
-
-
-def fetched(
-    release: Version | str | Release | None,
-    options: argparse.Namespace,
-    workspace: Workspace,
-    *,
-    quiet: bool = False,
-) -> Fetched:
-    """Fetch one release as the command line says, with a progress bar on a terminal.
-
-    It is found first, unless it is one already; ``quiet`` shows nothing.
-    """
-    if not isinstance(release, Release):
-        release = found(release, options, workspace)
-    with download_progress(str(release.version), quiet) as progress:
-        return fetch_release(
-            release, workspace, endpoint=options.pypi, offline=options.offline, progress=progress
-        )
-
-
-def found(
-    release: Version | str | None,
-    options: argparse.Namespace,
-    workspace: Workspace,
-    catalogue: Catalogue | None = None,
-) -> Release:
-    """Find one release as the command line says."""
-    return find_release(
-        release,
-        workspace,
-        catalogue=catalogue,
-        endpoint=options.pypi,
-        yanked=options.yanked,
-        offline=options.offline,
-        as_of=options.as_of,
-    )

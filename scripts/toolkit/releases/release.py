@@ -84,6 +84,11 @@ class Release:
                 next_step="choose a release from 1.0.2 on",
             )
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """The sha256 of each official wheel, by file name."""
+        return {artefact.filename: artefact.sha256 for artefact in self.artefacts}
+
     def refuse_yanked(self) -> None:
         """Raise YankedRelease, with upstream's reason, if the release itself was yanked."""
         for artefact in self.of(MAIN):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from toolkit.environments.pair import WheelPair
+from toolkit.environments.platforms import fitting
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
 from toolkit.releases.catalogue import Catalogue, revision_for
@@ -44,6 +46,21 @@ class RepackedRelease:
     passthrough: tuple[Path, ...]
     series_digest: str
     sums: Mapping[str, str]
+
+    def pair(self, python: str | None = None) -> WheelPair:
+        """The wheels that run on this machine, and on ``python``, official and patched.
+
+        Raises EnvironmentUnresolvable if a distribution has none.
+        """
+        patched = fitting([*self.wheels, *self.passthrough], python)
+        return WheelPair(
+            official=tuple(fitting(self.official, python)),
+            patched=tuple(patched),
+            release=str(self.release.version),
+            uploaded=self.release.uploaded,
+            series=self.series_digest,
+            others=tuple(wheel for wheel in self.wheels if wheel not in patched),
+        )
 
 
 def repack_release(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
@@ -16,7 +13,7 @@ from packaging.version import Version
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environment
-from toolkit.environments.pair import prepare
+from toolkit.environments.pair import SUBCLASSES, WheelPair, prepare
 from toolkit.upstream_tests import checkout, runner
 from toolkit.upstream_tests.checkout import Checkout
 from toolkit.upstream_tests.result import (
@@ -37,54 +34,24 @@ from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_who
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
-REPOSITORY_VARIABLE = "LIVEKIT_DISPATCHED_UPSTREAM"
 # how often a test that differs is run again, and how many of them are run one by one
 AGAIN, FEW = 2, 10
 
 
-def _repository(text: str) -> str:
-    # nor is it repeated in the message
-    scheme, _, rest = text.partition("://")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if at and (":" in user or scheme.startswith("http")):
-        raise argparse.ArgumentTypeError(
-            "an address with credentials in it, which logs and verdicts would show: "
-            "leave them to git's credential helper"
-        )
-    return text
-
-
-def add_repository(parser: argparse.ArgumentParser, name: str, words: str = "") -> None:
-    """The option ``name``: where upstream's repository is; ``words`` describe it further.
-
-    What the variable says is checked as if it were given, and is not shown in the help.
-    """
-    parser.add_argument(
-        name,
-        metavar="URL-or-PATH",
-        type=_repository,
-        default=os.environ.get(REPOSITORY_VARIABLE, checkout.REPOSITORY),
-        help=f"{words}default: ${REPOSITORY_VARIABLE}, or {checkout.REPOSITORY}",
-    )
-
-
 @dataclass(frozen=True)
 class Question:
-    """What is asked: how do these wheels do under upstream's tests?
+    """Which wheels run under which of upstream's tests.
 
-    ``official`` and ``patched`` hold every distribution, the wheels that fit this machine.
     ``trees`` maps distributions to folders of upstream's repository; ``known`` are releases.
+    ``everything`` takes every test file, not only the plugin's.
     """
 
-    release: Version
-    uploaded: datetime
-    official: Sequence[Path]
-    patched: Sequence[Path]
+    pair: WheelPair
     trees: Mapping[str, str]
     known: Iterable[Version] = ()
     everything: bool = False
     python: str | None = None
-    optional: Sequence[str] = ()
+    optional: Sequence[str] = SUBCLASSES
 
 
 def answer(
@@ -102,12 +69,12 @@ def answer(
     test passes) gives "not run", and why; so does a repository that is no folder if ``offline``.
     The same question to the same commit runs nothing the second time.
     """
-    release = str(question.release)
+    release = question.pair.release
     if offline and not Path(repository).exists():
         return Upstream.not_run(release, "it is elsewhere, and --offline was given")
     try:
         tags = checkout.tags_of(repository)
-        tag, between = checkout.nearest(tags, question.release, question.known)
+        tag, between = checkout.nearest(tags, Version(release), question.known)
         found = checkout.checkout(tag, repository, workspace.upstream / "commits")
         source = _source(question, found, between)
         kept = workspace.upstream / "results" / f"{_key(question, source, limits)}.json"
@@ -138,7 +105,7 @@ def _ran(
     limits: Limits,
     tell: Callable[[str], None],
 ) -> Upstream:
-    release = str(question.release)
+    release = question.pair.release
     chosen, unchosen = runner.select(found.files, everything=question.everything)
     if not chosen:
         why = f"{source.tag} has no tests of the plugin"
@@ -146,10 +113,8 @@ def _ran(
     # the result is kept, not these environments: upstream's tests need half a gigabyte each
     with workspace.scratch() as scratch:
         pair = prepare(
-            question.official,
-            question.patched,
-            uploaded=question.uploaded,
-            environments=scratch,
+            question.pair,
+            scratch,
             python=question.python,
             extra=runner.requirements(found.files),
             optional=question.optional,
@@ -193,7 +158,7 @@ def _ran(
 
 def _source(question: Question, found: Checkout, between: int) -> Source:
     differing, modules = {}, {}
-    for wheel in question.official:
+    for wheel in question.pair.official:
         name = str(parse_wheel_filename(wheel.name)[0])
         if name in question.trees:
             counts = checkout.differing(found, wheel, question.trees[name])
@@ -210,10 +175,10 @@ def _key(question: Question, source: Source, limits: Limits) -> str:
     inputs = {
         **inherited.sources()[-1],
         "formats": [environment.FORMAT, FORMAT],
-        "release": str(question.release),
-        "uploaded": question.uploaded.isoformat(),
-        "official": sorted((wheel.name, sha256_of(wheel)) for wheel in question.official),
-        "patched": sorted((wheel.name, sha256_of(wheel)) for wheel in question.patched),
+        "release": question.pair.release,
+        "uploaded": question.pair.uploaded.isoformat(),
+        "official": sorted((wheel.name, sha256_of(wheel)) for wheel in question.pair.official),
+        "patched": sorted((wheel.name, sha256_of(wheel)) for wheel in question.pair.patched),
         "source": [source.commit, source.between],
         "selection": _selection(question),
         "optional": sorted(question.optional),

@@ -17,7 +17,7 @@ from making import (
     source,
     write_series,
 )
-from standing_in import judged
+from standing_in import judged, replace_proof
 
 import refresh as verb
 import update
@@ -81,5 +81,5 @@ def opened(
     """A house whose proofs all come to `publish`."""
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    monkeypatch.setattr(verb, "prove", judged("publish"))
+    replace_proof(monkeypatch, judged("publish"))
     return House(index, workspace, root)

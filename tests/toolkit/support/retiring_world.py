@@ -22,7 +22,7 @@ from toolkit.index.bundle import make_bundle
 from toolkit.index.publish import publish_all
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import Explored
-from toolkit.proof.store import Outcomes
+from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import FULL, remember
 from toolkit.proof.verdict import Subject, Verdict
 from toolkit.releases.official import Fetched, fetch_release
@@ -84,7 +84,7 @@ class World:
 
     def remember(self, verdict: Verdict) -> Path:
         """Let the machine know a verdict as the one of the tier full; where it is kept."""
-        outcomes = Outcomes.open(self.workspace.outcomes)
+        outcomes = VerdictStore.open(self.workspace.outcomes)
         release = self.fetched().release
         remember(outcomes, release, verdict)
         return outcomes.root / f"{outcomes.key(release, '', FULL)}.verdict.json"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import pytest
 from publishing import proof_of
 
 from toolkit.environments.environment import Environment
+from toolkit.environments.pair import WheelPair
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.race_report import Report
 from toolkit.proof.race_suite import surroundings
 from toolkit.proof.verdict import Verdict
@@ -18,11 +21,18 @@ from toolkit.util.process import run
 def judged(word: str) -> Callable[..., Verdict]:
     """A proof that comes to one verdict, whatever it is asked."""
 
-    def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-        proof = proof_of(list(patched), inputs["release"])
+    def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+        proof = proof_of(list(pair.patched), pair.release)
         return Verdict(**{**vars(proof), "verdict": word, "reason": "a test says so"})
 
     return prove
+
+
+def replace_proof(monkeypatch: pytest.MonkeyPatch, prove: Callable[..., object] | None) -> None:
+    """Let ``prove(pair, settings, ...)`` stand in wherever a release is proved."""
+    rooms = ("pipeline.release", "proof.unpatched", "refresh.refresher")
+    for module in (*(f"toolkit.{room}" for room in rooms), "prove"):
+        monkeypatch.setattr(importlib.import_module(module), "prove", prove)
 
 
 def run_race(suite: Path, environment: Environment, folder: Path) -> Report:
