@@ -222,7 +222,7 @@ def test_only_what_was_proved(index: Path, wheels: list[Path], tmp_path: Path) -
     assert not index.exists()
 
 
-@pytest.mark.parametrize("state", ["conflict", "inconclusive"])
+@pytest.mark.parametrize("state", ["inconclusive"])
 def test_no_verdict_but_publish(state: str, index: Path, wheels: list[Path]) -> None:
     with pytest.raises(NotProved, match=f"is {state}: for a reason"):
         publish_wheels(wheels, getattr(Verdict, state)(subject_of(wheels), "for a reason"), index)

@@ -16,13 +16,15 @@ from replaying import replaying
 from retiring_world import FIXED, open_world
 from series import diff, engine_patch, mail, write_series
 from simple_index import Index
+from standing_in import replace_proof
 from upstream_index import Upstream, open_upstream
 from verbs import RunVerb
 from wheels import AGENTS, ENGINE, ENGINE_PATH, members_of, source
 
-import release as release_verb
+from toolkit.environments.pair import WheelPair
 from toolkit.forward.github import API_VARIABLE, TOKENS
 from toolkit.patches.series import Series
+from toolkit.proof.prove import ProofSettings
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Row, record
@@ -45,12 +47,10 @@ class House:
     def release(self, version: str, **changes: Any) -> None:
         """Run the verb release; the proof is a good one with ``changes``."""
 
-        def prove(official: Any, patched: Any, **inputs: Any) -> Verdict:
-            del official
-            proof = proof_of(list(patched), inputs["release"])
-            return replace(proof, **changes)
+        def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
+            return replace(proof_of(list(pair.patched), pair.release), **changes)
 
-        self.monkeypatch.setattr(release_verb, "prove", prove)
+        replace_proof(self.monkeypatch, prove)
         code = 0 if changes.get("verdict", "publish") == "publish" else 18
         self.upstream.run("release", version, "--index", self.index, code=code)
 
