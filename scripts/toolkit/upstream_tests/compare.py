@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environment
+from toolkit.environments.interpreter import find_interpreter
 from toolkit.environments.pair import SUBCLASSES, WheelPair, prepare
 from toolkit.upstream_tests import checkout, runner
 from toolkit.upstream_tests.checkout import Checkout
@@ -182,7 +183,7 @@ def _key(question: Question, source: Source, limits: Limits) -> str:
         "source": [source.commit, source.between],
         "selection": _selection(question),
         "optional": sorted(question.optional),
-        "python": [environment.find_interpreter(question.python).version, sysconfig.get_platform()],
+        "python": [find_interpreter(question.python).version, sysconfig.get_platform()],
         "sandbox": [files.tree_digest(GUEST), bool(runner.apart())],
         "limits": [*astuple(limits)[:2], AGAIN],
     }
