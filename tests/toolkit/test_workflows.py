@@ -70,9 +70,9 @@ def test_the_linter_sees(tmp_path: Path, old: str, new: str, finding: str) -> No
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_they_call_sessions_that_exist(path: Path) -> None:
     listing = subprocess.check_output(
-        [sys.executable, "-m", "nox", "--list", "--json"], text=True, cwd=REPOSITORY
+        [sys.executable, "-m", "nox", "--list"], text=True, cwd=REPOSITORY
     )
-    sessions = {session["name"] for session in json.loads(listing)}
+    sessions = set(re.findall(r"^[-*] (\w+) ->", listing, re.M))
     called = set(re.findall(r"nox -s (\S+)", path.read_text("utf-8")))
     assert called
     assert called <= sessions
