@@ -33,7 +33,7 @@ from toolkit.patches.series import Series  # noqa: E402
 from toolkit.pipeline import release as flow  # noqa: E402
 from toolkit.proof.prove import ProofSettings  # noqa: E402
 from toolkit.proof.rules import Compared  # noqa: E402
-from toolkit.proof.verdict import Side, Verdict  # noqa: E402
+from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
 from toolkit.releases.official import fetch_release  # noqa: E402
 from toolkit.releases.sources import apply_series  # noqa: E402
@@ -59,8 +59,8 @@ def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
         release=pair.release,
         verdict="publish",
         reason="a benchmark says so",
-        official=Side({wheel.name: sha256_of(wheel) for wheel in pair.official}, 900, 500),
-        patched=Side({wheel.name: wheels[wheel.name] for wheel in pair.patched}, 1400),
+        official=SuiteCounts({wheel.name: sha256_of(wheel) for wheel in pair.official}, 900, 500),
+        patched=SuiteCounts({wheel.name: wheels[wheel.name] for wheel in pair.patched}, 1400),
         wheels=wheels,
         series=pair.series,
         revision=int(local.rpartition(".")[2]),
@@ -143,7 +143,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
 def usual_way(releases: Sequence[str], workspace: Workspace) -> dict[str, float]:
     """Seconds of wall and CPU time that `git am` and `uv build` take for all of ``releases``."""
     from repack import Contest
-    from toolkit.environments.interpreter import uv
+    from toolkit.environments.environment import uv
 
     wall, cpu = 0.0, 0.0
     for version in releases:

@@ -33,7 +33,7 @@ from toolkit.environments.pair import WheelPair  # noqa: E402
 from toolkit.patches.series import FILE, Series  # noqa: E402
 from toolkit.proof import prove as proving  # noqa: E402
 from toolkit.proof.prove import ProofSettings  # noqa: E402
-from toolkit.proof.verdict import Side, Verdict  # noqa: E402
+from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.refresh import refresher  # noqa: E402
 from toolkit.refresh.refresher import Refresher  # noqa: E402
 from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
@@ -124,7 +124,7 @@ class Stage:
 
 def unproved(pair: WheelPair, settings: ProofSettings) -> Verdict:
     """Stand in for the proof, which takes minutes."""
-    none = Side({}, 0, 0)
+    none = SuiteCounts({}, 0, 0)
     return Verdict(
         release=pair.release,
         verdict="publish",

@@ -30,8 +30,9 @@ from datetime import datetime
 from toolkit.cli import add_proof, each, parser, proof_settings_of, settings_of, verb
 from toolkit.environments.pair import WheelPair, prepare
 from toolkit.patches.series import Series
-from toolkit.proof import explorer, summary
+from toolkit.proof import summary
 from toolkit.proof.prove import RACE_SUITE, STANDSTILL, ProofSettings, prove
+from toolkit.proof.replay import replay
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import Settings
@@ -112,7 +113,7 @@ def replay_one(pair: WheelPair, options: argparse.Namespace, settings: ProofSett
     """
     environments = prepare(pair, settings.workspace.environments, python=settings.python)
     colour = sys.stdout.isatty() and not options.json
-    pictures = explorer.replay(
+    pictures = replay(
         settings.race_suite,
         environments,
         options.replay,

@@ -7,7 +7,7 @@ Examples:
 The tests are those of the release's tag, or of the nearest one; what differs is said. They run
 without a network and without keys, first on the official wheels. A test that passes there and
 not on the patched wheels, three times in a row, has regressed, and nothing is published.
-Upstream's tests are code of upstream's: they run on this machine, as its wheels do.
+UpstreamResult's tests are code of upstream's: they run on this machine, as its wheels do.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dataclasses import asdict
 
 from toolkit.cli import (
     add_repository,
+    add_require_upstream,
     add_timeout,
     each,
     parser,
@@ -33,32 +34,30 @@ from toolkit.cli import (
     verb,
 )
 from toolkit.patches.series import Series
-from toolkit.releases.catalogue import Catalogue
+from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.releases.official import Settings
 from toolkit.releases.repack import repack_release
-from toolkit.upstream_tests.compare import Question, answer
-from toolkit.upstream_tests.result import Upstream
-from toolkit.upstream_tests.runner import Limits
+from toolkit.upstream_tests.result import UpstreamResult
+from toolkit.upstream_tests.runner import LIMITS, Limits
 from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved
 from toolkit.util.parallel import cores
 
 
-def compare(name: str | None, options: argparse.Namespace, settings: Settings) -> Upstream:
+def compare(name: str | None, options: argparse.Namespace, settings: Settings) -> UpstreamResult:
     """Repack one release and run upstream's tests on both sides."""
-    workspace = settings.workspace
-    series = Series.load(workspace.patches)
-    repacked = repack_release(settings.fetch(name), series, workspace)
-    question = Question(
-        repacked.pair(options.python),
-        trees={distribution.name: distribution.tree for distribution in series.distributions},
-        known=tuple(Catalogue.read(workspace.catalogue)),
+    series = Series.load(settings.workspace.patches)
+    repacked = repack_release(settings.fetch(name), series, settings.workspace)
+    tests = UpstreamTests(
+        options.repo,
+        required=False,
+        workspace=settings.workspace,
+        offline=settings.offline,
         everything=options.all,
-        python=options.python,
+        limits=Limits(options.limit, options.timeout, options.jobs),
     )
-    limits = Limits(options.limit, options.timeout, options.jobs)
     with step_status(f"upstream's tests of {repacked.release.version}"):
-        return answer(question, options.repo, workspace, limits=limits, offline=settings.offline)
+        return tests.run(repacked.pair(options.python), options.python)
 
 
 @verb
@@ -66,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; exit code 0 unless a test regressed, or nothing ran and that is required."""
     arguments = parser(__doc__)
     add = arguments.add_argument
-    limits = Limits()
     add("release", nargs="*", metavar="RELEASE", help="such as 1.7.0 (default: the newest)")
     add_repository(arguments, "--repo")
     add("--all", action="store_true", help="every test file, not only the plugin's")
+    add_require_upstream(arguments, "fail if the tests cannot run")
     add("--python", help="the Python to run the tests on (default: the running one)")
-    add("--limit", type=float, default=limits.test, help="seconds a test (default: %(default)g)")
-    add_timeout(arguments, limits.run)
+    add("--limit", type=float, default=LIMITS.test, help="seconds a test (default: %(default)g)")
+    add_timeout(arguments, LIMITS.run)
     add("--jobs", type=int, default=cores(), help="tests at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 

@@ -9,9 +9,9 @@ import pytest
 from publishing import EXPLORER, LOST, UPLOADED, Prove, kept_in, make_runner, make_suite
 
 from toolkit.environments.pair import WheelPair, prepare
-from toolkit.proof import explorer, prove
+from toolkit.proof import prove, replay
 from toolkit.proof.exploration import LOSS
-from toolkit.proof.explorer import CANONICAL
+from toolkit.proof.explorer import CANONICAL, explore
 
 
 def test_the_verdict_says_what_the_schedules_showed(proved: Prove, said: list[str]) -> None:
@@ -135,12 +135,12 @@ def test_an_explorer_that_hangs_is_ended(
         optional=(),
     )
     hanging = make_suite(tmp_path / "h", explorer="import threading; threading.Event().wait()")
-    found = explorer.explore(hanging, pair, tier="quick", timeout=0.01)
+    found = explore(hanging, pair, tier="quick", timeout=0.01)
     ended = "on the official wheels the explorer was ended, as nothing moved: it said nothing"
     assert found.explored.trouble == ended
     still = "the suite was ended after 0.01 s without progress: it said nothing"
     assert [run.trouble for run in found.tests] == [still] * 2
-    (shown,) = explorer.replay(hanging, pair[:1], "call:A", timeout=0.01)
+    (shown,) = replay.replay(hanging, pair[:1], "call:A", timeout=0.01)
     assert (shown.svg, shown.trouble) == ("", ended.replace("on the official wheels", "replaying"))
 
 

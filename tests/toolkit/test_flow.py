@@ -18,8 +18,7 @@ from publishing import snapshot
 from standing_in import run_race
 
 import release as verb
-from toolkit.environments.environment import Environment
-from toolkit.environments.interpreter import uv
+from toolkit.environments.environment import Environment, uv
 
 pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("flow")]
 

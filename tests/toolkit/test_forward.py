@@ -43,7 +43,7 @@ from toolkit.patches.git_repo import Repository
 from toolkit.patches.notices import without_notices
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.proof import explorer
+from toolkit.proof import replay as replay_module
 from toolkit.proof.exploration import LOSS, Violation
 from toolkit.releases.official import fetch_release
 from toolkit.releases.repack import repack_release
@@ -256,7 +256,7 @@ def test_the_shortest_schedule_that_a_proof_found_is_shown(
         violations = {LOSS: 1} if schedule in losing else {}
         return [SimpleNamespace(violations=violations, text=f"│ {schedule}\n", trouble="")]
 
-    monkeypatch.setattr(explorer, "replay", replay)
+    monkeypatch.setattr(replay_module, "replay", replay)
     script = tmp_path / SCRIPT
     script.write_text("import os\nraise SystemExit(os.environ['SIDE'] == 'official')")
     lost = replace(findings({}), violations={LOSS: Violation("flag", 3, shortest or "")})

@@ -138,7 +138,7 @@ def run(
     def prepare(*wheels: Any, **inputs: Any) -> Any:
         return pair.prepare(*wheels, **{**inputs, "extra": extra, "optional": ()})
 
-    monkeypatch.setattr(verb, "prepare", prepare)
+    monkeypatch.setattr(mutation_testing, "prepare", prepare)
     suite = make_suite(tmp_path / "suite", SUITE)
 
     def call(*texts: str, words: Sequence[str] = ("--json",)) -> int:
@@ -203,7 +203,8 @@ def test_a_mutant_that_hangs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verb, "Teeth", partial(mutation_testing.Teeth, timeout=3))
+    runner = partial(mutation_testing.MutationRunner, timeout=3)
+    monkeypatch.setattr(mutation_testing, "MutationRunner", runner)
     assert run(source(line5="guard = hangs = 5", line20="del hangs")) == 0
     assert outcomes(capsys.readouterr().out)[1] == ("does not end", "")
     # which may be the machine's fault, and is asked again

@@ -21,14 +21,14 @@ from toolkit.proof.prove import ProofSettings
 from toolkit.proof.store import Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.catalogue import Row
-from toolkit.upstream_tests.result import Source, Upstream
+from toolkit.upstream_tests.result import Source, UpstreamResult
 from toolkit.util.errors import EnvironmentUnresolvable, PatchConflict
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 SOURCE = Source("livekit-agents@1.8.9", "c0" * 20, "1.8.9", 0, {}, {})
-RAN = Upstream("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
-FAILED = Upstream.not_run("1.8.9", "no test passes on the official wheels", SOURCE)
-SILENT = Upstream.not_run("1.8.9", "nobody answered")
+RAN = UpstreamResult("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
+FAILED = UpstreamResult.not_run("1.8.9", "no test passes on the official wheels", SOURCE)
+SILENT = UpstreamResult.not_run("1.8.9", "nobody answered")
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ class Flow:
     def __init__(self, workspace: Workspace, index: Path) -> None:
         self.words = ["1.8.9", "--index", str(index), "--patches", str(workspace.patches)]
         self.proved, self.says, self.verdict = 0, SILENT, "publish"
-        self.known: Upstream | None = None
+        self.known: UpstreamResult | None = None
 
     def prove(self, pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
         self.proved += 1

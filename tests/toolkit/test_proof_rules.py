@@ -13,10 +13,10 @@ from publishing import explored, findings, outcome, probe, run_of, subject_of
 
 from toolkit.proof.exploration import Exploration, Explored, Level, Violation
 from toolkit.proof.race_report import Outcome
-from toolkit.proof.race_suite import Run
+from toolkit.proof.race_suite import SuiteRun
 from toolkit.proof.rules import Compared, judge
 from toolkit.proof.verdict import Verdict
-from toolkit.upstream_tests.result import Upstream
+from toolkit.upstream_tests.result import UpstreamResult
 
 # What a test proves, by the first letter of its name; the losses and agreements are documented.
 CHECKS = {"loss": "loses-calls", "call": "loses-calls", "agrees": "agreement"}
@@ -116,7 +116,7 @@ def test_runs_that_cannot_be_compared(change: dict[str, Any], reason: str) -> No
 
 
 def test_a_run_without_a_report() -> None:
-    lost = Run(None, "the suite did not end", "")
+    lost = SuiteRun(None, "the suite did not end", "")
     verdict = Verdict.of(subject_of(()), run_of(sides_of(GOOD)[0]), lost, explored())
     assert (verdict.verdict, verdict.tests) == ("inconclusive", {})
     assert verdict.reason == "on the patched wheels the suite did not end"
@@ -266,14 +266,18 @@ EXPLORATIONS = st.builds(
     st.sampled_from([{}, {"call:A": ("refused",)}]),
 )
 UPSTREAM = st.sampled_from(
-    [None, Upstream("1", "passed", "fine"), Upstream("1", "regressed", "", regressed={"t": "fell"})]
+    [
+        None,
+        UpstreamResult("1", "passed", "fine"),
+        UpstreamResult("1", "regressed", "", regressed={"t": "fell"}),
+    ]
 )
 
 
 @settings(derandomize=True, deadline=None, max_examples=400)
 @given(st.dictionaries(st.sampled_from("abc"), COMPARED), EXPLORATIONS, UPSTREAM)
 def test_nothing_is_published_that_breaks_anything(
-    tests: dict[str, Compared], exploration: Exploration, upstream: Upstream | None
+    tests: dict[str, Compared], exploration: Exploration, upstream: UpstreamResult | None
 ) -> None:
     word, reason = judge(tests, exploration, None, upstream)
     ran = [test for test in tests.values() if test.patched not in ("skipped", "deselected")]

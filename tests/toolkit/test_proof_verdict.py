@@ -14,7 +14,7 @@ from publishing import LOSS, explored, make_pair, outcome, proof_of, run_of, sub
 
 from toolkit.proof import summary
 from toolkit.proof.explorer_report import ExplorerReport, parse
-from toolkit.proof.race_report import Outcome, Report
+from toolkit.proof.race_report import Outcome, SuiteReport
 from toolkit.proof.verdict import Verdict
 from toolkit.util.strict_json import Malformed
 
@@ -195,7 +195,7 @@ EXPLORER_REPORT: dict[str, Any] = {
 
 
 def test_reports_are_read() -> None:
-    report = Report.parse(json.dumps(SUITE_REPORT))
+    report = SuiteReport.parse(json.dumps(SUITE_REPORT))
     assert [*report.tests.items()] == [(t, Outcome("passed", "wire", False, "", 1)) for t in "st"]
     findings = parse(ExplorerReport, json.dumps(EXPLORER_REPORT)).findings
     assert (findings.unreduced, findings.mismatched) == (7, ("call:B",))
@@ -205,10 +205,10 @@ def test_reports_are_read() -> None:
 @pytest.mark.parametrize(
     ("read", "document", "path", "value"),
     [
-        (Report.parse, SUITE_REPORT, ("format",), 2),
-        (Report.parse, SUITE_REPORT, ("tests", "t", "outcome"), "xfailed"),
-        (Report.parse, SUITE_REPORT, ("tests", "t", "documented"), "yes"),
-        (Report.parse, SUITE_REPORT, ("exitstatus",), ...),
+        (SuiteReport.parse, SUITE_REPORT, ("format",), 2),
+        (SuiteReport.parse, SUITE_REPORT, ("tests", "t", "outcome"), "xfailed"),
+        (SuiteReport.parse, SUITE_REPORT, ("tests", "t", "documented"), "yes"),
+        (SuiteReport.parse, SUITE_REPORT, ("exitstatus",), ...),
         (lambda text: parse(ExplorerReport, text), EXPLORER_REPORT, ("format",), 1),
         (lambda text: parse(ExplorerReport, text), EXPLORER_REPORT, ("schedules",), {}),
         (lambda text: parse(ExplorerReport, text), EXPLORER_REPORT, ("violations",), {}),

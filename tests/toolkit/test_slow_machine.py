@@ -21,7 +21,7 @@ import update
 import upstream
 from toolkit.environments.pair import WheelPair
 from toolkit.proof.prove import ProofSettings
-from toolkit.proof.race_suite import how_far
+from toolkit.proof.race_suite import progress_of
 from toolkit.util.process import Exited, Job, run_together
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
@@ -123,11 +123,11 @@ def test_time_in_which_all_slept_does_not_count(
 
 
 def test_how_far_a_run_came() -> None:
-    assert how_far("") == "it said nothing"
+    assert progress_of("") == "it said nothing"
     said = "tests\ncollected 686 items\n\ntest_a.py::test_b PASSED   [411/686]\n"
     said += "test_a.py::test_c SKIPPED (no such client)   [412/686]\ntest_a.py::test_d \n"
-    assert how_far(said) == "412 of 686 tests had finished; last: test_a.py::test_d"
-    assert how_far("tests\nagent level, 3 scenarios\n") == "last: agent level, 3 scenarios"
+    assert progress_of(said) == "412 of 686 tests had finished; last: test_a.py::test_d"
+    assert progress_of("tests\nagent level, 3 scenarios\n") == "last: agent level, 3 scenarios"
 
 
 # Each side notes what it does; as long as a file is there, one of them hangs where that says.

@@ -26,15 +26,14 @@ from upstreaming import PYPROJECT, lend_pytest, make_repository
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environments
-from toolkit.environments.interpreter import uv
-from toolkit.environments.verify import verify_installed
 from toolkit.forward.mails import files_at
 from toolkit.patches.git_repo import Repository
-from toolkit.proof.mutation_testing import Teeth
+from toolkit.proof.mutation_testing import MutationRunner
 from toolkit.upstream_tests import checkout, runner
 from toolkit.util import git, inherited
 from toolkit.util.errors import CommandFailed, HashMismatch
 from toolkit.util.files import sha256
+from toolkit.util.store import Store
 from toolkit.util.workspace import REPOSITORY
 
 RELEASE = "1.8.9"
@@ -44,8 +43,7 @@ PROGRAM = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from toolkit.environments.environment import Environments
-from toolkit.environments.verify import verify_installed
+from toolkit.environments.environment import Environments, verify_installed
 from toolkit.cli import verb
 from toolkit.patches.git_repo import CommitMessage, Repository
 
@@ -479,7 +477,7 @@ def test_git_says_the_same_in_every_version(world: World) -> None:
 def test_a_newer_git(world: World, tmp_path: Path) -> None:
     place = world.place(tmp_path)
     install: list[str | Path] = [
-        uv(),
+        environment.uv(),
         "pip",
         "install",
         "--quiet",
@@ -563,7 +561,7 @@ def test_the_race_suite_is_configured_by_itself_alone(
     }.items():
         monkeypatch.setenv(name, value)
     suite = make_race_suite(hostile_tree)
-    teeth = Teeth(suite, lent, tmp_path / "copies", tmp_path / "kept", timeout=60)
+    teeth = MutationRunner(suite, lent, tmp_path / "copies", Store(tmp_path / "kept"), timeout=60)
     (tmp_path / "copies").mkdir()
     assert teeth.passing == 1
 
@@ -599,7 +597,7 @@ def test_upstream_is_configured_by_itself_alone(
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
-    assert runner.configured(tmp_path) == read
+    assert runner.configuration_of(tmp_path) == read
     assert (tmp_path / read).is_file()
 
 
@@ -612,7 +610,7 @@ def test_no_file_above_configures_upstreams_tests(
     scratch = hostile_tree / "scratch"
     scratch.mkdir()
     limits = runner.Limits(jobs=1)
-    side = runner.run_side(files, ["tests/test_tools.py"], lent, scratch, limits)
+    side = runner.run_tests(files, ["tests/test_tools.py"], lent, scratch, limits)
     assert (side.trouble, side.passed) == ("", 1)
 
 
@@ -626,7 +624,7 @@ def prepare(world: World, folder: Path) -> environment.Environment:
 
 def tamper(made: environment.Environment, *words: str) -> None:
     """Let somebody else's uv work on an environment."""
-    pip = [uv(), "pip", *words, "--quiet", "--no-config", "--python", str(made.python)]
+    pip = [environment.uv(), "pip", *words, "--quiet", "--no-config", "--python", str(made.python)]
     subprocess.run(pip, check=True)
 
 
@@ -653,14 +651,14 @@ def test_another_version_than_was_resolved(
     words = ["install", f"helper=={version}"] if version else ["uninstall", "helper"]
     tamper(made, *words)
     with pytest.raises(HashMismatch, match=said):
-        verify_installed(made, [])
+        environment.verify_installed(made, [])
 
 
 def test_a_distribution_that_was_not_resolved(asks: World, tmp_path: Path) -> None:
     made = prepare(asks, tmp_path)
     tamper(made, "install", "setuptools")
     with pytest.raises(HashMismatch, match=r"setuptools 9\.0 was not resolved"):
-        verify_installed(made, [])
+        environment.verify_installed(made, [])
 
 
 def test_what_can_change_a_resolution_is_in_the_key(
@@ -699,7 +697,7 @@ def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("openai<2\n", "utf-8")
     kept = ("PATH", "UV_DEFAULT_INDEX", *inherited._NETWORK)
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    cache = subprocess.check_output([uv(), "cache", "dir"], text=True).strip()
+    cache = subprocess.check_output([environment.uv(), "cache", "dir"], text=True).strip()
     place = Place(tmp_path, {**env, "UV_CACHE_DIR": cache})
     place.variables("UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1")
     script = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r})\n{PROGRAM}"
@@ -763,7 +761,7 @@ def test_a_clone_that_belongs_to_somebody_else(clone: Path, tmp_path: Path) -> N
     for path in (clone, *clone.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     assert files_at(clone, "HEAD", ["a.py"]) == {"a.py": b"a = 1\n"}
-    checkout._asked.cache_clear()
+    checkout._list_tags.cache_clear()
     (tag,) = checkout.tags_of(str(clone))
-    found = checkout.checkout(tag, str(clone), tmp_path / "cache")
+    found = checkout.check_out(tag, str(clone), tmp_path / "cache")
     assert (found.files / "a.py").read_bytes() == b"a = 1\n"

@@ -14,7 +14,7 @@ from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.pair import prepare
 from toolkit.patches.series import Series
 from toolkit.proof.prove import RACE_SUITE
-from toolkit.proof.race_report import Report
+from toolkit.proof.race_report import SuiteReport
 from toolkit.releases.official import Fetched, fetch_release
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
@@ -91,12 +91,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(folder / "cache", folder / "patches")
 
 
-def report(environment: Environment) -> Report:
+def report(environment: Environment) -> SuiteReport:
     with tempfile.TemporaryDirectory() as folder:
         return run_race(RACE_SUITE, environment, Path(folder, "race"))
 
 
-def ended(found: Report, outcome: str) -> set[str]:
+def ended(found: SuiteReport, outcome: str) -> set[str]:
     return {test for test, result in found.tests.items() if result.outcome == outcome}
 
 

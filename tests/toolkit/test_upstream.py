@@ -10,7 +10,14 @@ from making import make_wheel
 from packaging.version import Version
 from upstreaming import make_repository
 
-from toolkit.upstream_tests.checkout import Tag, _asked, checkout, differing, nearest, tags_of
+from toolkit.upstream_tests.checkout import (
+    Tag,
+    _list_tags,
+    check_out,
+    count_differing,
+    nearest_tag,
+    tags_of,
+)
 from toolkit.util.errors import CommandFailed, Unreachable
 
 TREE = "livekit-agents"
@@ -23,7 +30,7 @@ def tag(version: str) -> Tag:
 
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
-    _asked.cache_clear()
+    _list_tags.cache_clear()
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def test_the_tags_of_releases_with_their_commits(repository: Path) -> None:
 )
 def test_the_nearest_tag(release: str, expected: str, between: int) -> None:
     known = [Version(f"1.{v}") for v in ("0.1", "4.0", "4.1", "4.2", "4.4", "6.0")]
-    found, count = nearest([tag("0.12.9"), tag("1.4.0"), tag("1.5.0")], Version(release), known)
+    found, count = nearest_tag([tag("0.12.9"), tag("1.4.0"), tag("1.5.0")], Version(release), known)
     assert (str(found.version), count) == (expected, between)
 
 
@@ -73,7 +80,7 @@ def test_only_the_tests_and_the_top_are_checked_out(
     repository: Path, tmp_path: Path, scheme: str
 ) -> None:
     newest = tags_of(str(repository))[-1]
-    found = checkout(newest, scheme.format(repository), tmp_path / "cache")
+    found = check_out(newest, scheme.format(repository), tmp_path / "cache")
     files = sorted(p.relative_to(found.files).as_posix() for p in found.files.rglob("*.*"))
     # the empty .env keeps one of the user's, further up, from being found
     assert files == [".env", "pyproject.toml", "tests/test_a.py", "tests/test_b.py"]
@@ -82,15 +89,15 @@ def test_only_the_tests_and_the_top_are_checked_out(
 
 def test_a_commit_is_fetched_once(repository: Path, tmp_path: Path) -> None:
     newest = tags_of(str(repository))[-1]
-    first = checkout(newest, str(repository), tmp_path / "cache")
+    first = check_out(newest, str(repository), tmp_path / "cache")
     repository.rename(tmp_path / "gone")
-    assert checkout(newest, str(repository), tmp_path / "cache") == first
+    assert check_out(newest, str(repository), tmp_path / "cache") == first
 
 
 def test_a_tag_that_moved_is_no_checkout(repository: Path, tmp_path: Path) -> None:
     moved = Tag("livekit-agents@1.10.1", Version("1.10.1"), "0" * 40)
     with pytest.raises(CommandFailed, match="0000"):
-        checkout(moved, str(repository), tmp_path / "cache")
+        check_out(moved, str(repository), tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
@@ -100,17 +107,17 @@ def test_variables_of_a_hook_lead_nowhere_else(
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
         monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
     newest = tags_of(str(repository))[-1]
-    assert (checkout(newest, str(repository), tmp_path / "cache").files / "tests").is_dir()
+    assert (check_out(newest, str(repository), tmp_path / "cache").files / "tests").is_dir()
 
 
 def test_how_far_the_wheel_is_from_the_tag(repository: Path, tmp_path: Path) -> None:
-    found = checkout(tags_of(str(repository))[-1], str(repository), tmp_path / "cache")
+    found = check_out(tags_of(str(repository))[-1], str(repository), tmp_path / "cache")
     members = {"livekit/agents/__init__.py": b"one = 1\n"}
     same = make_wheel(tmp_path / "same", "livekit-agents", "1.10.1", members=members)
-    assert differing(found, same, TREE) == (0, 1)
+    assert count_differing(found, same, TREE) == (0, 1)
     members = {"livekit/agents/__init__.py": b"one = 2\n", "livekit/agents/two.py": b""}
     other = make_wheel(tmp_path / "other", "livekit-agents", "1.10.1", members=members)
-    assert differing(found, other, TREE) == (2, 2)
+    assert count_differing(found, other, TREE) == (2, 2)
 
 
 def test_a_repository_that_is_not_there_is_asked_for_once(tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_a_repository_that_is_not_there_is_asked_for_once(tmp_path: Path) -> Non
     make_repository(missing, {"livekit-agents@1.0.0": {"tests/test_a.py": ""}})
     with pytest.raises(Unreachable):
         tags_of(str(missing))
-    _asked.cache_clear()
+    _list_tags.cache_clear()
     assert len(tags_of(str(missing))) == 1
 
 

@@ -25,11 +25,22 @@ from making import (
 from upstreaming import PYPROJECT, lend_pytest, make_repository
 
 import upstream as verb
-from toolkit.environments import pair
 from toolkit.environments.environment import Environment
 from toolkit.upstream_tests import checkout, compare, runner
-from toolkit.upstream_tests.result import Ended, Side, Source, Upstream, described, judge
-from toolkit.upstream_tests.runner import Limits, read, requirements, run_side, select
+from toolkit.upstream_tests.result import (
+    Source,
+    UpstreamOutcome,
+    UpstreamResult,
+    UpstreamRun,
+    compare_runs,
+)
+from toolkit.upstream_tests.runner import (
+    Limits,
+    read_report,
+    requirements,
+    run_tests,
+    select_test_files,
+)
 from toolkit.util import process
 from toolkit.util.errors import CommandFailed
 from toolkit.util.strict_json import Malformed
@@ -160,7 +171,7 @@ class Place:
         return make_repository(self.folder / name, {tag: {**self.files, **changed}})
 
     def run(self, *words: object) -> int:
-        checkout._asked.cache_clear()
+        checkout._list_tags.cache_clear()
         usual = {"--patches": self.patches, "--pypi": self.index.url, "--limit": 1.5}
         usual |= {"--timeout": 300, "--jobs": 1}
         fixed = [str(word) for option in usual.items() for word in option]
@@ -266,7 +277,7 @@ def test_the_nearest_tag_and_the_difference_are_said(told: dict[str, Any]) -> No
     assert (found["tag"], found["release"], found["between"]) == (TAG, "1.7.0", 0)
     assert found["differing"] == {AGENTS: 2, PLUGIN: 3}
     assert found["modules"] == {AGENTS: 3, PLUGIN: 3}
-    text = described(Source(**found))
+    text = str(Source(**found))
     assert text.startswith(f"{TAG}, 0 releases lie between, 2 of 3 modules of {AGENTS} differ")
 
 
@@ -281,7 +292,7 @@ def test_a_kept_result_runs_nothing(
     assert place.run("--repo", calm) == 0
     first = capsys.readouterr().out
     assert json.loads(first)["status"] == "passed"
-    monkeypatch.setattr(pair, "prepare", None)
+    monkeypatch.setattr(compare, "prepare", None)
     assert place.run("--repo", calm) == 0
     assert capsys.readouterr().out == first
     with pytest.raises(TypeError, match="not callable"):
@@ -354,10 +365,10 @@ def test_which_files_are_the_plugins(tmp_path: Path) -> None:
         path = tmp_path / "tests" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    chosen, left = select(tmp_path)
+    chosen, left = select_test_files(tmp_path)
     assert {*chosen} == {f"tests/{name}.py" for name in ours.split()}
     assert {*left} == {f"tests/{name}.py" for name in theirs.split()}
-    assert select(tmp_path, everything=True)[1] == []
+    assert select_test_files(tmp_path, everything=True)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -390,8 +401,11 @@ def test_a_run_that_was_ended_tells_what_it_had_done() -> None:
         {"test": "a", "when": "call", "outcome": "passed", "why": "", "tried": []},
     ]
     lines = [*map(json.dumps, said), '{"test": "b", "wh']
-    side = read(lines, hide="/x")
-    assert side.tests == {"a": Ended("passed"), "b": Ended("absent", "it did not end")}
+    side = read_report(lines, hide="/x")
+    assert side.tests == {
+        "a": UpstreamOutcome("passed"),
+        "b": UpstreamOutcome("absent", "it did not end"),
+    }
     assert side.trouble
 
 
@@ -399,29 +413,33 @@ SOURCE = Source(TAG, "c0" * 20, "1.7.0", 0, {}, {})
 
 
 def test_a_test_that_is_skipped_on_the_patched_wheels_only_has_regressed() -> None:
-    passed, skipped = (Side({"t": Ended(o, w)}) for o, w in (("passed", ""), ("skipped", "no")))
-    assert judge("1", SOURCE, "", (passed, skipped), [(passed, skipped)]).regressed
-    assert judge("1", SOURCE, "", (passed, skipped), [(passed, passed)]).flaky
-    assert judge("1", SOURCE, "", (skipped, passed), [(skipped, passed)]).fixed
+    passed, skipped = (
+        UpstreamRun({"t": UpstreamOutcome(o, w)}) for o, w in (("passed", ""), ("skipped", "no"))
+    )
+    assert compare_runs("1", SOURCE, "", (passed, skipped), [(passed, skipped)]).regressed
+    assert compare_runs("1", SOURCE, "", (passed, skipped), [(passed, passed)]).flaky
+    assert compare_runs("1", SOURCE, "", (skipped, passed), [(skipped, passed)]).fixed
     # worse at first and better then is neither
-    assert judge("1", SOURCE, "", (passed, skipped), [(skipped, passed)]).flaky
+    assert compare_runs("1", SOURCE, "", (passed, skipped), [(skipped, passed)]).flaky
 
 
 def test_a_file_that_is_lost_on_the_patched_wheels_only_has_regressed() -> None:
-    lost = Side(left_out={"tests/test_a.py": "cannot be collected: NameError"})
-    found = judge("1", SOURCE, "", (Side(), lost), [])
+    lost = UpstreamRun(left_out={"tests/test_a.py": "cannot be collected: NameError"})
+    found = compare_runs("1", SOURCE, "", (UpstreamRun(), lost), [])
     assert found.regressed == {
         "tests/test_a.py": "only on the patched wheels: cannot be collected: NameError"
     }
-    assert judge("1", SOURCE, "", (lost, lost), []).regressed == {}
+    assert compare_runs("1", SOURCE, "", (lost, lost), []).regressed == {}
 
 
 def test_a_result_is_read_as_it_was_written() -> None:
-    sides = Side({"t": Ended("failed", "no"), "u": Ended("passed")}, {"f": "gone"})
-    made = judge("1.7.0", SOURCE, "all", (sides, sides), [], ["tests/test_x.py"])
-    assert Upstream.parse(made.to_json()) == made
-    without = Upstream.not_run("1.7.0", "no\nnetwork")
-    assert Upstream.parse(without.to_json()) == without
+    sides = UpstreamRun(
+        {"t": UpstreamOutcome("failed", "no"), "u": UpstreamOutcome("passed")}, {"f": "gone"}
+    )
+    made = compare_runs("1.7.0", SOURCE, "all", (sides, sides), [], ["tests/test_x.py"])
+    assert UpstreamResult.parse(made.to_json()) == made
+    without = UpstreamResult.not_run("1.7.0", "no\nnetwork")
+    assert UpstreamResult.parse(without.to_json()) == without
     assert without.lines == ["upstream's suite: not run: no network"]
 
 
@@ -438,20 +456,27 @@ def test_a_result_is_read_as_it_was_written() -> None:
     ],
 )
 def test_a_result_of_another_shape_is_refused(change: dict[str, Any]) -> None:
-    side = Side({"u": Ended("passed")})
-    document = json.loads(judge("1", SOURCE, "", (side, side), []).to_json())
+    side = UpstreamRun({"u": UpstreamOutcome("passed")})
+    document = json.loads(compare_runs("1", SOURCE, "", (side, side), []).to_json())
     with pytest.raises(Malformed):
-        Upstream.parse(json.dumps({**document, **change}))
+        UpstreamResult.parse(json.dumps({**document, **change}))
     with pytest.raises(Malformed, match="not JSON"):
-        Upstream.parse("{")
+        UpstreamResult.parse("{")
 
 
 # -- runs that do not come to their end -----------------------------------------------------------
 
-FINE = {"a": Ended("passed")}
-GOOD, BAD = (Side(FINE | {"t": Ended(outcome, "")}) for outcome in ("passed", "failed"))
-LOST = Side({"t": Ended("skipped", "no key"), "u": Ended("failed", "no key")}, {"f": "gone"})
-CUT = Side({"t": Ended("absent", "it did not end")}, trouble="the run was ended after 9 s")
+FINE = {"a": UpstreamOutcome("passed")}
+GOOD, BAD = (
+    UpstreamRun(FINE | {"t": UpstreamOutcome(outcome, "")}) for outcome in ("passed", "failed")
+)
+LOST = UpstreamRun(
+    {"t": UpstreamOutcome("skipped", "no key"), "u": UpstreamOutcome("failed", "no key")},
+    {"f": "gone"},
+)
+CUT = UpstreamRun(
+    {"t": UpstreamOutcome("absent", "it did not end")}, trouble="the run was ended after 9 s"
+)
 
 
 @pytest.mark.parametrize(
@@ -460,7 +485,7 @@ CUT = Side({"t": Ended("absent", "it did not end")}, trouble="the run was ended 
         ([CUT], "not run", []),
         # where nothing passes, nothing can get worse
         ([LOST], "not run", []),
-        ([Side(left_out={"f": "gone"})], "not run", []),
+        ([UpstreamRun(left_out={"f": "gone"})], "not run", []),
         ([GOOD, CUT], "regressed", ["(all tests)"]),
         ([GOOD, BAD, CUT, CUT], "regressed", ["t"]),
         ([GOOD, BAD, GOOD, CUT], "regressed", ["t"]),
@@ -476,13 +501,13 @@ def test_a_run_that_is_ended_excuses_nothing(
     repository: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    sides: list[Side],
+    sides: list[UpstreamRun],
     status: str,
     named: list[str],
 ) -> None:
     left = [*sides]
-    monkeypatch.setattr(pair, "prepare", lambda *_, **__: (None, None))
-    monkeypatch.setattr(compare, "run_side", lambda *_: left.pop(0))
+    monkeypatch.setattr(compare, "prepare", lambda *_, **__: (None, None))
+    monkeypatch.setattr(compare, "run_tests", lambda *_: left.pop(0))
     place.run("--repo", repository, "--timeout", len(sides))
     told = json.loads(capsys.readouterr().out)
     assert (told["status"], [*told["regressed"]]) == (status, named)
@@ -497,7 +522,7 @@ def test_a_run_that_was_killed_says_nothing_of_the_wheels(
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
     with pytest.raises(CommandFailed, match="pytest was ended by signal 9"):
-        run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
+        run_tests(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
 
 
 def test_a_run_that_takes_too_long_is_ended(
@@ -507,7 +532,7 @@ def test_a_run_that_takes_too_long_is_ended(
     (tmp_path / "files").mkdir()
     (tmp_path / "scratch").mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
-    side = run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits(run=9))
+    side = run_tests(tmp_path / "files", [], place, tmp_path / "scratch", Limits(run=9))
     assert side.trouble == "the run was ended after 9 s without progress, with 0 of 0 tests"
 
 
@@ -542,7 +567,7 @@ def test_a_suite_in_which_nothing_passes_did_not_run(
 def test_a_run_that_was_broken_off_is_no_run(code: int, ends: list[str], trouble: str) -> None:
     ended = {"when": "call", "outcome": "passed", "why": "", "tried": []}
     said = [{"collected": ["a", "b"]}, *({"test": test, **ended} for test in ends)]
-    side = read([json.dumps(line) for line in [*said, {"exitstatus": code}]], hide="/x")
+    side = read_report([json.dumps(line) for line in [*said, {"exitstatus": code}]], hide="/x")
     assert side.tests.keys() == {"a", "b"}
     assert side.trouble.startswith(trouble)
     assert bool(side.trouble) == bool(trouble)
@@ -554,7 +579,7 @@ def test_offline_asks_no_repository(
     # what the verb needs is in the cache by now
     place.run("--repo", place.folder / "missing")
     capsys.readouterr()
-    monkeypatch.setattr(checkout, "tags_of", None)
+    monkeypatch.setattr(compare, "tags_of", None)
     assert place.run("--repo", "https://example.invalid/agents", "--offline") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["status"], told["why"]) == ("not run", "it is elsewhere, and --offline was given")
@@ -571,7 +596,7 @@ print(json.dumps([name for _, name in socket.if_nameindex()]))
 
 
 def test_what_no_hook_sees_has_a_loopback_and_no_more() -> None:
-    prefix = runner.apart()
+    prefix = runner.network_namespace()
     if not prefix:
         pytest.skip("this machine gives no network namespaces")
     # -I: without the hook, as native code would be
@@ -597,11 +622,11 @@ def test_the_tests_run_apart_where_they_can(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setattr(runner, "run_together", together)
-    monkeypatch.setattr(runner, "apart", runner.apart.__wrapped__)
+    monkeypatch.setattr(runner, "network_namespace", runner.network_namespace.__wrapped__)
     for name in ("files", "scratch"):
         (tmp_path / name).mkdir()
     place = Environment(tmp_path, tmp_path / "python", "3.11.7")
-    run_side(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
+    run_tests(tmp_path / "files", [], place, tmp_path / "scratch", Limits())
     words = [str(word) for word in jobs[0].command]
     assert (words[0] == str(program)) == gives
     assert words[words.index("-m") - 1] == str(place.python)

@@ -18,30 +18,31 @@ from toolkit.proof import summary, upstream_tests
 from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import Settings
-from toolkit.upstream_tests import checkout
-from toolkit.upstream_tests.compare import Question
-from toolkit.upstream_tests.result import Source, Upstream
+from toolkit.upstream_tests.compare import Request
+from toolkit.upstream_tests.result import Source, UpstreamResult
 from toolkit.util.errors import Unreachable, UpstreamNotRun
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
 SOURCE = Source("livekit-agents@1.8.9", "c0" * 20, "1.8.9", 0, {}, {})
-GOOD = Upstream("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
-BAD = Upstream("1.8.9", "regressed", "one is worse", SOURCE, regressed={"tests/t.py::t": "it fell"})
-SILENT = Upstream.not_run("1.8.9", "nobody answered")
+GOOD = UpstreamResult("1.8.9", "passed", "7 tests pass on both sides", SOURCE, "the plugin's", 7)
+BAD = UpstreamResult(
+    "1.8.9", "regressed", "one is worse", SOURCE, regressed={"tests/t.py::t": "it fell"}
+)
+SILENT = UpstreamResult.not_run("1.8.9", "nobody answered")
 
 
 class Says:
     """Stands in for upstream's tests: gives one result, and counts how often it is asked."""
 
-    def __init__(self, result: Upstream, *, required: bool = False) -> None:
+    def __init__(self, result: UpstreamResult, *, required: bool = False) -> None:
         self.result, self.asked = result, 0
         self.asker = UpstreamTests("", required, Workspace(Path()))
 
-    def asks(self, known: Upstream | None) -> bool:
+    def asks(self, known: UpstreamResult | None) -> bool:
         return self.asker.asks(known)
 
-    def run(self, *_: object) -> Upstream:
+    def run(self, *_: object) -> UpstreamResult:
         self.asked += 1
         if self.asker.required:
             self.result.require()
@@ -118,16 +119,18 @@ def test_a_verdict_whose_upstream_part_is_off_is_refused(
 
 
 @pytest.fixture
-def asking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Question, str]]:
+def asking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Request, str]]:
     """The questions, and the repository, that come to upstream's tests."""
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
-    asked: list[tuple[Question, str]] = []
+    asked: list[tuple[Request, str]] = []
 
-    def answer(question: Question, repository: str, *_: object, **__: object) -> Upstream:
+    def run_upstream_tests(
+        question: Request, repository: str, *_: object, **__: object
+    ) -> UpstreamResult:
         asked.append((question, repository))
         return SILENT
 
-    monkeypatch.setattr(upstream_tests, "answer", answer)
+    monkeypatch.setattr(upstream_tests, "run_upstream_tests", run_upstream_tests)
     return asked
 
 
@@ -142,7 +145,7 @@ ABOUT = (WheelPair((), (), "1.8.9", datetime(2026, 1, 1, tzinfo=UTC)), None, ())
 
 def test_the_command_line_names_the_repository(
     workspace: Workspace,
-    asking: list[tuple[Question, str]],
+    asking: list[tuple[Request, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert upstream_of(options("--upstream", "no"), Settings(workspace)) is None
@@ -184,7 +187,7 @@ def test_a_reason_names_no_path(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_required_is_an_error_if_they_did_not_run(
-    workspace: Workspace, asking: list[tuple[Question, str]]
+    workspace: Workspace, asking: list[tuple[Request, str]]
 ) -> None:
     asker = upstream_of(
         options("--upstream", "elsewhere", "--require-upstream"), Settings(workspace)
@@ -205,7 +208,7 @@ def test_offline_asks_no_server(
         asked.append(repository)
         raise Unreachable("nobody answered", next_step="wait")
 
-    monkeypatch.setattr(checkout, "tags_of", tags_of)
+    monkeypatch.setattr("toolkit.upstream_tests.compare.tags_of", tags_of)
     assert UpstreamTests("https://upstream.invalid", False, workspace, True).run(*ABOUT).why == (
         "it is elsewhere, and --offline was given"
     )

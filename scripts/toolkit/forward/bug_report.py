@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from toolkit.environments.environment import Environment, cutoff_of
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.proof import explorer
+from toolkit.proof import replay
 from toolkit.proof.exploration import LOSS, Exploration
 from toolkit.proof.prove import RACE_SUITE, STANDSTILL
 from toolkit.releases.release import Release
@@ -84,7 +84,7 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
     if exploration and is_proved:
         schedules.insert(0, exploration.official.violations[LOSS].shortest)
     for schedule in schedules:
-        (shown,) = explorer.replay(RACE_SUITE, pair[:1], schedule, timeout=STANDSTILL)
+        (shown,) = replay.replay(RACE_SUITE, pair[:1], schedule, timeout=STANDSTILL)
         if LOSS in shown.violations:
             shortest = is_proved and schedule == schedules[0]
             picture = shown.text.strip()

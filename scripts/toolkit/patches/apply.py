@@ -6,8 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from toolkit.patches.hunks import FileChange
-from toolkit.patches.patchfile import Variant
+from toolkit.patches.patchfile import FileChange, Variant
 from toolkit.util.errors import PatchConflict
 
 

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.patches.apply import conflict
-from toolkit.patches.hunks import FileChange
-from toolkit.patches.patchfile import Variant
+from toolkit.patches.patchfile import FileChange, Variant
 from toolkit.util.errors import InvalidSeries
 
 if TYPE_CHECKING:

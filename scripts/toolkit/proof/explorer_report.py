@@ -98,7 +98,7 @@ class Replays:
     replays: Mapping[str, Broken]
 
 
-def parse(kind: type[Document], text: str) -> Document:
+def parse(kind: type[Document], text: str | bytes) -> Document:
     """Read a document of the explorer's. Raises Malformed."""
     name = "the explorer's report"
     return decode(kind, load(text, name), name, version=FORMAT)

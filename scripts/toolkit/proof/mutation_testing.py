@@ -6,33 +6,42 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from toolkit.environments.environment import Environment
-from toolkit.proof.race_report import Report
-from toolkit.proof.race_suite import surroundings
+from toolkit.environments.pair import prepare
+from toolkit.patches.mutants import Mutant, mutants_of
+from toolkit.patches.series import Series
+from toolkit.proof.race_report import SuiteReport
+from toolkit.proof.race_suite import child_variables
+from toolkit.releases.official import Fetched
+from toolkit.releases.repack import repack_release
+from toolkit.releases.sources import touched_files
+from toolkit.util.console import progress_bar
 from toolkit.util.errors import CommandFailed
-from toolkit.util.files import not_writable_errors, sha256, tree_digest, write_whole
+from toolkit.util.files import not_writable_errors, sha256, tree_digest
 from toolkit.util.parallel import map_parallel
 from toolkit.util.process import Job, interrupted, run_together
-from toolkit.util.strict_json import Malformed, members
+from toolkit.util.store import Store
+from toolkit.util.strict_json import Malformed, decode, encode, load
+from toolkit.util.workspace import Workspace
 
 FORMAT = 1
 
 # A wheel's member and the text to give it; None changes nothing.
-Change = tuple[str, bytes] | None
+Replacement = tuple[str, bytes] | None
 
 
 @dataclass(frozen=True)
-class Bite:
+class MutantResult:
     """What became of a mutant.
 
-    ``outcome``: ``caught`` (``by`` says which test), ``does not import``, ``does not end`` or
+    ``outcome``: ``caught`` (``by`` names the test), ``does not import``, ``does not end`` or
     ``survived``. ``passed`` counts the tests that passed before the end.
     """
 
@@ -41,29 +50,19 @@ class Bite:
     message: str = ""
     passed: int = 0
 
-    @classmethod
-    def parse(cls, text: str) -> Bite:
-        """Read what was kept of a mutant; raises Malformed."""
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise Malformed(f"not JSON: {error}") from error
-        keys = {"outcome": str, "by": str, "message": str, "passed": int}
-        return cls(**members(document, "what became of a mutant", keys, {}))
-
 
 @dataclass(frozen=True)
-class Teeth:
+class MutationRunner:
     """A suite, and an environment that passes it and is never written to.
 
-    ``folder`` is for private copies of it, ``kept`` keeps outcomes by what they depend on.
+    ``folder`` is for private copies of it, ``store`` caches results by what they depend on.
     ``timeout`` is how many seconds a run may stand still.
     """
 
     suite: Path
     environment: Environment
     folder: Path
-    kept: Path
+    store: Store
     timeout: float = 600.0
     _idle: SimpleQueue[Environment] = field(default_factory=SimpleQueue)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -71,115 +70,115 @@ class Teeth:
     @cached_property
     def passing(self) -> int:
         """How many tests pass without a mutant; raises CommandFailed unless none fails."""
-        bite = self._bite(None)
-        if bite.outcome != "survived":
+        result = self._cached_run(None)
+        if result.outcome != "survived":
             raise CommandFailed(
-                f"without a mutant the suite is not green: {bite.outcome} {bite.by} {bite.message}",
+                "without a mutant the suite is not green: "
+                f"{result.outcome} {result.by} {result.message}",
                 next_step="make the suite pass on these wheels first",
             )
-        return bite.passed
+        return result.passed
 
-    def bite(self, changes: Sequence[Change], jobs: int) -> Iterator[tuple[Change, Bite]]:
-        """Each mutant with what becomes of it, ``jobs`` at a time, as soon as that is known."""
+    def run(
+        self, mutants: Sequence[Replacement], jobs: int
+    ) -> Iterator[tuple[Replacement, MutantResult]]:
+        """Yield each mutant with its result, ``jobs`` at a time, in the order in which they end."""
         passing = self.passing
-        for change, bite in map_parallel(self._bite, changes, jobs=jobs):
-            if bite.outcome == "survived" and bite.passed < passing:
-                said = f"only {bite.passed} of {passing} tests ran"
-                yield change, replace(bite, outcome="caught", by=said)
+        for mutant, result in map_parallel(self._cached_run, mutants, jobs=jobs):
+            if result.outcome == "survived" and result.passed < passing:
+                fewer = f"only {result.passed} of {passing} tests ran"
+                yield mutant, replace(result, outcome="caught", by=fewer)
             else:
-                yield change, bite
+                yield mutant, result
 
-    def _bite(self, change: Change) -> Bite:
-        kept = self.kept / f"{self._key(change)}.json"
-        with suppress(FileNotFoundError, Malformed, UnicodeDecodeError):
-            return Bite.parse(kept.read_text(encoding="utf-8"))
-        with self._copy() as copy, _changed(copy, change, next(self._numbers)):
-            bite = self._run(copy)
-        if bite.outcome != "does not end":  # perhaps the machine was busy
-            with not_writable_errors(self.kept):
-                write_whole(kept, json.dumps(asdict(bite)).encode())
-        return bite
+    def _cached_run(self, mutant: Replacement) -> MutantResult:
+        inputs = [*self._inputs, *([mutant[0], sha256(mutant[1])] if mutant else [])]
+        if (cached := self.store.get(inputs, _parse)) is not None:
+            return cached
+        with self._copy() as copy, _replaced(copy, mutant, next(self._numbers)):
+            result = self._run(copy)
+        if result.outcome != "does not end":  # perhaps the machine was busy
+            self.store.put(inputs, json.dumps(encode(result)).encode())
+        return result
 
     @cached_property
     def _inputs(self) -> list[object]:
         # an environment's folder is named by the digest of what went into it
         return [FORMAT, self.environment.path.name, tree_digest(self.suite), self.timeout]
 
-    def _key(self, change: Change) -> str:
-        said = [change[0], sha256(change[1])] if change else []
-        return sha256(json.dumps([*self._inputs, *said]).encode())
-
     @contextmanager
     def _copy(self) -> Iterator[Environment]:
+        """Yield a private copy of the environment, which goes on to the next mutant."""
         try:
             copy = self._idle.get_nowait()
         except Empty:
-            official = self.environment
+            original = self.environment
             path = self.folder / f"environment-{next(self._numbers)}"
             with not_writable_errors(self.folder):
                 ignore = shutil.ignore_patterns("pycache", "__pycache__")
-                shutil.copytree(official.path, path, symlinks=True, ignore=ignore)
-            python = path / official.python.relative_to(official.path)
-            copy = Environment(path, python, official.version)
+                shutil.copytree(original.path, path, symlinks=True, ignore=ignore)
+            python = path / original.python.relative_to(original.path)
+            copy = Environment(path, python, original.version)
         yield copy
         self._idle.put(copy)
 
-    def _run(self, place: Environment) -> Bite:
-        report = place.path / "report.json"
+    def _run(self, environment: Environment) -> MutantResult:
+        report = environment.path / "report.json"
         report.unlink(missing_ok=True)
-        job = Job(
-            [
-                # not by its path, in which pytest takes [ for the begin of a parameter
-                *(place.python, "-m", "pytest", ".", "-c", "pytest.ini"),
-                *("-p", "no:cacheprovider", "-x", "--tb=no", f"--race-report={report}"),
-            ],
-            cwd=self.suite.resolve(),
-            env=surroundings(place),
-        )
-        (ended,) = run_together([job], timeout=self.timeout)
-        if ended.exit_code is None:
-            return Bite("does not end", message=f"it stood still for {self.timeout:g} s")
+        command: list[str | Path] = [
+            # not by its path, in which pytest takes [ for the begin of a parameter
+            *(environment.python, "-m", "pytest", ".", "-c", "pytest.ini"),
+            *("-p", "no:cacheprovider", "-x", "--tb=no", f"--race-report={report}"),
+        ]
+        job = Job(command, self.suite.resolve(), child_variables(environment))
+        (exited,) = run_together([job], timeout=self.timeout)
+        if exited.exit_code is None:
+            return MutantResult("does not end", message=f"it stood still for {self.timeout:g} s")
         if interrupted():
             raise KeyboardInterrupt
-        if ended.exit_code < 0 or "KeyboardInterrupt" in ended.output:
+        if exited.exit_code < 0 or "KeyboardInterrupt" in exited.output:
             raise CommandFailed(
-                f"the suite was ended from outside (exit code {ended.exit_code})",
+                f"the suite was ended from outside (exit code {exited.exit_code})",
                 next_step="run the same command again; what was found so far is kept",
             )
-        return _read(report, ended.exit_code, ended.output)
+        return _result(report, exited.exit_code, exited.output)
 
 
-def _read(report: Path, exit_code: int, output: str) -> Bite:
+def _parse(data: bytes) -> MutantResult:
+    return decode(MutantResult, load(data, "a mutant's result"), "a mutant's result")
+
+
+def _result(report: Path, exit_code: int, output: str) -> MutantResult:
     try:
-        tests = Report.parse(report.read_text(encoding="utf-8")).tests
+        tests = SuiteReport.parse(report.read_text(encoding="utf-8")).tests
     except (FileNotFoundError, Malformed):
         tests = {}
     passed = sum(outcome.outcome == "passed" for outcome in tests.values())
     if exit_code == 0 and passed:
-        return Bite("survived", passed=passed)
+        return MutantResult("survived", passed=passed)
     for test, outcome in tests.items():
-        # a test that did not run says nothing of itself
+        # an error without a message is a test that did not run
         if outcome.outcome == "failed" or (outcome.outcome == "error" and outcome.message):
-            return Bite("caught", test, outcome.message, passed)
+            return MutantResult("caught", test, outcome.message, passed)
     errors = [line for line in output.splitlines() if line.startswith(("E  ", "ERROR "))]
     if not errors:
         raise CommandFailed(
             f"the suite ended with exit code {exit_code} and no test ran:\n{output.strip()}",
             next_step="run the suite by hand in the environment of the proof",
         )
-    return Bite("does not import", message=errors[-1].strip())
+    return MutantResult("does not import", message=errors[-1].strip())
 
 
 @contextmanager
-def _changed(place: Environment, change: Change, number: int) -> Iterator[None]:
-    """Give a member another text for a while. ``number`` is another one each time."""
-    if change is None:
+def _replaced(environment: Environment, mutant: Replacement, number: int) -> Iterator[None]:
+    """Give a member another text inside the block. ``number`` is another one each time."""
+    if mutant is None:
         yield
         return
-    path = place.site_packages / change[0]
+    path = environment.site_packages / mutant[0]
     original = path.read_bytes()
     try:
-        _write(path, change[1], number)
+        _write(path, mutant[1], number)
         yield
     finally:
         _write(path, original, 0)
@@ -188,5 +187,70 @@ def _changed(place: Environment, change: Change, number: int) -> Iterator[None]:
 def _write(path: Path, text: bytes, number: int) -> None:
     path.unlink(missing_ok=True)
     path.write_bytes(text)
-    # Python tells a stale .pyc by the source's size and its time in whole seconds
+    # Python recognises a stale .pyc by the source's size and its time in whole seconds
     os.utime(path, (number, number))
+
+
+@dataclass(frozen=True)
+class MutantRow:
+    """A mutant and its result, as a row of the table."""
+
+    patch: str
+    file: str
+    hunk: str
+    along: tuple[str, ...]
+    outcome: str
+    by: str
+    message: str
+
+    @classmethod
+    def of(cls, mutant: Mutant, result: MutantResult) -> MutantRow:
+        """Make the row of a mutant."""
+        about = (mutant.patch, mutant.path, mutant.hunk, mutant.along)
+        return cls(*about, result.outcome, result.by, result.message)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row in short, for people."""
+        hunk = self.hunk.rpartition(" @@")[0].removeprefix("@@ ")
+        hunk += f" and {len(self.along)} later" * bool(self.along)
+        outcome = f"{self.outcome}: {self.by or self.message}".removesuffix(": ")
+        return self.patch, Path(self.file).name, hunk, outcome
+
+
+@dataclass(frozen=True)
+class MutatedRelease:
+    """One release's mutants, and how many tests pass without a mutant."""
+
+    release: str
+    passing: int
+    mutants: tuple[MutantRow, ...]
+
+
+def mutate(
+    official: Fetched,
+    series: Series,
+    workspace: Workspace,
+    *,
+    suite: Path,
+    python: str | None,
+    jobs: int,
+) -> MutatedRelease:
+    """Test every mutant of one release, ``jobs`` at a time, in the environment of the proof."""
+    release = str(official.release.version)
+    variants = series.variants_for(official.release.version)
+    mutants = list(mutants_of(variants, touched_files(official, series, variants)))
+    replacements = {m: (series.locate(m.path)[1], m.text) for m in mutants if not m.inert}
+    pair = repack_release(official, series, workspace).pair(python)
+    _, patched = prepare(pair, workspace.environments, python=python)
+    results: dict[Replacement, MutantResult] = {}
+    with (
+        workspace.scratch() as folder,
+        progress_bar(f"{release}: mutants", len(replacements)) as progress,
+    ):
+        runner = MutationRunner(suite, patched, folder, Store(workspace.mutants))
+        for replacement, result in runner.run(list(replacements.values()), jobs):
+            results[replacement] = result
+            progress(result.by)
+    skipped = MutantResult("skipped", message="dropping it changes no code")
+    every = [results[replacements[m]] if m in replacements else skipped for m in mutants]
+    return MutatedRelease(release, runner.passing, tuple(map(MutantRow.of, mutants, every)))

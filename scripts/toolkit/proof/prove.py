@@ -15,12 +15,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from toolkit.environments import environment
-from toolkit.environments.interpreter import find_interpreter
 from toolkit.environments.pair import SUBCLASSES, WheelPair, differing, prepare
-from toolkit.proof import explorer
 from toolkit.proof.exploration import TIERS, Explored
-from toolkit.proof.race_suite import Run
-from toolkit.proof.rules import compare, lossless, troubles
+from toolkit.proof.explorer import explore
+from toolkit.proof.fault_injection import inject_fault
+from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.replay import counterexample
+from toolkit.proof.rules import compare_reports, incomparable, no_loss
 from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
 from toolkit.util import files, inherited
@@ -128,7 +129,7 @@ def _prove_anew(
     tell: Tell,
     watch: StepStatus,
 ) -> tuple[Verdict, bytes]:
-    """Run the suite on both sides; return the verdict and its counterexample as SVG."""
+    """SuiteRun the suite on both sides; return the verdict and its counterexample as SVG."""
     versions = pair.versions()
     suite, timeout = settings.race_suite, settings.timeout
     with _environments(settings) as environments:
@@ -146,29 +147,29 @@ def _prove_anew(
             return Verdict.inconclusive(subject, reason), b""
 
         # The suite's tests and schedules on both
-        ran = explorer.explore(
+        ran = explore(
             suite,
             sides,
             tier=settings.tier,
             timeout=timeout,
-            watch=watch,
+            status=watch,
             kept=kept.with_suffix(".sides"),
         )
         runs = [_valid(run, of) for run, of in zip(ran.tests, versions, strict=True)]
-        explored = Explored(None) if troubles(*runs) else ran.explored
+        explored = Explored(None) if incomparable(*runs) else ran.explored
 
         # If nothing is lost: does the suite notice what it should?
         probe, result = None, explored.exploration
-        if result and lossless(compare(*(run.report for run in runs)), result):
+        if result and no_loss(compare_reports(*(run.report for run in runs)), result):
             with watch("does the suite notice a planted fault?", ()):
                 # the smallest tier is part of each, and has to notice it already
-                probe = explorer.probe(suite, sides[0], tier=TIERS[0], timeout=timeout)
+                probe = inject_fault(suite, sides[0], tier=TIERS[0], timeout=timeout)
 
         # The verdict, and the schedule that shows most
         installed = sides[0].distributions().items()
         dependencies = {n: v for n, v in installed if n not in versions[0] and n not in _TOOLS}
         verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
-        svg, text = explorer.telling(suite, sides, ran, timeout=timeout)
+        svg, text = counterexample(suite, sides, ran, timeout=timeout)
     if verdict.verdict not in ("publish", "fixed"):
         _explain(runs, explored, text, tell)
     return verdict, svg
@@ -201,7 +202,7 @@ def _subject(pair: WheelPair, patched: Mapping[str, Version], settings: ProofSet
         series=pair.series,
         revision=max(_revision(version) for version in patched.values()),
         suite=files.tree_digest(settings.race_suite),
-        python=find_interpreter(settings.python).version,
+        python=environment.find_interpreter(settings.python).version,
         others={wheel.name: sha256_of(wheel) for wheel in pair.others},
     )
 
@@ -237,7 +238,7 @@ def _cached(path: Path) -> Verdict | None:
         return None
 
 
-def _valid(run: Run, expected: Mapping[str, Version]) -> Run:
+def _valid(run: SuiteRun, expected: Mapping[str, Version]) -> SuiteRun:
     """Return ``run``, without its report if that says nothing of the expected wheels.
 
     That is so if it tested other distributions, or if the machine was short of something.
@@ -256,7 +257,7 @@ def _valid(run: Run, expected: Mapping[str, Version]) -> Run:
     return run
 
 
-def _explain(runs: Sequence[Run], explored: Explored, text: str, tell: Tell) -> None:
+def _explain(runs: Sequence[SuiteRun], explored: Explored, text: str, tell: Tell) -> None:
     """Tell why the patched wheels may not go on: tests, then the explorer's counterexample."""
     for side, run in zip(("official", "patched"), runs, strict=True):
         if run.report is None:

@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Report:
+class SuiteReport:
     """One run of the suite; ``tests`` maps pytest's ids to outcomes.
 
     ``collected`` counts the tests that pytest collected, ``exitstatus`` is pytest's.
@@ -49,7 +49,7 @@ class Report:
     collected: int
 
     @classmethod
-    def parse(cls, text: str) -> Report:
+    def parse(cls, text: str) -> SuiteReport:
         """Read a report; its tests come in the order of their ids.
 
         Raises Malformed unless it is exactly of the format FORMAT.

@@ -1,4 +1,4 @@
-"""The race suite, run inside an environment."""
+"""Run the race suite inside an environment: the child's variables, and its report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.environments.environment import Environment
-from toolkit.proof.race_report import Report
+from toolkit.proof.race_report import SuiteReport
 from toolkit.util.errors import how_ended
 from toolkit.util.process import Exited
 from toolkit.util.strict_json import Malformed
@@ -17,18 +17,18 @@ _COUNTED = re.compile(r"\[ *(\d+)/(\d+)\]$", re.M)
 
 
 @dataclass(frozen=True)
-class Run:
+class SuiteRun:
     """One run of the suite: its report, or None and the reason why there is none."""
 
-    report: Report | None
+    report: SuiteReport | None
     trouble: str
     output: str
 
 
-def surroundings(environment: Environment) -> dict[str, str]:
-    """The variables beside every child's under which the suite runs in ``environment``.
+def child_variables(environment: Environment) -> dict[str, str]:
+    """Return the variables of the suite, beside those of every child.
 
-    Its home is a folder that is not there.
+    Its home is a folder that does not exist.
     """
     home = str(environment.path / "home")
     return {
@@ -40,31 +40,31 @@ def surroundings(environment: Environment) -> dict[str, str]:
     }
 
 
-def run_of(path: Path, ended: Exited, timeout: float) -> Run:
-    """The run that wrote its report at ``path`` and ended so, or was ended after ``timeout``
-    seconds in which nothing moved.
+def read_run(path: Path, exited: Exited, timeout: float) -> SuiteRun:
+    """Read the report at ``path`` that a run wrote, or say why there is none.
 
-    Of its exit code that says nothing: after the suite the run does other things.
+    ``timeout`` is how many idle seconds ended a run that was killed. The exit code does not count
+    if there is a report: after the suite the run does other things.
     """
-    output = ended.output
-    if not path.is_file():
-        if ended.exit_code is None:
-            reason = f"the suite was ended after {timeout:g} s without progress: {how_far(output)}"
-            return Run(None, reason, output)
-        reason = f"the suite {how_ended(ended.exit_code)} and no report"
-        return Run(None, reason, output)
-    try:
-        report = Report.parse(path.read_text(encoding="utf-8"))
-    except (Malformed, UnicodeDecodeError) as error:
-        return Run(None, str(error), output)
-    return Run(report, "", output)
+    report, trouble = None, ""
+    if path.is_file():
+        try:
+            report = SuiteReport.parse(path.read_text(encoding="utf-8"))
+        except (Malformed, UnicodeDecodeError) as error:
+            trouble = str(error)
+    elif exited.exit_code is None:
+        progress = progress_of(exited.output)
+        trouble = f"the suite was ended after {timeout:g} s without progress: {progress}"
+    else:
+        trouble = f"the suite {how_ended(exited.exit_code)} and no report"
+    return SuiteRun(report, trouble, exited.output)
 
 
-def how_far(output: str) -> str:
-    """How far a run came that printed this and was ended: its tests, and its last line."""
+def progress_of(output: str) -> str:
+    """Return how far a run came that printed this and was ended: its tests, and its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if not lines:
         return "it said nothing"
-    found = _COUNTED.findall(output)
-    done = "{} of {} tests had finished; ".format(*found[-1]) if found else ""
-    return f"{done}last: {' '.join(lines[-1].split())[:200]}"
+    counts = _COUNTED.findall(output)
+    tests = "{} of {} tests had finished; ".format(*counts[-1]) if counts else ""
+    return f"{tests}last: {' '.join(lines[-1].split())[:200]}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from toolkit.proof.exploration import FLAG, LOSS, Exploration
 from toolkit.proof.fault_injection import FaultInjection
-from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN, OUTCOMES, Report
-from toolkit.proof.race_suite import Run
-from toolkit.upstream_tests.result import Upstream
+from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN, OUTCOMES, SuiteReport
+from toolkit.proof.race_suite import SuiteRun
+from toolkit.upstream_tests.result import UpstreamResult
 
 ABSENT = "absent"
 
@@ -38,7 +38,9 @@ class Compared:
         return self.official in NOT_RUN or self.patched in NOT_RUN
 
 
-def compare(official: Report | None, patched: Report | None) -> dict[str, Compared]:
+def compare_reports(
+    official: SuiteReport | None, patched: SuiteReport | None
+) -> dict[str, Compared]:
     """Pair the outcomes of every test of either report; {} if a report is missing."""
     if official is None or patched is None:
         return {}
@@ -57,7 +59,7 @@ def compare(official: Report | None, patched: Report | None) -> dict[str, Compar
     return compared
 
 
-def troubles(official: Run, patched: Run) -> str:
+def incomparable(official: SuiteRun, patched: SuiteRun) -> str:
     """Return why two runs of the suite cannot be compared at all; "" if they can."""
     for side, run in (("official", official), ("patched", patched)):
         if run.report is None:
@@ -82,11 +84,11 @@ def judge(
     tests: Mapping[str, Compared],
     exploration: Exploration | None,
     probe: FaultInjection | None = None,
-    upstream: Upstream | None = None,
+    upstream: UpstreamResult | None = None,
 ) -> tuple[str, str]:
     """Return the verdict on compared tests and schedules, and the reason for it.
 
-    A pure function. ``probe`` counts for the verdict ``fixed`` only: see :func:`lossless`.
+    A pure function. ``probe`` counts for the verdict ``fixed`` only: see :func:`no_loss`.
     ``upstream`` is the result of upstream's own tests, if they were run: a regression there
     blocks ``publish``.
     """
@@ -101,7 +103,7 @@ def judge(
         return "inconclusive", "no schedule was explored"
     explored = f"{exploration.official.schedules:,} schedules"
     # Do the official wheels still need the series?
-    if lossless(tests, exploration):
+    if no_loss(tests, exploration):
         if doubt := _not_fixed(ran, exploration, probe):
             return "inconclusive", f"the official wheels lose no call, but {doubt}"
         return "fixed", (
@@ -124,7 +126,7 @@ def judge(
 
 
 def _publishable(
-    tests: Mapping[str, Compared], exploration: Exploration, upstream: Upstream | None
+    tests: Mapping[str, Compared], exploration: Exploration, upstream: UpstreamResult | None
 ) -> str:
     ran = _ran(tests)
     lost = _select(ran, lambda c: c.check == LOSES_CALLS and c.official == "failed")
@@ -135,11 +137,11 @@ def _publishable(
         f"either; all {len(ran)} tests that ran pass on the patched, {len(tests) - len(ran)} were "
         f"left out with a reason; tier {exploration.tier}: {exploration.official.schedules:,} "
         f"schedules official, {exploration.patched.schedules:,} patched"
-        + (f"; {upstream.said}" if upstream else "")
+        + (f"; {upstream.sentence}" if upstream else "")
     )
 
 
-def lossless(tests: Mapping[str, Compared], exploration: Exploration) -> bool:
+def no_loss(tests: Mapping[str, Compared], exploration: Exploration) -> bool:
     """Return whether the official wheels lost no call: it is fixed, or was not noticed."""
     calls = [c for c in _ran(tests).values() if c.check == LOSES_CALLS]
     return bool(calls) and all(c.official == "passed" for c in calls) and not exploration.loses

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from toolkit.environments.interpreter import find_interpreter
+from toolkit.environments.environment import find_interpreter
 from toolkit.proof.exploration import LOSS, TIERS, Findings
 from toolkit.proof.prove import RACE_SUITE
-from toolkit.proof.verdict import Claim, Proof, Side, Verdict
+from toolkit.proof.verdict import Claim, Proof, SuiteCounts, Verdict
 from toolkit.releases.catalogue import Row
 from toolkit.releases.release import Release
 from toolkit.util.errors import PatchConflict
@@ -38,7 +38,7 @@ class Loss:
     of_schedules: int = 0
 
     @classmethod
-    def of(cls, side: Side, found: Findings | None) -> Loss:
+    def of(cls, side: SuiteCounts, found: Findings | None) -> Loss:
         """What the suite and the explorer counted."""
         tests = (len(side.lost), side.passed + side.failed)
         if found is None:

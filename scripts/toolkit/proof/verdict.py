@@ -13,9 +13,9 @@ from packaging.utils import parse_wheel_filename
 from toolkit.proof.exploration import Exploration, Explored
 from toolkit.proof.fault_injection import FaultInjection
 from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN
-from toolkit.proof.race_suite import Run
-from toolkit.proof.rules import Compared, compare, judge, troubles
-from toolkit.upstream_tests.result import Upstream
+from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.rules import Compared, compare_reports, incomparable, judge
+from toolkit.upstream_tests.result import UpstreamResult
 from toolkit.util.errors import NotProved
 from toolkit.util.files import require_plain_name
 from toolkit.util.strict_json import Malformed, decode, encode, load
@@ -25,7 +25,7 @@ VERDICTS = ("publish", "fixed", "conflict", "regressed", "inconclusive")
 
 
 @dataclass(frozen=True)
-class Side:
+class SuiteCounts:
     """One set of wheels under the suite.
 
     ``wheels``: file name -> sha256; ``lost``: the ids of the tests that lost a call.
@@ -74,8 +74,8 @@ class Verdict:
     release: str
     verdict: str
     reason: str
-    official: Side
-    patched: Side
+    official: SuiteCounts
+    patched: SuiteCounts
     wheels: Mapping[str, str]
     series: str
     revision: int
@@ -86,21 +86,21 @@ class Verdict:
     dependencies: Mapping[str, str] = field(default_factory=dict)
     exploration: Exploration | None = None
     probe: FaultInjection | None = None
-    upstream: Upstream | None = None
+    upstream: UpstreamResult | None = None
 
     @classmethod
     def of(
         cls,
         subject: Subject,
-        official: Run,
-        patched: Run,
+        official: SuiteRun,
+        patched: SuiteRun,
         explored: Explored,
         dependencies: Mapping[str, str] | None = None,
         probe: FaultInjection | None = None,
     ) -> Verdict:
         """Judge two runs of the suite over ``subject``, and what exploring both sides found."""
-        tests = compare(official.report, patched.report)
-        if trouble := troubles(official, patched) or explored.trouble:
+        tests = compare_reports(official.report, patched.report)
+        if trouble := incomparable(official, patched) or explored.trouble:
             word, reason = "inconclusive", trouble
         else:
             word, reason = judge(tests, explored.exploration, probe)
@@ -136,7 +136,7 @@ class Verdict:
             tests=tests,
         )
 
-    def beside(self, upstream: Upstream) -> Verdict:
+    def beside(self, upstream: UpstreamResult) -> Verdict:
         """Judge again, with the result of upstream's own tests."""
         word, reason = judge(self.tests, self.exploration, self.probe, upstream)
         return replace(self, verdict=word, reason=reason, upstream=upstream)
@@ -186,9 +186,9 @@ def _project(wheel: str) -> tuple[str, str]:
 
 def _count(
     wheels: Mapping[str, str], outcomes: Mapping[str, str], tests: Mapping[str, Compared]
-) -> Side:
+) -> SuiteCounts:
     failed = sorted(test for test, outcome in outcomes.items() if outcome in ("failed", "error"))
-    return Side(
+    return SuiteCounts(
         wheels=dict(wheels),
         passed=sum(outcome == "passed" for outcome in outcomes.values()),
         failed=len(failed),

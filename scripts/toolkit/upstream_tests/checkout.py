@@ -8,6 +8,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,14 +19,14 @@ from packaging.version import InvalidVersion, Version
 from toolkit.util.errors import CommandFailed, Unreachable
 from toolkit.util.files import not_writable_errors, replacing
 from toolkit.util.git import GitError, check_version, git, network_variables
-from toolkit.util.strict_json import Malformed, mapping_of
+from toolkit.util.strict_json import decode
 
 REPOSITORY = "https://github.com/livekit/agents"
 PREFIX = "livekit-agents@"
-# seconds until a repository that does not answer counts as out of reach, and for a checkout
-REACH, PATIENCE = 10.0, 600.0
+# seconds until a repository that does not answer counts as unreachable, and for a checkout
+REACH, CHECKOUT_TIMEOUT = 10.0, 600.0
 _BLOBS = "blobs.json"
-_asking = threading.Lock()
+_listing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -51,78 +52,77 @@ class Checkout:
 
 
 def tags_of(repository: str, reach: float = REACH) -> tuple[Tag, ...]:
-    """The release tags of a repository (an address or a folder), oldest version first.
+    """Return the release tags of a repository (an address or a folder), oldest version first.
 
-    Asked once per process, for at most ``reach`` seconds. Raises Unreachable with git's reason,
+    Asks it once per process, for at most ``reach`` seconds. Raises Unreachable with git's reason,
     or if the repository has no such tag.
     """
-    with _asking:
-        answer = _asked(repository, reach)
-    if isinstance(answer, Unreachable):
-        raise answer
-    return answer
+    with _listing:
+        tags = _list_tags(repository, reach)
+    if isinstance(tags, Unreachable):
+        raise tags
+    return tags
 
 
 @cache
-def _asked(repository: str, reach: float) -> tuple[Tag, ...] | Unreachable:
+def _list_tags(repository: str, reach: float) -> tuple[Tag, ...] | Unreachable:
     check_version()
-    words = ("--tags", f"--upload-pack={_upload_pack(repository)}", "--", _source(repository))
+    options = ("--tags", f"--upload-pack={_upload_pack(repository)}", "--", _source(repository))
     try:
-        listing = _git("ls-remote", *words, f"{PREFIX}*", timeout=reach)
+        listing = _git("ls-remote", *options, f"{PREFIX}*", timeout=reach)
     except CommandFailed as error:
         return Unreachable(
             f"{repository} cannot be reached: {error.problem}",
             next_step="check the network, or name a clone of it with --repo PATH",
         )
-    found: dict[str, Tag] = {}
+    tags: dict[str, Tag] = {}
     for line in listing.splitlines():
         commit, _, reference = line.partition("\t")
         # the line of an annotated tag is followed by one with ^{}: the commit
         name = reference.removeprefix("refs/tags/").removesuffix("^{}")
-        try:
-            found[name] = Tag(name, Version(name.removeprefix(PREFIX)), commit)
-        except InvalidVersion:
-            continue
-    if not found:
+        with suppress(InvalidVersion):
+            tags[name] = Tag(name, Version(name.removeprefix(PREFIX)), commit)
+    if not tags:
         return Unreachable(
             f"{repository} has no tag {PREFIX}VERSION",
             next_step="name upstream's repository, or a clone that has its tags, with --repo",
         )
-    return tuple(sorted(found.values(), key=lambda tag: tag.version))
+    return tuple(sorted(tags.values(), key=lambda tag: tag.version))
 
 
-def nearest(tags: Sequence[Tag], release: Version, known: Iterable[Version]) -> tuple[Tag, int]:
-    """The release's own tag, else the one with the fewest releases between; and how many.
+def nearest_tag(
+    tags: Sequence[Tag], release: Version, releases: Iterable[Version]
+) -> tuple[Tag, int]:
+    """Return the release's own tag, else the one with the fewest releases between, and how many.
 
-    ``known`` are releases, tagged or not. A tag of the same major version comes first; of two
-    equally near the earlier one.
+    ``releases`` are all that are known, tagged or not. A tag of the same major version comes
+    first; of two equally near the earlier one.
     """
-    versions = {*known, *(tag.version for tag in tags)}
+    versions = {*releases, *(tag.version for tag in tags)}
 
     def between(tag: Tag) -> int:
         low, high = sorted((tag.version, release))
         return sum(low < version < high for version in versions)
 
     def distance(tag: Tag) -> tuple[bool, bool, int, bool]:
-        unlike = tag.version != release
-        far = tag.version.major != release.major
-        return unlike, far, between(tag), tag.version > release
+        other_major = tag.version.major != release.major
+        return tag.version != release, other_major, between(tag), tag.version > release
 
     best = min(tags, key=distance)
     return best, between(best)
 
 
-def checkout(tag: Tag, repository: str, root: Path) -> Checkout:
-    """Upstream's tests at ``tag``: from the cache below ``root``, or fetched.
+def check_out(tag: Tag, repository: str, root: Path) -> Checkout:
+    """Return upstream's tests at ``tag``, from the cache below ``root``, or else fetch them.
 
-    From an address only that commit comes, and of its files only those that are wanted (a
-    shallow, partial and sparse clone). Raises CommandFailed with git's reason, NotWritable.
+    Fetches only that commit, and of its files only those that are wanted (a shallow, partial and
+    sparse clone). Raises CommandFailed with git's reason, NotWritable.
     """
     final = root / tag.commit
     with not_writable_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{tag.commit}.lock"):
-            blobs = _kept(final)
+            blobs = _read_blobs(final)
             if blobs is None:
                 shutil.rmtree(final, ignore_errors=True)
                 with replacing(final) as draft:
@@ -132,36 +132,38 @@ def checkout(tag: Tag, repository: str, root: Path) -> Checkout:
     return Checkout(tag, final / "files", blobs)
 
 
-def _kept(final: Path) -> dict[str, str] | None:
+def _read_blobs(final: Path) -> dict[str, str] | None:
     try:
-        return mapping_of(json.loads((final / _BLOBS).read_text("utf-8")), str, _BLOBS)
-    except (OSError, ValueError, Malformed):
+        return decode(dict[str, str], json.loads((final / _BLOBS).read_bytes()), _BLOBS)
+    except (OSError, ValueError):
         return None
 
 
 def _fetch(tag: Tag, repository: str, draft: Path) -> dict[str, str]:
+    """Fetch a tag's files into ``draft / "files"``; return git's ids of all files by path."""
     files = draft / "files"
     files.mkdir()
-    home = files / ".git"
-    env = {"GIT_DIR": str(home), "GIT_WORK_TREE": str(files)}
+    repository_folder = files / ".git"
+    env = {"GIT_DIR": str(repository_folder), "GIT_WORK_TREE": str(files)}
 
-    def said(*words: str) -> str:
-        return _git(*words, timeout=PATIENCE, cwd=files, env=env)
+    def git_in_files(*arguments: str) -> str:
+        return _git(*arguments, timeout=CHECKOUT_TIMEOUT, cwd=files, env=env)
 
-    said("init", "--quiet", "--template=")
-    said("remote", "add", "--", "origin", _source(repository))
-    # what is not asked for now comes from there when it is, which is never
-    said("config", "remote.origin.promisor", "true")
-    said("config", "remote.origin.uploadpack", _upload_pack(repository))
-    said("sparse-checkout", "set", "tests")
-    said("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", f"refs/tags/{tag.name}")
-    said("checkout", "--quiet", "--detach", tag.commit)
-    listing = said("ls-tree", "-r", "-z", tag.commit)
-    shutil.rmtree(home)
-    # the search for a .env, which may hold keys, goes up from the tests and ends here
+    git_in_files("init", "--quiet", "--template=")
+    git_in_files("remote", "add", "--", "origin", _source(repository))
+    # the remote has the blobs that are filtered out, though none of them is ever needed
+    git_in_files("config", "remote.origin.promisor", "true")
+    git_in_files("config", "remote.origin.uploadpack", _upload_pack(repository))
+    git_in_files("sparse-checkout", "set", "tests")
+    shallow = ("--quiet", "--depth=1", "--filter=blob:none")
+    git_in_files("fetch", *shallow, "origin", f"refs/tags/{tag.name}")
+    git_in_files("checkout", "--quiet", "--detach", tag.commit)
+    listing = git_in_files("ls-tree", "-r", "-z", tag.commit)
+    shutil.rmtree(repository_folder)
+    # the search for a .env, which may hold keys, goes up from the tests and ends at this one
     (files / ".env").write_text("", "utf-8")
     rows = (row.partition("\t") for row in listing.split("\0") if row)
-    return {path: described.split()[2] for described, _, path in rows}
+    return {path: entry.split()[2] for entry, _, path in rows}
 
 
 def _source(repository: str) -> str:
@@ -169,24 +171,30 @@ def _source(repository: str) -> str:
 
 
 def _upload_pack(repository: str) -> str:
-    # a folder that the user names may be somebody else's, as in a container; no configuration of
-    # the user's is read, where git would want to be told so
+    # a folder that the user names may belong to another user, as in a container; git takes that
+    # only from a configuration, and the user's own is not read
     return f"git {'-c safe.directory=* ' * Path(repository).is_dir()}upload-pack"
 
 
-def differing(found: Checkout, wheel: Path, tree: str) -> tuple[int, int]:
-    """How many modules of an official wheel are not as in the commit's folder ``tree``; of all.
+def count_differing(checkout: Checkout, wheel: Path, tree: str) -> tuple[int, int]:
+    """Return how many modules of an official wheel differ from those in the folder ``tree``.
 
-    A module that only one of the two has differs. Told by git's ids, so nothing is fetched.
+    And how many modules there are on either side; one that is on one side only differs. Compares
+    git's ids, so nothing is fetched.
     """
-    inside = f"{tree}/livekit/"
-    theirs = {p.removeprefix(f"{tree}/"): b for p, b in found.blobs.items() if p.startswith(inside)}
-    modules = {name for name in theirs if name.endswith(".py")}
+    tagged = {
+        path.removeprefix(f"{tree}/"): blob
+        for path, blob in checkout.blobs.items()
+        if path.startswith(f"{tree}/livekit/") and path.endswith(".py")
+    }
     with zipfile.ZipFile(wheel) as archive:
-        ours = {n for n in archive.namelist() if n.startswith("livekit/") and n.endswith(".py")}
-        same = sum(_blob(archive.read(name)) == theirs[name] for name in ours & modules)
-    every = len(ours | modules)
-    return every - same, every
+        shipped = {
+            name: _blob(archive.read(name))
+            for name in archive.namelist()
+            if name.startswith("livekit/") and name.endswith(".py")
+        }
+    modules = tagged.keys() | shipped.keys()
+    return sum(tagged.get(name) != shipped.get(name) for name in modules), len(modules)
 
 
 def _blob(data: bytes) -> str:
@@ -194,20 +202,20 @@ def _blob(data: bytes) -> str:
 
 
 def _git(
-    *words: str, timeout: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    *arguments: str, timeout: float, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> str:
-    """What git says to a command; raises CommandFailed with its reason."""
+    """Return what git prints; raises CommandFailed with git's reason."""
     try:
         # not in the user's folder, which may be a repository with a configuration of its own
-        said = git(
-            *words,
+        output = git(
+            *arguments,
             cwd=cwd or Path(Path.cwd().anchor),
             env={**network_variables(), **(env or {})},
             timeout=timeout,
         )
     except GitError as error:
         raise CommandFailed(
-            " ".join(error.output.split()) or f"git {words[0]} ended with {error.status}",
+            " ".join(error.output.split()) or f"git {arguments[0]} ended with {error.status}",
             next_step="run git by hand to see what it cannot do",
         ) from error
-    return said.decode("utf-8", "surrogateescape").removesuffix("\n")
+    return output.decode("utf-8", "surrogateescape").removesuffix("\n")

@@ -1,11 +1,10 @@
-"""From official and patched wheels, and upstream's repository, to what upstream's tests say."""
+"""Run upstream's own tests on the official and on the patched wheels of a release."""
 
 from __future__ import annotations
 
-import json
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
@@ -13,185 +12,180 @@ from packaging.version import Version
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environment
-from toolkit.environments.interpreter import find_interpreter
 from toolkit.environments.pair import SUBCLASSES, WheelPair, prepare
-from toolkit.upstream_tests import checkout, runner
-from toolkit.upstream_tests.checkout import Checkout
-from toolkit.upstream_tests.result import (
-    FORMAT,
-    WHOLE,
-    Pair,
-    Side,
-    Source,
-    Upstream,
-    described,
-    differing_tests,
-    judge,
+from toolkit.upstream_tests.checkout import (
+    Checkout,
+    check_out,
+    count_differing,
+    nearest_tag,
+    tags_of,
 )
-from toolkit.upstream_tests.runner import GUEST, Limits, run_side
+from toolkit.upstream_tests.result import (
+    ALL_TESTS,
+    FORMAT,
+    RunPair,
+    Source,
+    UpstreamResult,
+    UpstreamRun,
+    compare_runs,
+    differing_tests,
+)
+from toolkit.upstream_tests.runner import (
+    LIMITS,
+    SANDBOX,
+    Limits,
+    network_namespace,
+    requirements,
+    run_tests,
+    select_test_files,
+)
 from toolkit.util import files, inherited
 from toolkit.util.errors import CommandFailed, EnvironmentUnresolvable, Unreachable
-from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_whole
+from toolkit.util.files import sha256_of
+from toolkit.util.store import Store
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
-# how often a test that differs is run again, and how many of them are run one by one
-AGAIN, FEW = 2, 10
+# how often a test that differs is run again, and how many such tests are run one by one
+RERUNS, FEW = 2, 10
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """Which wheels run under which of upstream's tests.
 
-    ``trees`` maps distributions to folders of upstream's repository; ``known`` are releases.
-    ``everything`` takes every test file, not only the plugin's.
+    ``trees`` maps distributions to folders of upstream's repository; ``releases`` are all that
+    are known. ``everything`` takes every test file, not only the plugin's.
     """
 
     pair: WheelPair
     trees: Mapping[str, str]
-    known: Iterable[Version] = ()
+    releases: Iterable[Version] = ()
     everything: bool = False
     python: str | None = None
     optional: Sequence[str] = SUBCLASSES
+    limits: Limits = LIMITS
+
+    @property
+    def selection(self) -> str:
+        """Which test files run, in words."""
+        return "all" if self.everything else "the plugin's"
 
 
-def answer(
-    question: Question,
-    repository: str,
-    workspace: Workspace,
-    *,
-    limits: Limits,
-    tell: Callable[[str], None] = lambda _: None,
-    offline: bool = False,
-) -> Upstream:
+def run_upstream_tests(
+    request: Request, repository: str, workspace: Workspace, *, offline: bool = False
+) -> UpstreamResult:
     """Run upstream's tests on the official wheels, then on the patched, and compare.
 
-    Whatever is missing (the repository, an environment, a run on the official wheels in which a
-    test passes) gives "not run", and why; so does a repository that is no folder if ``offline``.
-    The same question to the same commit runs nothing the second time.
+    The status is "not run" if anything is missing: the repository, an environment, a run on the
+    official wheels in which a test passes. So it is with ``offline`` if the repository is no
+    folder. The same request for the same commit runs nothing the second time.
     """
-    release = question.pair.release
+    release = request.pair.release
     if offline and not Path(repository).exists():
-        return Upstream.not_run(release, "it is elsewhere, and --offline was given")
+        return UpstreamResult.not_run(release, "it is elsewhere, and --offline was given")
+    store = Store(workspace.upstream / "results")
     try:
-        tags = checkout.tags_of(repository)
-        tag, between = checkout.nearest(tags, Version(release), question.known)
-        found = checkout.checkout(tag, repository, workspace.upstream / "commits")
-        source = _source(question, found, between)
-        kept = workspace.upstream / "results" / f"{_key(question, source, limits)}.json"
-        if (known := _known(kept)) is not None:
-            return known
-        tell(f"upstream's tests of {described(source)}")
-        result = _ran(question, found, source, workspace, limits, tell)
+        tag, between = nearest_tag(tags_of(repository), Version(release), request.releases)
+        checkout = check_out(tag, repository, workspace.upstream / "commits")
+        source = _source(request, checkout, between)
+        inputs = _inputs(request, source)
+        if (cached := store.get(inputs, UpstreamResult.parse)) is not None:
+            return cached
+        result = _run_both(request, checkout, source, workspace)
     except (Unreachable, EnvironmentUnresolvable, CommandFailed, Malformed) as error:
         why = getattr(error, "problem", str(error))
-        return Upstream.not_run(release, _without_path(why, repository))
+        return UpstreamResult.not_run(release, _without_path(why, repository))
     if result.status == "passed":
-        with not_writable_errors(kept.parent):
-            write_whole(kept, result.to_json().encode())
+        store.put(inputs, result.to_json().encode())
     return result
 
 
 def _without_path(why: str, repository: str) -> str:
-    """A reason that names no path of this machine."""
+    """Return a reason that names no path of this machine."""
     path = repository.removeprefix("file://")
     return why if "://" in path else why.replace(repository, "the clone").replace(path, "the clone")
 
 
-def _ran(
-    question: Question,
-    found: Checkout,
-    source: Source,
-    workspace: Workspace,
-    limits: Limits,
-    tell: Callable[[str], None],
-) -> Upstream:
-    release = question.pair.release
-    chosen, unchosen = runner.select(found.files, everything=question.everything)
+def _run_both(
+    request: Request, checkout: Checkout, source: Source, workspace: Workspace
+) -> UpstreamResult:
+    release, limits = request.pair.release, request.limits
+    # which tests
+    chosen, unchosen = select_test_files(checkout.files, everything=request.everything)
     if not chosen:
-        why = f"{source.tag} has no tests of the plugin"
-        return Upstream.not_run(release, why, source)
+        return UpstreamResult.not_run(release, f"{source.tag} has no tests of the plugin", source)
     # the result is kept, not these environments: upstream's tests need half a gigabyte each
-    with workspace.scratch() as scratch:
-        pair = prepare(
-            question.pair,
-            scratch,
-            python=question.python,
-            extra=runner.requirements(found.files),
-            optional=question.optional,
+    with workspace.scratch() as environments:
+        official, patched = prepare(
+            request.pair,
+            environments,
+            python=request.python,
+            extra=requirements(checkout.files),
+            optional=request.optional,
         )
 
-        def side(place: Environment, only: Sequence[str] | None = None) -> Side:
+        def run(side: Environment, only: Sequence[str] | None = None) -> UpstreamRun:
             jobs = 1 if only is not None and len(only) <= FEW else limits.jobs
             with workspace.scratch() as folder:
-                return run_side(
-                    found.files, chosen, place, folder, replace(limits, jobs=jobs), only
+                return run_tests(
+                    checkout.files, chosen, side, folder, replace(limits, jobs=jobs), only
                 )
 
-        tell("upstream's tests on the official wheels")
-        official = side(pair[0])
-        if official.trouble:
-            return Upstream.not_run(release, f"on the official wheels {official.trouble}", source)
-        if not official.passed:
-            why = f"no test passes on the official wheels: {official.mostly}"
-            return Upstream.not_run(release, why, source)
-        tell("upstream's tests on the patched wheels")
-        patched = side(pair[1])
-        if patched.trouble:
-            return Upstream(
+        # the official wheels, on which some test has to pass
+        before = run(official)
+        if before.trouble or not before.passed:
+            why = f"no test passes on the official wheels: {before.main_reason}"
+            if before.trouble:
+                why = f"on the official wheels {before.trouble}"
+            return UpstreamResult.not_run(release, why, source)
+        # the patched wheels
+        after = run(patched)
+        if after.trouble:
+            return UpstreamResult(
                 release,
                 "regressed",
                 "upstream's tests do not run on the patched wheels",
                 source,
-                _selection(question),
-                regressed={WHOLE: f"on the patched wheels {patched.trouble}"},
+                request.selection,
+                regressed={ALL_TESTS: f"on the patched wheels {after.trouble}"},
             )
-        first, again = (official, patched), list[Pair]()
-        while (odd := differing_tests(first, again)) and len(again) < AGAIN:
-            tell(f"{len(odd)} of upstream's tests differ: running them again")
-            pair_again = side(pair[0], odd), side(pair[1], odd)
-            if pair_again[0].trouble or pair_again[1].trouble:
+        # what differs, again
+        first, reruns = (before, after), list[RunPair]()
+        while (differing := differing_tests(first, reruns)) and len(reruns) < RERUNS:
+            rerun = run(official, differing), run(patched, differing)
+            if rerun[0].trouble or rerun[1].trouble:
                 # it cannot tell flaky from regressed: what was seen stands
                 break
-            again.append(pair_again)
-    return judge(release, source, _selection(question), first, again, unchosen)
+            reruns.append(rerun)
+    return compare_runs(release, source, request.selection, first, reruns, unchosen)
 
 
-def _source(question: Question, found: Checkout, between: int) -> Source:
+def _source(request: Request, checkout: Checkout, between: int) -> Source:
     differing, modules = {}, {}
-    for wheel in question.pair.official:
+    for wheel in request.pair.official:
         name = str(parse_wheel_filename(wheel.name)[0])
-        if name in question.trees:
-            counts = checkout.differing(found, wheel, question.trees[name])
+        if name in request.trees:
+            counts = count_differing(checkout, wheel, request.trees[name])
             differing[name], modules[name] = counts
-    tag = found.tag
+    tag = checkout.tag
     return Source(tag.name, tag.commit, str(tag.version), between, differing, modules)
 
 
-def _selection(question: Question) -> str:
-    return "all" if question.everything else "the plugin's"
-
-
-def _key(question: Question, source: Source, limits: Limits) -> str:
-    inputs = {
+def _inputs(request: Request, source: Source) -> dict[str, object]:
+    """Return everything that a result depends on."""
+    pair, limits = request.pair, request.limits
+    return {
         **inherited.sources()[-1],
         "formats": [environment.FORMAT, FORMAT],
-        "release": question.pair.release,
-        "uploaded": question.pair.uploaded.isoformat(),
-        "official": sorted((wheel.name, sha256_of(wheel)) for wheel in question.pair.official),
-        "patched": sorted((wheel.name, sha256_of(wheel)) for wheel in question.pair.patched),
+        "release": pair.release,
+        "uploaded": pair.uploaded.isoformat(),
+        "official": sorted((wheel.name, sha256_of(wheel)) for wheel in pair.official),
+        "patched": sorted((wheel.name, sha256_of(wheel)) for wheel in pair.patched),
         "source": [source.commit, source.between],
-        "selection": _selection(question),
-        "optional": sorted(question.optional),
-        "python": [find_interpreter(question.python).version, sysconfig.get_platform()],
-        "sandbox": [files.tree_digest(GUEST), bool(runner.apart())],
-        "limits": [*astuple(limits)[:2], AGAIN],
+        "selection": request.selection,
+        "optional": sorted(request.optional),
+        "python": [environment.find_interpreter(request.python).version, sysconfig.get_platform()],
+        "sandbox": [files.tree_digest(SANDBOX), bool(network_namespace())],
+        "limits": [limits.test, limits.run, RERUNS],
     }
-    return sha256(json.dumps(inputs, sort_keys=True).encode())
-
-
-def _known(path: Path) -> Upstream | None:
-    try:
-        return Upstream.parse(path.read_text("utf-8"))
-    except (OSError, Malformed, UnicodeDecodeError):
-        return None

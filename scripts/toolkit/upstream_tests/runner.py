@@ -7,40 +7,42 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 
 from toolkit.environments.environment import Environment
-from toolkit.upstream_tests.result import Ended, Side
+from toolkit.upstream_tests.result import UpstreamOutcome, UpstreamRun
 from toolkit.util.errors import CommandFailed, how_ended
 from toolkit.util.process import Job, run, run_together
-from toolkit.util.strict_json import Malformed, members
+from toolkit.util.strict_json import Malformed, decode
 
-GUEST = Path(__file__).resolve().parents[2] / "sandbox"
+SANDBOX = Path(__file__).resolve().parents[2] / "sandbox"
 
-# what the tests of the plugin, and of what it touches in the agents, have in their paths
-_OURS = re.compile(r"(?:^|[/_])(openai|realtime|chat_(ctx|context)|sessions?|tools?)(?=[/_.])")
+# in the paths of tests of the plugin, and of what it touches in the agents
+_OF_THE_PLUGIN = re.compile(
+    r"(?:^|[/_])(openai|realtime|chat_(ctx|context)|sessions?|tools?)(?=[/_.])"
+)
 _GROUPS = ("dev", "test", "tests")
-# upstream's other tools, which no test imports: type checkers, linters, stubs
-_IDLE = re.compile(r"mypy|ruff|playwright|types-.*|.*-stubs")
-# pytest's exit codes: 0 and 1 are whole runs, 5 one of no tests; 2 is one that was broken off, or
-# that only had errors of collection
-_RAN, _BROKEN_OFF = (0, 1, 2, 5), 2
-# where pytest looks for its configuration, in its order, and by what it knows it
-_CONFIGURING = {
+# upstream's tools that no test imports: type checkers, linters, stubs
+_NOT_IMPORTED = re.compile(r"mypy|ruff|playwright|types-.*|.*-stubs")
+_RUNNERS = ("pytest", "pytest-timeout", "pytest-xdist")
+# pytest's exit codes after which its report counts. INTERRUPTED is also that of a run in which
+# only files could not be collected, and 5 that of one without tests.
+_INTERRUPTED = 2
+_RAN = (0, 1, _INTERRUPTED, 5)
+# where pytest looks for its configuration, in its order, and what marks a file as one
+_CONFIGURATIONS = {
     "pytest.ini": "",
     ".pytest.ini": "",
     "pyproject.toml": "[tool.pytest",
     "tox.ini": "[pytest]",
     "setup.cfg": "[tool:pytest]",
 }
-_RUNNERS = ("pytest", "pytest-timeout", "pytest-xdist")
 
 
 @dataclass(frozen=True)
@@ -52,54 +54,60 @@ class Limits:
     jobs: int = 2
 
 
-def select(files: Path, *, everything: bool = False) -> tuple[list[str], list[str]]:
-    """The test files to run, and those to leave out, as paths below ``files``."""
-    found = sorted(p.relative_to(files).as_posix() for p in (files / "tests").rglob("test_*.py"))
-    chosen = [path for path in found if everything or _OURS.search(path.removeprefix("tests/"))]
-    return chosen, [path for path in found if path not in chosen]
+LIMITS = Limits()
+
+
+def select_test_files(files: Path, *, everything: bool = False) -> tuple[list[str], list[str]]:
+    """Return the test files to run, and those to leave out, as paths below ``files``."""
+    paths = sorted(p.relative_to(files).as_posix() for p in (files / "tests").rglob("test_*.py"))
+    chosen = [
+        path for path in paths if everything or _OF_THE_PLUGIN.search(path.removeprefix("tests/"))
+    ]
+    return chosen, [path for path in paths if path not in chosen]
 
 
 def requirements(files: Path) -> list[str]:
-    """What the tests need besides the wheels, in PEP 508 form: upstream's dependency groups.
+    """Return what the tests need besides the wheels, in PEP 508 form.
 
-    ``[dependency-groups]`` (PEP 735), or uv's older ``dev-dependencies``, without linters and
-    type checkers, and what runs the tests here. Raises Malformed for an unsound pyproject.toml.
+    That is upstream's ``[dependency-groups]`` (PEP 735) or uv's older ``dev-dependencies``,
+    without linters and type checkers, and what runs the tests. Raises Malformed for an unsound
+    pyproject.toml.
     """
     try:
         document = tomllib.loads((files / "pyproject.toml").read_text("utf-8"))
         groups = document.get("dependency-groups", {})
-        named = [name for name in _GROUPS if name in groups]
-        listed = list(resolve_dependency_groups(groups, *named))
-        listed += document.get("tool", {}).get("uv", {}).get("dev-dependencies", [])
-        wanted = [Requirement(text) for text in listed]
+        texts = list(resolve_dependency_groups(groups, *(g for g in _GROUPS if g in groups)))
+        texts += document.get("tool", {}).get("uv", {}).get("dev-dependencies", [])
+        listed = [Requirement(text) for text in texts]
     except FileNotFoundError:
-        wanted = []
+        listed = []
     except (ValueError, TypeError, AttributeError, ExceptionGroup) as error:
         raise Malformed(f"upstream's pyproject.toml: {error}") from error
-    wanted = [requirement for requirement in wanted if not _IDLE.fullmatch(requirement.name)]
-    stated = {requirement.name for requirement in wanted}
-    runners = [name for name in _RUNNERS if name not in stated]
-    return sorted({*map(str, wanted), *runners})
+    needed = [r for r in listed if not _NOT_IMPORTED.fullmatch(r.name)]
+    runners = {*_RUNNERS} - {r.name for r in needed}
+    return sorted({*map(str, needed), *runners})
 
 
-def run_side(
+def run_tests(
     files: Path,
     chosen: Sequence[str],
     environment: Environment,
     scratch: Path,
     limits: Limits,
     only: Sequence[str] | None = None,
-) -> Side:
+) -> UpstreamRun:
     """Run test files in ``environment``, in a copy of ``files`` below the empty ``scratch``.
 
-    Every process starts without a network and with next to none of the caller's variables.
-    ``only`` limits the run to these ids.
+    Every process starts without a network and with few of the caller's variables. ``only`` limits
+    the run to these ids. Raises CommandFailed if pytest was killed, which says nothing of the
+    wheels.
     """
+    # the command, in a copy of upstream's files
     report, work = scratch / "report.jsonl", scratch / "upstream"
     shutil.copytree(files, work, symlinks=True)
-    configuration = configured(work)
     command = [
-        *(str(environment.python), "-m", "pytest", *chosen, "--rootdir=.", "-c", configuration),
+        *(str(environment.python), "-m", "pytest", *chosen),
+        *("--rootdir=.", "-c", configuration_of(work)),
         *("-p", "upstream_report", f"--upstream-report={report}", "-p", "no:cacheprovider"),
         *("-n", str(limits.jobs), "--dist=load", f"--timeout={limits.test:g}"),
         *("--continue-on-collection-errors", "--tb=native", "--quiet", "--color=no"),
@@ -107,126 +115,143 @@ def run_side(
     if only is not None:
         (scratch / "only").write_text("\n".join(only), "utf-8")
         command.append(f"--upstream-only={scratch / 'only'}")
-    job = Job([*apart(), *command], cwd=work, env=surroundings(environment, scratch))
-    (ended,) = run_together([job], timeout=limits.run)
+    env = child_variables(environment, scratch)
+    (exited,) = run_together([Job([*network_namespace(), *command], work, env)], timeout=limits.run)
+
+    # its report, and what is wrong with the run as a whole
     lines = report.read_text("utf-8").splitlines() if report.is_file() else []
-    side = read(lines, hide=str(scratch))
-    if ended.exit_code is None:
-        done = sum(ended.outcome != "absent" for ended in side.tests.values())
-        counted = f"with {done} of {len(side.tests)} tests"
-        said = f"the run was ended after {limits.run:g} s without progress, {counted}"
-        return replace(side, trouble=said)
-    if ended.exit_code < 0:
-        # that says nothing of the wheels
-        raise CommandFailed(f"pytest {how_ended(ended.exit_code)}", next_step="run again")
-    if side.trouble:
-        said = _reason(ended.output, str(scratch))
-        return replace(side, trouble=f"pytest ended with exit code {ended.exit_code}: {said}")
-    return side
+    result = read_report(lines, hide=str(scratch))
+    if exited.exit_code is None:
+        ended = sum(test.outcome != "absent" for test in result.tests.values())
+        return replace(
+            result,
+            trouble=f"the run was ended after {limits.run:g} s without progress, "
+            f"with {ended} of {len(result.tests)} tests",
+        )
+    if exited.exit_code < 0:
+        raise CommandFailed(f"pytest {how_ended(exited.exit_code)}", next_step="run again")
+    if result.trouble:
+        reason = _reason(exited.output, str(scratch))
+        return replace(result, trouble=f"pytest ended with exit code {exited.exit_code}: {reason}")
+    return result
 
 
-def configured(work: Path) -> str:
-    """The file in ``work`` that configures pytest there; an empty one is made if there is none.
+def configuration_of(work: Path) -> str:
+    """Return the file in ``work`` that configures pytest; write an empty one if there is none.
 
     Left to itself, pytest goes on looking in the folders above.
     """
-    for name, sign in _CONFIGURING.items():
+    for name, mark in _CONFIGURATIONS.items():
         file = work / name
-        if file.is_file() and sign in file.read_text("utf-8", "replace"):
+        if file.is_file() and mark in file.read_text("utf-8", "replace"):
             return name
     (work / "pytest.ini").write_text("[pytest]\n", "utf-8")
     return "pytest.ini"
 
 
 @cache
-def apart() -> tuple[str, ...]:
-    """What to put before a command so that it runs in a network namespace with a loopback only.
+def network_namespace() -> tuple[str, ...]:
+    """Return the words that run a command in a network namespace with a loopback only.
 
-    Empty where there is no such thing, or no right to it; ``sandbox/offline.py`` refuses Python's
-    sockets the network in any case.
+    They stand before the command. Empty where there is no such thing, or no right to it;
+    ``sandbox/offline.py`` refuses Python's sockets the network in any case.
     """
     unshare = shutil.which("unshare")
     if sys.platform != "linux" or unshare is None:
         return ()
-    words = (unshare, "--user", "--map-current-user", "--keep-caps", "--net", "--")
-    prefix = (*words, sys.executable, "-I", str(GUEST / "loopback.py"))
-    tried = run([*prefix, sys.executable, "-I", "-c", ""], timeout=10.0, check=False)
-    return prefix if tried.returncode == 0 else ()
+    options = ("--user", "--map-current-user", "--keep-caps", "--net", "--")
+    prefix = (unshare, *options, sys.executable, "-I", str(SANDBOX / "loopback.py"))
+    attempt = run([*prefix, sys.executable, "-I", "-c", ""], timeout=10.0, check=False)
+    return prefix if attempt.returncode == 0 else ()
 
 
-def surroundings(environment: Environment, scratch: Path) -> dict[str, str]:
-    """The variables beside every child's under which upstream's tests run.
+def child_variables(environment: Environment, scratch: Path) -> dict[str, str]:
+    """Return the variables of upstream's tests, beside those of every child.
 
-    With them go new folders below ``scratch``: a home without credentials, and one for files.
+    Makes folders below ``scratch``: a home without credentials, and one for temporary files.
     """
     home, temporary = scratch / "home", scratch / "tmp"
     home.mkdir()
     temporary.mkdir()
     return {
-        "HOME": str(home),
-        "USERPROFILE": str(home),
+        **dict.fromkeys(("HOME", "USERPROFILE"), str(home)),
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
-        "PYTHONPATH": str(GUEST),
+        "PYTHONPATH": str(SANDBOX),
         "PYTHONHASHSEED": "0",
         "PYTHONPYCACHEPREFIX": str(environment.path / "pycache"),
         "PYTHONUTF8": "1",
     }
 
 
-def read(lines: Sequence[str], *, hide: str) -> Side:
-    """What the lines of ``sandbox/upstream_report.py`` say; ``hide`` is a path to leave out.
+@dataclass(frozen=True)
+class _Phase:
+    """A line of the report: how one phase (``when``) of a test ended.
 
-    A test that was collected and of which nothing was heard is absent. ``trouble`` says that
-    no run came to its end, that it was broken off, or that nothing was collected.
+    ``tried`` lists the hosts that the test tried to reach.
     """
-    tests: dict[str, Ended] = {}
+
+    test: str
+    when: str
+    outcome: str
+    why: str
+    tried: tuple[str, ...]
+
+
+def read_report(lines: Sequence[str], *, hide: str) -> UpstreamRun:
+    """Read the lines of ``sandbox/upstream_report.py``; ``hide`` is a path to leave out.
+
+    A test that was collected and not reported is absent. ``trouble`` says that the run did not
+    come to its end, was broken off, or collected nothing.
+    """
+    tests: dict[str, UpstreamOutcome] = {}
     collected: dict[str, None] = {}
     left_out: dict[str, str] = {}
     exit_code = None
     for line in lines:
         try:
-            said = json.loads(line)
+            document = json.loads(line)
         except json.JSONDecodeError:
             # the process was killed as it wrote
             continue
-        if "test" in said:
-            _add(tests, said, hide)
-        elif "uncollected" in said:
-            left_out[said["uncollected"]] = f"cannot be collected: {clean(said['why'], hide)}"
+        if "test" in document:
+            _add(tests, decode(_Phase, document, "a line of the report"), hide)
+        elif "uncollected" in document:
+            why = f"cannot be collected: {one_line(document['why'], hide)}"
+            left_out[document["uncollected"]] = why
         else:
-            collected |= dict.fromkeys(said.get("collected", ()))
+            collected |= dict.fromkeys(document.get("collected", ()))
             why = "deselected by upstream's own configuration"
-            left_out |= dict.fromkeys(said.get("deselected", ()), why)
-            exit_code = said.get("exitstatus", exit_code)
-    unheard = [test for test in collected if test not in tests]
-    tests |= dict.fromkeys(unheard, Ended("absent", "it did not end"))
-    is_whole = exit_code in _RAN and (tests or left_out)
-    trouble = "" if is_whole and not (exit_code == _BROKEN_OFF and unheard) else "no whole run"
-    return Side(dict(sorted(tests.items())), dict(sorted(left_out.items())), trouble)
+            left_out |= dict.fromkeys(document.get("deselected", ()), why)
+            exit_code = document.get("exitstatus", exit_code)
+    absent = [test for test in collected if test not in tests]
+    tests |= dict.fromkeys(absent, UpstreamOutcome("absent", "it did not end"))
+    complete = exit_code in _RAN and (tests or left_out)
+    if exit_code == _INTERRUPTED and absent:
+        complete = False
+    trouble = "" if complete else "no whole run"
+    return UpstreamRun(dict(sorted(tests.items())), dict(sorted(left_out.items())), trouble)
 
 
-def _add(tests: dict[str, Ended], said: Mapping[str, Any], hide: str) -> None:
-    """Join what a phase of a test says with those before it: the worst counts, if not passed."""
-    texts = dict.fromkeys(("test", "when", "outcome", "why"), str)
-    line = members(dict(said), "a line of the report", {**texts, "tried": list}, {})
-    test, outcome, why = line["test"], line["outcome"], clean(line["why"], hide)
-    if outcome == "passed":
+def _add(tests: dict[str, UpstreamOutcome], phase: _Phase, hide: str) -> None:
+    """Join a phase of a test with those before it: the first failure counts, else the worst."""
+    why = one_line(phase.why, hide)
+    if phase.outcome == "passed":
         # a test that is skipped passes its teardown
-        if line["when"] == "call":
-            tests[test] = Ended("passed")
+        if phase.when == "call":
+            tests[phase.test] = UpstreamOutcome("passed")
         return
-    if outcome == "failed":
-        if line["tried"]:
-            why = f"no network here: it asked for {', '.join(line['tried'])}"
-        elif line["when"] in ("setup", "teardown"):
-            why = f"in {line['when']}: {why}"
-        if tests.get(test, Ended("passed")).outcome == "failed":
+    if phase.outcome == "failed":
+        if phase.tried:
+            why = f"no network here: it asked for {', '.join(phase.tried)}"
+        elif phase.when in ("setup", "teardown"):
+            why = f"in {phase.when}: {why}"
+        if tests.get(phase.test, UpstreamOutcome("passed")).outcome == "failed":
             return
-    tests[test] = Ended(outcome, why)
+    tests[phase.test] = UpstreamOutcome(phase.outcome, why)
 
 
-def clean(text: str, hide: str) -> str:
-    """``text`` in one line that says the same on every machine and in every run."""
+def one_line(text: str, hide: str) -> str:
+    """Return ``text`` in one line that is the same on every machine and in every run."""
     line = text.replace(hide, "").partition("\n")[0].strip()
     line = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", line)
     return line if len(line) <= 200 else f"{line[:199]}…"
@@ -234,5 +259,5 @@ def clean(text: str, hide: str) -> str:
 
 def _reason(output: str, hide: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"E  |ERROR|.*Error: ", line)]
-    return clean(telling[0] if telling else lines[-1] if lines else "it said nothing", hide)
+    errors = [line for line in lines if re.match(r"E  |ERROR|.*Error: ", line)]
+    return one_line([*errors, *lines[-1:], "it printed nothing"][0], hide)

@@ -18,8 +18,8 @@ from toolkit.index.staged_wheel import Generated
 from toolkit.index.transaction import locked_ledger
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.fault_injection import FaultInjection
-from toolkit.proof.race_report import Outcome, Report
-from toolkit.proof.race_suite import Run
+from toolkit.proof.race_report import Outcome, SuiteReport
+from toolkit.proof.race_suite import SuiteRun
 from toolkit.proof.verdict import Proof, Subject, Verdict
 from toolkit.util.files import sha256_of
 
@@ -177,7 +177,7 @@ def outcome(
     return Outcome(said, check, documented, message, 0.1)
 
 
-def run_of(tests: Mapping[str, Outcome], **changes: object) -> Run:
+def run_of(tests: Mapping[str, Outcome], **changes: object) -> SuiteRun:
     """A run that reports ``tests``."""
     fields: dict[str, object] = {
         "python": "3.11.7",
@@ -186,7 +186,7 @@ def run_of(tests: Mapping[str, Outcome], **changes: object) -> Run:
         "exitstatus": int(any(t.outcome in ("failed", "error") for t in tests.values())),
         "collected": len(tests),
     }
-    return Run(Report(**{**fields, **changes}), "", "")  # type: ignore[arg-type]
+    return SuiteRun(SuiteReport(**{**fields, **changes}), "", "")  # type: ignore[arg-type]
 
 
 def findings(violations: Mapping[str, int], **changes: object) -> Findings:

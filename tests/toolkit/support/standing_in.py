@@ -12,8 +12,8 @@ from publishing import proof_of
 from toolkit.environments.environment import Environment
 from toolkit.environments.pair import WheelPair
 from toolkit.proof.prove import ProofSettings
-from toolkit.proof.race_report import Report
-from toolkit.proof.race_suite import surroundings
+from toolkit.proof.race_report import SuiteReport
+from toolkit.proof.race_suite import child_variables
 from toolkit.proof.verdict import Verdict
 from toolkit.util.process import run
 
@@ -35,7 +35,7 @@ def replace_proof(monkeypatch: pytest.MonkeyPatch, prove: Callable[..., object] 
         monkeypatch.setattr(importlib.import_module(module), "prove", prove)
 
 
-def run_race(suite: Path, environment: Environment, folder: Path) -> Report:
+def run_race(suite: Path, environment: Environment, folder: Path) -> SuiteReport:
     """The report of all tests of a race suite in an environment; ``folder`` is made for them."""
     folder.mkdir()
     report = folder / "report.json"
@@ -48,8 +48,8 @@ def run_race(suite: Path, environment: Environment, folder: Path) -> Report:
     ]
     # tracebacks can break pytest on 3.11
     command: list[str | Path] = [environment.python, "-m", "pytest", suite, "--tb=no", *words]
-    done = run(command, cwd=folder, env=surroundings(environment), timeout=600, check=False)
+    done = run(command, cwd=folder, env=child_variables(environment), timeout=600, check=False)
     assert report.is_file(), done.stdout + done.stderr
-    found = Report.parse(report.read_text("utf-8"))
+    found = SuiteReport.parse(report.read_text("utf-8"))
     assert found.exitstatus == done.returncode, done.stdout + done.stderr
     return found
