@@ -26,12 +26,8 @@ _UNABLE = re.compile(
 )
 
 
-class GitConflict(Exception):
-    """git stopped at something that a human may resolve; ``output`` is what it printed."""
-
-    def __init__(self, output: str) -> None:
-        super().__init__(output)
-        self.output = output
+class GitConflict(GitError):
+    """git stopped at something that a human may resolve."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class Repository:
         except GitError as error:
             if _is_machine_fault(error) or not _REJECTED.search(error.output):
                 raise self._failed(error) from error
-            raise GitConflict(error.output) from error
+            raise GitConflict(error.output, error.status) from error
 
     def stopped_at(self) -> int | None:
         """Return the number, from 0, of the mail that :meth:`am` stopped at, if it did."""
@@ -155,7 +151,7 @@ class Repository:
         except GitError as error:
             if _is_machine_fault(error) or not self.unmerged():
                 raise self._failed(error) from error
-            raise GitConflict(error.output) from error
+            raise GitConflict(error.output, error.status) from error
 
     def is_picking(self) -> bool:
         """Return whether a :meth:`cherry_pick` waits for its conflicts to be resolved."""
@@ -250,6 +246,5 @@ class Repository:
 
 
 def _is_machine_fault(error: GitError) -> bool:
-    if (error.status or -1) < 0 or machine_fault_in(error.output) is not None:
-        return True
-    return _UNABLE.search(error.output) is not None
+    output, was_killed = error.output, (error.status or -1) < 0
+    return was_killed or machine_fault_in(output) is not None or bool(_UNABLE.search(output))

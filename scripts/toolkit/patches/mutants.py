@@ -29,47 +29,47 @@ class Mutant:
 
 @dataclass(frozen=True)
 class _Piece:
+    """A change of one hunk."""
+
     patch: str
     change: FileChange
 
     @property
     def header(self) -> str:
-        (hunk,) = self.change.diff
-        sides = f"-{hunk.source_start},{hunk.source_length} +{hunk.target_start}"
-        return f"@@ {sides},{hunk.target_length} @@ {hunk.section_header}".rstrip()
+        return str(self.change.diff[0]).partition("\n")[0].rstrip()
 
 
 def mutants_of(variants: Sequence[Variant], files: Mapping[str, bytes]) -> Iterator[Mutant]:
-    """Every mutant of ``files`` (official bytes by monorepo path), in the series' order.
+    """Yield every mutant of ``files`` (official bytes by monorepo path), in the series' order.
 
     A hunk is dropped where the series is applied, so that the later hunks are placed as git
     would place them; the variants must fit ``files``.
     """
     pieces = [
-        _Piece(variant.patch, _only(change, number))
+        _Piece(variant.patch, _with_one_hunk(change, number))
         for variant in variants
         for change in variant.changes
         for number in range(len(change.diff))
     ]
     for piece in pieces:
         path = piece.change.path
-        there = [other for other in pieces if other.change.path == path]
+        same_file = [other for other in pieces if other.change.path == path]
         official = files.get(path, b"")
-        whole, _ = _applied(official, there)
-        text, unfit = _applied(official, [other for other in there if other is not piece])
+        patched, _ = _applied(official, same_file)
+        text, unfit = _applied(official, [other for other in same_file if other is not piece])
         along = tuple(f"{other.patch} {other.header}" for other in unfit)
-        inert = _code(text) == _code(whole) and _code(whole) is not None
+        inert = _code(text) == _code(patched) is not None
         yield Mutant(piece.patch, path, piece.header, along, inert, text)
 
 
-def _only(change: FileChange, number: int) -> FileChange:
+def _with_one_hunk(change: FileChange, number: int) -> FileChange:
     diff = copy(change.diff)
     diff[:] = [change.diff[number]]
     return replace(change, diff=diff)
 
 
 def _applied(text: bytes, pieces: Sequence[_Piece]) -> tuple[bytes, list[_Piece]]:
-    """``text`` with the pieces that fit, and those that do not."""
+    """Return ``text`` with the pieces that fit, and those that do not."""
     unfit = []
     for piece in pieces:
         after = piece.change.applied(text)
@@ -81,7 +81,7 @@ def _applied(text: bytes, pieces: Sequence[_Piece]) -> tuple[bytes, list[_Piece]
 
 
 def _code(text: bytes) -> str | None:
-    """What a module does, without comments, docstrings and layout; None if it is no Python."""
+    """Return what a module does, without comments, docstrings, layout; None if it is no Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -95,8 +95,5 @@ def _code(text: bytes) -> str | None:
 
 
 def _is_text(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

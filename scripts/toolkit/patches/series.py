@@ -86,14 +86,11 @@ class Series:
         tables = _tables(document, problems)
         _reject(problems)
         (head,) = tables["series"]
-        patches = [
-            Patch(
-                **_fields(row, "releases"),
-                releases=SpecifierSet(row["releases"]),
-                variants=_variants(folder / row["name"], problems),
-            )
-            for row in tables["patch"]
-        ]
+        patches = []
+        for row in tables["patch"]:
+            releases, variants = row["releases"], _variants(folder / row["name"], problems)
+            texts = _fields(row, "releases")
+            patches.append(Patch(**texts, releases=SpecifierSet(releases), variants=variants))
         folders = {path.name for path in folder.iterdir() if path.is_dir()}
         unlisted = sorted(folders - {patch.name for patch in patches})
         problems += [f"{name}/ stands in no [[patch]] of {FILE}" for name in unlisted]
