@@ -111,7 +111,7 @@ def test_a_retirement_that_is_planned_and_done(running: World) -> None:
 def test_ci(tmp_path: Path, job: str) -> None:
     """The project itself, with a few of its tests, on one of the Python versions."""
     with open_world(tmp_path, real=True) as world:
-        world.variables["PYTEST_ADDOPTS"] = "tests/toolkit/test_selection.py"
+        world.variables["PYTEST_ADDOPTS"] = "tests/toolkit/test_releases_select.py"
         ran = world.runner.run("ci", "push", only=job, matrix="python:3.14")
         assert ran.green, ran.text
         assert ran.results == {(job, "success")}
