@@ -1,6 +1,6 @@
-"""The flow, one session a step: release = fetch, apply, repack, prove, publish.
+"""One session a verb: release = fetch, apply, repack, prove, publish.
 
-Everything after ``--`` goes to the script of the same step; ``-- --help`` explains it.
+Everything after ``--`` goes to the verb's script; ``-- --help`` explains it.
 """
 
 from __future__ import annotations
@@ -51,116 +51,83 @@ def install(session: nox.Session, group: str) -> None:
 
 
 def script(
-    session: nox.Session,
-    path: str,
-    *words: str,
-    group: str = "toolkit",
-    env: Mapping[str, str] | None = None,
+    name: str, path: str, text: str, *, group: str = "toolkit", env: Mapping[str, str] | None = None
 ) -> None:
-    """Run a script, its stdout unmixed: nox would send stderr there, and a document is on it."""
-    install(session, group)
-    session.run("python", path, *words, *session.posargs, env=env, stderr=None)
+    """Make a session of a script, whose path arguments may follow; ``text`` is for --list."""
+
+    def run(session: nox.Session) -> None:
+        install(session, group)
+        # stdout unmixed: nox would send stderr there, and a document is on it
+        session.run("python", *path.split(), *session.posargs, env=env, stderr=None)
+
+    run.__doc__ = text
+    nox.session(name=name)(run)
 
 
-def verb(session: nox.Session, name: str, *words: str, group: str = "toolkit") -> None:
-    """Run the script of a step of the flow."""
-    script(session, f"scripts/{name}.py", *words, group=group)
-
-
-@nox.session
-def release(session: nox.Session) -> None:
-    """From a PyPI release to a private index: release -- [RELEASE ...] [--index DIR]."""
-    verb(session, "release")
-
-
-@nox.session
-def update(session: nox.Session) -> None:
-    """What is on PyPI, into patches/releases.toml: update -- [--as-of DATE]."""
-    verb(session, "update")
-
-
-@nox.session
-def refresh(session: nox.Session) -> None:
-    """Carry the series to a release that it does not fit: refresh -- [RELEASE] [--continue DIR]."""
-    verb(session, "refresh")
-
-
-@nox.session
-def rehearse(session: nox.Session) -> None:
-    """As if each release were the newest: is the next one carried without a hand? -- --help."""
-    script(session, "benchmarks/rehearsal.py")
-
-
-@nox.session
-def status(session: nox.Session) -> None:
-    """The support matrix: status -- [RELEASE ...] [--json]."""
-    verb(session, "status")
-
-
-@nox.session
-def matrix(session: nox.Session) -> None:
-    """The same releases as a CI matrix, fanned out over Python versions, as JSON."""
-    verb(session, "status", "--matrix")
-
-
-@nox.session
-def wheels(session: nox.Session) -> None:
-    """Only the patched wheels: wheels -- [RELEASE ...] [--out DIR]."""
-    verb(session, "repack")
-
-
-@nox.session
-def prove(session: nox.Session) -> None:
-    """Only the proof: prove -- [RELEASE ...] [--tier quick|full] [--replay SCHEDULE]."""
-    verb(session, "prove")
-
-
-@nox.session
-def upstream(session: nox.Session) -> None:
-    """Upstream's own tests on both sides: upstream -- [RELEASE ...] [--repo URL-or-PATH]."""
-    verb(session, "upstream")
-
-
-@nox.session
-def publish(session: nox.Session) -> None:
-    """Only the index: publish -- --index DIR [WHEEL ...] [--yank RELEASE] [--to URL]."""
-    verb(session, "publish")
-
-
-@nox.session
-def retire(session: nox.Session) -> None:
-    """End the series by behaviour: retire -- [--index DIR] [--prove] [--yes | --undo]."""
-    verb(session, "retire")
-
-
-@nox.session
-def serve(session: nox.Session) -> None:
-    """One index URL, ours in front and PyPI behind: serve -- [--index DIR] [--port N]."""
-    verb(session, "serve", group="serve")
-
-
-@nox.session
-def forward(session: nox.Session) -> None:
-    """The series and a bug report for upstream: forward -- [RELEASE] [--author NAME <ADDRESS>]."""
-    verb(session, "forward")
-
-
-@nox.session
-def announce(session: nox.Session) -> None:
-    """What the daily watch says to the maintainers: announce -- --help."""
-    verb(session, "announce")
-
-
-@nox.session
-def mutate(session: nox.Session) -> None:
-    """Can the race suite fail? Drop each hunk of the series: mutate -- [RELEASE ...]."""
-    verb(session, "mutate")
-
-
-@nox.session
-def audit(session: nox.Session) -> None:
-    """Is it exactly official plus series? audit -- WHEEL|INDEX|URL|ENVIRONMENT ... [--json]."""
-    verb(session, "audit")
+VERBS = {
+    "release": "From a PyPI release to a private index: release -- [RELEASE ...] [--index DIR].",
+    "fetch": "Only the official wheels: fetch -- [RELEASE ...].",
+    "apply": "Only the patched tree: apply -- RELEASE --tree DIR.",
+    "repack": "Only the patched wheels: repack -- [RELEASE ...] [--out DIR].",
+    "prove": "Only the proof: prove -- [RELEASE ...] [--tier quick|full] [--replay SCHEDULE].",
+    "publish": "Only the index: publish -- --index DIR [WHEEL ...] [--yank RELEASE] [--to URL].",
+    "update": "What is on PyPI, into patches/releases.toml: update -- [--as-of DATE].",
+    "refresh": "Rebase the series onto a release that it does not fit: refresh -- [RELEASE] "
+    "[--continue DIR].",
+    "status": "The support matrix: status -- [RELEASE ...] [--json].",
+    "audit": "Is it exactly official plus series? audit -- WHEEL|INDEX|URL|ENVIRONMENT ... "
+    "[--json].",
+    "upstream": "Upstream's own tests on both sides: upstream -- [RELEASE ...] "
+    "[--repo URL-or-PATH].",
+    "forward": "The series and a bug report for upstream: forward -- [RELEASE] "
+    "[--author NAME <ADDRESS>].",
+    "retire": "End the series by behaviour: retire -- [--index DIR] [--prove] [--yes | --undo].",
+    "announce": "What the daily watch says to the maintainers: announce -- --help.",
+    "mutate": "Can the race suite fail? Drop each hunk of the series: mutate -- [RELEASE ...].",
+    "serve": "One index URL, ours in front and PyPI behind: serve -- [--index DIR] [--port N].",
+}
+for verb, description in VERBS.items():
+    group = "serve" if verb == "serve" else "toolkit"
+    script(verb, f"scripts/{verb}.py", description, group=group)
+script("wheels", "scripts/repack.py", "The same as repack, under its older name.")
+script(
+    "matrix",
+    "scripts/status.py --matrix",
+    "The releases of status as a CI matrix, fanned out over Python versions, as JSON.",
+)
+script(
+    "rehearse",
+    "benchmarks/rehearsal.py",
+    "As if each release were the newest: is the next one rebased without a hand? -- --help.",
+)
+script(
+    "benchmarks",
+    "benchmarks/repack.py",
+    "Apply and repack, side by side with what one would do otherwise: benchmarks -- --help.",
+)
+script(
+    "all_releases",
+    "benchmarks/all_releases.py",
+    "The same for every release at once, and with nothing to do: all_releases -- --help.",
+)
+script(
+    "indexing",
+    "benchmarks/index.py",
+    "An index of 2,000 wheels, side by side with dumb-pypi: indexing -- --help.",
+)
+script(
+    "torture",
+    "tests/toolkit/support/torturing.py",
+    "Publishers killed at random moments, and a crowd of them: torture -- [--kills N].",
+    env=TESTING,
+)
+script(
+    "fuzz",
+    "tests/toolkit/support/fuzzing.py",
+    "Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME].",
+    group="test",
+    env=TESTING,
+)
 
 
 @nox.session
@@ -178,18 +145,6 @@ def workflows(session: nox.Session) -> None:
 
 
 @nox.session
-def torture(session: nox.Session) -> None:
-    """Publishers killed at random moments, and a crowd of them: torture -- [--kills N]."""
-    script(session, "tests/toolkit/support/torturing.py", env=TESTING)
-
-
-@nox.session
-def fuzz(session: nox.Session) -> None:
-    """Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME]."""
-    script(session, "tests/toolkit/support/fuzzing.py", group="test", env=TESTING)
-
-
-@nox.session
 def lint(session: nox.Session) -> None:
     """Formatting, lint and types; and the workflows."""
     install(session, "lint")
@@ -202,21 +157,3 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     renewing = ".github/dependabot.yml"
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", renewing)
-
-
-@nox.session
-def benchmarks(session: nox.Session) -> None:
-    """Apply and repack, side by side with what one would do otherwise: benchmarks -- --help."""
-    script(session, "benchmarks/repack.py")
-
-
-@nox.session
-def all_releases(session: nox.Session) -> None:
-    """The same for every release at once, and with nothing to do: all_releases -- --help."""
-    script(session, "benchmarks/all_releases.py")
-
-
-@nox.session
-def indexing(session: nox.Session) -> None:
-    """An index of 2,000 wheels, side by side with dumb-pypi: indexing -- --help."""
-    script(session, "benchmarks/index.py")

@@ -143,7 +143,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
 def usual_way(releases: Sequence[str], workspace: Workspace) -> dict[str, float]:
     """Seconds of wall and CPU time that `git am` and `uv build` take for all of ``releases``."""
     from repack import Contest
-    from toolkit.environments.environment import uv
+    from toolkit.environments.interpreter import uv
 
     wall, cpu = 0.0, 0.0
     for version in releases:

@@ -32,7 +32,7 @@ sys.path[:0] = [str(REPOSITORY / "scripts"), str(REPOSITORY / "tests" / "toolkit
 from publishing import make_pair, proof_of  # noqa: E402
 
 from toolkit.cli import verb  # noqa: E402
-from toolkit.environments.environment import uv  # noqa: E402
+from toolkit.environments.interpreter import uv  # noqa: E402
 from toolkit.index.ledger import Ledger, Listed  # noqa: E402
 from toolkit.util import inherited  # noqa: E402
 from toolkit.util.process import run  # noqa: E402

@@ -26,13 +26,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
-import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
-from toolkit.index.retire import Retirement, last_bundle, retire, undo
+from toolkit.index.report import Report
+from toolkit.index.retire import last_bundle, retire, undo
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import STANDSTILL
@@ -50,15 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = arguments.add_argument
     add_index(arguments)
     add_proof(arguments, STANDSTILL, tier=False, upstream=False)
-    what = arguments.add_mutually_exclusive_group()
-    what.add_argument("--yes", action="store_true", help="do it")
-    what.add_argument("--undo", action="store_true", help="take it back, at once")
-    known = arguments.add_mutually_exclusive_group()
-    known.add_argument(
+    change = arguments.add_mutually_exclusive_group()
+    change.add_argument("--yes", action="store_true", help="do it")
+    change.add_argument("--undo", action="store_true", help="take it back, at once")
+    source = arguments.add_mutually_exclusive_group()
+    source.add_argument(
         "--verdict", metavar="FILE", type=Path, help="take what --out wrote, perhaps elsewhere"
     )
     add("--out", metavar="FILE", type=Path, help="write the verdict")
-    known.add_argument(
+    source.add_argument(
         "--prove", action="store_true", help="run the tier full if no verdict is remembered"
     )
     options = arguments.parse_args(argv)
@@ -66,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
 
     if options.undo:
-        say(undo(options.index), options, {}, would=False)
+        report = Report(options.json)
+        report.retired(undo(options.index))
+        report.end()
         return
     settings = settings_of(options)
     release = settings.find(None)
@@ -85,24 +86,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_whole(options.out, verdict.to_json().encode())
     verdict = require_fixed(release, verdict)
     bundle = last_bundle(official, verdict, Series.load(settings.workspace.patches))
-    done = retire(options.index, bundle, dry_run=not options.yes)
+    retirement = retire(options.index, bundle, dry_run=not options.yes)
+    report = Report(options.json, dry_run=not options.yes)
     about = {"release": str(release.version), "verdict": FIXED, "reason": verdict.reason}
-    say(done, options, about, would=not options.yes)
-
-
-def say(
-    done: Retirement, options: argparse.Namespace, about: dict[str, str], *, would: bool
-) -> None:
-    """Print what happened, or would."""
-    if options.json:
-        print(json.dumps({**about, "dry_run": would, **asdict(done)}, indent=2))
-        return
-    if about:
-        print(f"{about['release']}: {about['verdict']}: {about['reason']}")
-    print(*done.lines(dry_run=would), sep="\n")
-    if would and done:
-        print("note: what is pinned or locked stays; a range that excludes this release may lead")
-        print("      to official wheels that lose calls; nothing was done yet: --yes does it")
+    report.add(about, [": ".join(about.values())])
+    report.retired(retirement)
+    report.end()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import uvicorn
 
 from toolkit.cli import Arguments, verb
 from toolkit.index.layout import require_index
-from toolkit.index.proxy import app_of, endpoint_of, reserved
+from toolkit.index.proxy import make_app, reserved_projects, upstream_endpoint
 from toolkit.patches.series import Series
 from toolkit.util.workspace import Workspace
 
@@ -53,24 +53,23 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     arguments = parser()
-    chosen = arguments.parse_args(argv)
-
-    require_index(chosen.index)
-    never = reserved(Series.load(Workspace.default(chosen.patches).patches))
-    app = app_of(chosen.index, endpoint_of(chosen.pypi), never, stream=chosen.stream)
+    options = arguments.parse_args(argv)
+    require_index(options.index)
+    reserved = reserved_projects(Series.load(Workspace.default(options.patches).patches))
+    app = make_app(options.index, upstream_endpoint(options.pypi), reserved, stream=options.stream)
     try:
-        listening = socket.create_server((chosen.host, chosen.port))
+        listener = socket.create_server((options.host, options.port))
     except (OSError, OverflowError) as error:
-        arguments.error(f"--host {chosen.host} --port {chosen.port}: {error}")
-    with listening:
-        url = f"http://{chosen.host}:{listening.getsockname()[1]}/simple/"
-        said = {"url": url, "never from behind": sorted(never)}
-        print(json.dumps(said) if chosen.json else f"{url} until Ctrl-C", flush=True)
+        arguments.error(f"--host {options.host} --port {options.port}: {error}")
+    with listener:
+        url = f"http://{options.host}:{listener.getsockname()[1]}/simple/"
+        document = {"url": url, "never from behind": sorted(reserved)}
+        print(json.dumps(document) if options.json else f"{url} until Ctrl-C", flush=True)
         settings = uvicorn.Config(
             app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3
         )
         try:
-            uvicorn.Server(settings).run(sockets=[listening])
+            uvicorn.Server(settings).run(sockets=[listener])
         except KeyboardInterrupt:
             return  # the way to end it
 

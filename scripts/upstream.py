@@ -26,7 +26,6 @@ from dataclasses import asdict
 
 from toolkit.cli import (
     add_repository,
-    add_require_upstream,
     add_timeout,
     each,
     parser,
@@ -68,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("release", nargs="*", metavar="RELEASE", help="such as 1.7.0 (default: the newest)")
     add_repository(arguments, "--repo")
     add("--all", action="store_true", help="every test file, not only the plugin's")
-    add_require_upstream(arguments, "fail if the tests cannot run")
     add("--python", help="the Python to run the tests on (default: the running one)")
     add("--limit", type=float, default=LIMITS.test, help="seconds a test (default: %(default)g)")
     add_timeout(arguments, LIMITS.run)

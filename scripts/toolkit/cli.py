@@ -1,4 +1,4 @@
-"""What the verbs' command lines have in common."""
+"""Command lines of the verbs: options, exit codes, and the settings that they give."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Arguments(argparse.ArgumentParser):
 
 
 def verb(main: Callable[P, int | None]) -> Callable[P, int]:
-    """Turn what ends a verb's ``main`` early into one message and an exit code."""
+    """Turn an exception from a verb's ``main`` into one message and an exit code."""
 
     @wraps(main)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -59,7 +59,7 @@ def verb(main: Callable[P, int | None]) -> Callable[P, int]:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
         except BrokenPipeError:
-            # whoever read us has stopped, as `| head` does; keep the interpreter's exit quiet
+            # the reader has stopped, as `| head` does; keep the interpreter's exit quiet
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
             return 141
         except OSError as error:
@@ -94,7 +94,7 @@ def _seconds(text: str) -> float:
 
 
 def add_timeout(parser: argparse.ArgumentParser, default: float) -> None:
-    """The option ``--timeout`` of verbs that run tests."""
+    """Add the option ``--timeout``; ``default`` is in seconds."""
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -119,7 +119,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def parser(description: str | None, *, without: Collection[str] = ()) -> Arguments:
-    """A parser with the options of a verb that asks PyPI, but for those it has no use for."""
+    """Return a parser with the options of a verb that asks PyPI, except those in ``without``."""
     new = Arguments(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, settings in _OPTIONS.items():
         if name not in without:
@@ -128,32 +128,32 @@ def parser(description: str | None, *, without: Collection[str] = ()) -> Argumen
 
 
 def workspace_of(options: argparse.Namespace) -> Workspace:
-    """The workspace that the command line names."""
+    """Return the workspace that the command line names."""
     return Workspace.default(getattr(options, "patches", None))
 
 
 def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | str | None]:
-    """The releases that the command line names; those left out are told on standard error."""
+    """Return the releases that the command line names; print those left out on standard error."""
     catalogue = Catalogue.read(workspace.catalogue)
-    found = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
-    for one in found.left_out:
-        print(f"{one.version} is left out: {one.reason}", file=sys.stderr)
-    found.require()
-    return list(found.names)
+    selection = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
+    for release in selection.left_out:
+        print(f"{release.version} is left out: {release.reason}", file=sys.stderr)
+    selection.require()
+    return list(selection.names)
 
 
 def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> list[Result]:
-    """Do ``work`` for every release (none named: for the newest), the good ones to their end.
+    """Call ``work`` for each release (default: the newest); failures do not stop the others.
 
-    A single failure of a single release is raised as it is, else SomeReleasesFailed names all.
+    Raises the failure of a single release as it is, else SomeReleasesFailed, which names all.
     """
     if len(releases) <= 1:
         return [work(releases[0] if releases else None)]
-    done: list[Result] = []
+    results: list[Result] = []
     failures: list[str] = []
     for release in dict.fromkeys(releases):
         try:
-            done.append(work(release))
+            results.append(work(release))
         except ToolkitError as error:
             failures.append(f"{release}: {type(error).__name__}: {error}")
     if failures:
@@ -161,7 +161,7 @@ def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> lis
             "\n".join([f"{len(failures)} of {len(releases)} releases failed:", *failures]),
             next_step="run again for one of these; the others are done",
         )
-    return done
+    return results
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:
@@ -181,14 +181,9 @@ def add_proof(
         add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
     add_timeout(parser, timeout)
     if upstream:
-        text = "upstream's repository, whose tests run too, or `no`; "
-        add_repository(parser, "--upstream", text)
-        add_require_upstream(parser, "fail if upstream's tests cannot run")
-
-
-def add_require_upstream(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add the option ``--require-upstream``."""
-    parser.add_argument("--require-upstream", action="store_true", help=text)
+        add_repository(
+            parser, "--upstream", "upstream's repository, whose tests run too, or `no`; "
+        )
 
 
 def _repository(text: str) -> str:
@@ -204,9 +199,10 @@ def _repository(text: str) -> str:
 
 
 def add_repository(parser: argparse.ArgumentParser, name: str, text: str = "") -> None:
-    """Add the option ``name`` for upstream's repository, which ``text`` describes further.
+    """Add the option ``name`` for upstream's repository, and ``--require-upstream``.
 
-    The variable's value is checked like the option's, and is not shown in the help.
+    ``text`` describes the repository further. The variable's value is checked like the option's,
+    and is not shown in the help.
     """
     parser.add_argument(
         name,
@@ -214,6 +210,9 @@ def add_repository(parser: argparse.ArgumentParser, name: str, text: str = "") -
         type=_repository,
         default=os.environ.get(REPOSITORY_VARIABLE, REPOSITORY),
         help=f"{text}default: ${REPOSITORY_VARIABLE}, or {REPOSITORY}",
+    )
+    parser.add_argument(
+        "--require-upstream", action="store_true", help="fail if upstream's tests cannot run"
     )
 
 

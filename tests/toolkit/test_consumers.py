@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from publishing import make_pair, make_wheel, proof_of, publish_wheels
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.metapackage import make_metapackage
 from toolkit.index.publish import consume_lines
 

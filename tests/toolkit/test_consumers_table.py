@@ -11,7 +11,7 @@ import pytest
 from consuming import RECIPES, SITUATIONS, Errand
 from worlds import PATCHED, Worlds, open_worlds
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.metapackage import PROJECT
 
 # "." the fix is there, "E" an error, "LOST" neither: done, and without the fix. "-" is no

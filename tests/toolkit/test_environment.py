@@ -13,12 +13,9 @@ import pytest
 from publishing import UPLOADED, make_pair, make_wheel, snapshot
 
 from toolkit.environments import environment
-from toolkit.environments.environment import (
-    Environment,
-    Environments,
-    find_interpreter,
-    verify_installed,
-)
+from toolkit.environments.environment import Environment, Environments
+from toolkit.environments.interpreter import find_interpreter
+from toolkit.environments.verify import verify_installed
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
 from toolkit.util.process import run
 from toolkit.util.workspace import REPOSITORY
@@ -251,7 +248,7 @@ def test_uv_is_found_by_many_threads_at_once() -> None:
     script = (
         "import sys; sys.setswitchinterval(1e-6)\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from toolkit.environments.environment import uv\n"
+        "from toolkit.environments.interpreter import uv\n"
         "with ThreadPoolExecutor(8) as pool:\n"
         "    print(len({*pool.map(lambda _: uv(), range(8))}))"
     )

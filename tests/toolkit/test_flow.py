@@ -18,7 +18,8 @@ from publishing import snapshot
 from standing_in import run_race
 
 import release as verb
-from toolkit.environments.environment import Environment, uv
+from toolkit.environments.environment import Environment
+from toolkit.environments.interpreter import uv
 
 pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("flow")]
 

@@ -18,7 +18,7 @@ import pytest
 from publishing import MOMENT, lines_of, make_pair, make_wheel, mark, proof_of, publish_wheels
 from pypi_simple import ProjectPage
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.ledger import Ledger, Listed
 from toolkit.index.metapackage import make_metapackage
 from toolkit.index.pages import render

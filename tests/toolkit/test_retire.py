@@ -20,7 +20,7 @@ import release as release_verb
 import retire as verb
 import status
 import update
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.environments.pair import WheelPair
 from toolkit.forward.github import API_VARIABLE
 from toolkit.index.ledger import Mark, retirement_reason

@@ -18,7 +18,7 @@ from planting import plant
 
 import release as release_verb
 import retire as verb
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.patches.series import Series
 from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import remember, remembered

@@ -23,7 +23,7 @@ from pypi_simple import NoSuchProjectError, PyPISimple
 from worlds import THIRD, World, Worlds, open_worlds
 
 import serve as verb
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.metapackage import PROJECT
 from toolkit.index.yank import yank
 from toolkit.util.errors import IndexConflict

@@ -18,7 +18,7 @@ import pytest
 from torturing import AGENTS, COMPANION, pair_bundle
 
 import publish as verb
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.publish import publish_all, read_list
 from toolkit.util.errors import IndexConflict, ToolkitError, UploadRefused
 

@@ -26,6 +26,8 @@ from upstreaming import PYPROJECT, lend_pytest, make_repository
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environments
+from toolkit.environments.interpreter import uv
+from toolkit.environments.verify import verify_installed
 from toolkit.forward.mails import files_at
 from toolkit.patches.git_repo import Repository
 from toolkit.proof.mutation_testing import MutationRunner
@@ -43,7 +45,8 @@ PROGRAM = """
 import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from toolkit.environments.environment import Environments, verify_installed
+from toolkit.environments.environment import Environments
+from toolkit.environments.verify import verify_installed
 from toolkit.cli import verb
 from toolkit.patches.git_repo import CommitMessage, Repository
 
@@ -477,7 +480,7 @@ def test_git_says_the_same_in_every_version(world: World) -> None:
 def test_a_newer_git(world: World, tmp_path: Path) -> None:
     place = world.place(tmp_path)
     install: list[str | Path] = [
-        environment.uv(),
+        uv(),
         "pip",
         "install",
         "--quiet",
@@ -624,7 +627,7 @@ def prepare(world: World, folder: Path) -> environment.Environment:
 
 def tamper(made: environment.Environment, *words: str) -> None:
     """Let somebody else's uv work on an environment."""
-    pip = [environment.uv(), "pip", *words, "--quiet", "--no-config", "--python", str(made.python)]
+    pip = [uv(), "pip", *words, "--quiet", "--no-config", "--python", str(made.python)]
     subprocess.run(pip, check=True)
 
 
@@ -651,14 +654,14 @@ def test_another_version_than_was_resolved(
     words = ["install", f"helper=={version}"] if version else ["uninstall", "helper"]
     tamper(made, *words)
     with pytest.raises(HashMismatch, match=said):
-        environment.verify_installed(made, [])
+        verify_installed(made, [])
 
 
 def test_a_distribution_that_was_not_resolved(asks: World, tmp_path: Path) -> None:
     made = prepare(asks, tmp_path)
     tamper(made, "install", "setuptools")
     with pytest.raises(HashMismatch, match=r"setuptools 9\.0 was not resolved"):
-        environment.verify_installed(made, [])
+        verify_installed(made, [])
 
 
 def test_what_can_change_a_resolution_is_in_the_key(
@@ -697,7 +700,7 @@ def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("openai<2\n", "utf-8")
     kept = ("PATH", "UV_DEFAULT_INDEX", *inherited._NETWORK)
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    cache = subprocess.check_output([environment.uv(), "cache", "dir"], text=True).strip()
+    cache = subprocess.check_output([uv(), "cache", "dir"], text=True).strip()
     place = Place(tmp_path, {**env, "UV_CACHE_DIR": cache})
     place.variables("UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1")
     script = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r})\n{PROGRAM}"

@@ -22,7 +22,7 @@ from pypi_simple import ProjectPage, ProjectStatus
 from torturing import AGENTS, COMPANION, PLUGIN, contents, pair_bundle, require_whole
 
 import publish as verb
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.ledger import Status
 from toolkit.index.publish import publish_all, read_list
 from toolkit.index.yank import YankResult, unyank, yank

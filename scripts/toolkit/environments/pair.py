@@ -10,7 +10,8 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from toolkit.environments.environment import Environment, Environments, verify_installed
+from toolkit.environments.environment import Environment, Environments
+from toolkit.environments.verify import verify_installed
 from toolkit.util.errors import EnvironmentUnresolvable, InvalidWheel
 
 # Plugins that subclass the patched session: the fix reaches them and must not break them.

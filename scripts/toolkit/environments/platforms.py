@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.tags import Tag, compatible_tags, cpython_tags, sys_tags
 from packaging.utils import parse_wheel_filename
 
-from toolkit.environments.environment import find_interpreter
+from toolkit.environments.interpreter import find_interpreter
 from toolkit.util.errors import EnvironmentUnresolvable
 
 

@@ -20,7 +20,7 @@ from toolkit.index.staged_wheel import (
     timestamp,
 )
 from toolkit.patches.series import Series
-from toolkit.proof.verdict import Claim, Proof, Verdict
+from toolkit.proof.verdict import Claim, Proof, Verdict, read_verdict
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import fetch_release, find_release
 from toolkit.releases.repack import repack_release
@@ -127,10 +127,20 @@ def remake_bundle(
     )
 
 
-def catalogued_wheels(workspace: Workspace, release: str) -> dict[str, str]:
-    """Return the official wheels of a release in the catalogue, file name -> sha256."""
-    entry = Catalogue.read(workspace.catalogue).get(Version(release))
-    return {a.filename: a.sha256 for a in entry.official} if entry else {}
+def read_bundle(paths: Sequence[Path], verdict: Path, workspace: Workspace) -> Bundle:
+    """Make the bundle of the wheels at ``paths`` by the verdict in a file that prove.py wrote.
+
+    Raises NotProved, InvalidWheel.
+    """
+    proof = Proof.of(read_verdict(verdict))
+    entry = Catalogue.read(workspace.catalogue).get(Version(proof.release))
+    return make_bundle(
+        paths,
+        proof,
+        series=Series.load(workspace.patches),
+        official={a.filename: a.sha256 for a in entry.official} if entry else {},
+        picture=verdict.with_suffix(".svg"),
+    )
 
 
 def _pinning_first(wheels: Sequence[StagedWheel]) -> list[StagedWheel]:

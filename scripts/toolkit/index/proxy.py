@@ -1,8 +1,8 @@
-"""One index URL for clients: the published index in front, the public one behind it.
+"""A proxy with one index URL: the local index first, an upstream index (PyPI) as fallback.
 
-simple-repository-server speaks the protocol (PEP 503, 658, 691, 700). A project comes whole from
-one of the two, never from both: what the published index has, and all that the series patches,
-the public one is never asked for. So a client gets what was proved, or an error.
+simple-repository-server implements the protocol (PEP 503, 658, 691, 700). A project comes whole
+from one of the two, never from both: what the local index has, and all that the series patches,
+is never requested from upstream. So a client gets what was proved, or an error.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from toolkit.index.metapackage import PROJECT
 from toolkit.patches.series import Series
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 
-# Pages that are remembered for the files that clients ask for next.
-REMEMBERED = 256
+# Upstream pages to keep for the files that clients request next.
+CACHED_PAGES = 256
 Context = model.RequestContext
 
 
@@ -49,7 +49,8 @@ class LocalIndex(SimpleRepository):
     async def get_project_page(
         self, project_name: str, *, request_context: Context | None = None
     ) -> model.ProjectDetail:
-        if project_name not in {one.name for one in (await self.get_project_list()).projects}:
+        projects = (await self.get_project_list()).projects
+        if project_name not in {project.name for project in projects}:
             raise errors.PackageNotFoundError(project_name)
         path = self.folder / "simple" / project_name / "index.json"
         page = parser.parse_json_project_page(path.read_text(encoding="utf-8"))
@@ -66,7 +67,7 @@ class LocalIndex(SimpleRepository):
 
 
 class Redirected(Exception):
-    """What was asked for is at ``url``."""
+    """Send the client to ``url``."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -74,38 +75,38 @@ class Redirected(Exception):
 
 
 class UpstreamIndex(HttpRepository):
-    """The index at ``url``, but for the projects named ``never`` (normalised).
+    """The index at ``url``, without the projects named ``reserved`` (normalised).
 
-    Clients are sent there for its pages; or with ``stream``, they are read and passed on, which
-    takes a slow client many times as long for projects with thousands of files.
+    Clients are redirected there. With ``stream`` its pages are read and passed on, which takes a
+    slow client many times as long for projects with thousands of files.
     """
 
     def __init__(
-        self, url: str, client: httpx.AsyncClient, never: frozenset[str], *, stream: bool
+        self, url: str, client: httpx.AsyncClient, reserved: frozenset[str], *, stream: bool
     ) -> None:
         super().__init__(url, client)
         self.url = url if url.endswith("/") else f"{url}/"
-        self.never = never
+        self.reserved = reserved
         self.stream = stream
         self._pages: OrderedDict[str, model.ProjectDetail] = OrderedDict()
 
     async def get_project_list(
         self, *, request_context: Context | None = None
     ) -> model.ProjectList:
-        # no installer reads it, and that of PyPI has more than half a million names
+        # no installer reads it, and PyPI's has more than half a million names
         return model.ProjectList(model.Meta("1.0"), frozenset())
 
     async def get_project_page(
         self, project_name: str, *, request_context: Context | None = None
     ) -> model.ProjectDetail:
         name = canonicalize_name(project_name)
-        if name in self.never:
+        if name in self.reserved:
             raise errors.PackageNotFoundError(name)
         if not self.stream:
             raise Redirected(f"{self.url}{name}/")
         page = self._pages[name] = await super().get_project_page(name)
         self._pages.move_to_end(name)
-        if len(self._pages) > REMEMBERED:
+        if len(self._pages) > CACHED_PAGES:
             self._pages.popitem(last=False)
         return page
 
@@ -114,37 +115,39 @@ class UpstreamIndex(HttpRepository):
     ) -> model.Resource:
         if not self.stream:
             raise errors.PackageNotFoundError(project_name)
-        # the page that named it is enough: the library would ask for it, and the file, once more
-        known = self._pages.get(canonicalize_name(project_name))
-        url = known and _url_of(known, resource_name)
+        # the cached page is enough: the library would request it, and the file, once more
+        page = self._pages.get(canonicalize_name(project_name))
+        url = page and _url_of(page, resource_name)
         url = url or _url_of(await self.get_project_page(project_name), resource_name)
         if url is None:
             raise errors.ResourceUnavailable(resource_name)
         return model.HttpResource(url)
 
 
-def endpoint_of(named: str | None) -> str:
-    """The simple index behind: ``named``, LIVEKIT_DISPATCHED_PYPI, or pypi-simple's own default."""
-    return named or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
+def upstream_endpoint(url: str | None) -> str:
+    """Return ``url``, LIVEKIT_DISPATCHED_PYPI, or pypi-simple's own default."""
+    return url or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
 
 
-def reserved(series: Series) -> frozenset[str]:
-    """The projects that must not come from behind even if there is no patched one yet."""
-    return frozenset({PROJECT, *(canonicalize_name(one.name) for one in series.distributions)})
+def reserved_projects(series: Series) -> frozenset[str]:
+    """Return the projects never taken from upstream, even if no patched one is published yet."""
+    return frozenset({PROJECT, *(canonicalize_name(d.name) for d in series.distributions)})
 
 
-def app_of(folder: Path, url: str, never: frozenset[str], *, stream: bool = False) -> FastAPI:
-    """What serves ``/simple/``. Clients are sent behind for what is there, or with ``stream``
-    get it from here; then an index behind that fails is a 502, not a project that is not there.
-    An address with a password is never sent to clients: it implies ``stream``.
+def make_app(folder: Path, url: str, reserved: frozenset[str], *, stream: bool = False) -> FastAPI:
+    """Make the application that serves ``/simple/`` from the index at ``folder`` and from ``url``.
+
+    Clients are redirected upstream, or with ``stream`` get its files from here; a failing
+    upstream is then a 502, not a missing project. ``stream`` is implied by an address with a
+    password, which no client may see.
     """
     stream = stream or "@" in urlsplit(url).netloc
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with httpx.AsyncClient(follow_redirects=True) as client:
-            both = [LocalIndex(folder), UpstreamIndex(url, client, never, stream=stream)]
-            repository = PrioritySelectedProjectsRepository(both)
+            repositories = [LocalIndex(folder), UpstreamIndex(url, client, reserved, stream=stream)]
+            repository = PrioritySelectedProjectsRepository(repositories)
             app.include_router(
                 build_router(repository, http_client=client, stream_http_resources=stream)
             )
@@ -153,11 +156,11 @@ def app_of(folder: Path, url: str, never: frozenset[str], *, stream: bool = Fals
     app = FastAPI(openapi_url=None, lifespan=lifespan)
 
     @app.exception_handler(Redirected)
-    async def elsewhere(request: Request, error: Redirected) -> RedirectResponse:
+    async def redirect(request: Request, error: Redirected) -> RedirectResponse:
         return RedirectResponse(error.url, status_code=302)
 
     @app.exception_handler(errors.PackageNotFoundError)
-    async def unknown(request: Request, error: Exception) -> PlainTextResponse:
+    async def not_found(request: Request, error: Exception) -> PlainTextResponse:
         return PlainTextResponse("no such project", status_code=404)
 
     @app.exception_handler(errors.SourceRepositoryUnavailable)

@@ -55,18 +55,6 @@ class Retirement:
     def __bool__(self) -> bool:
         return bool(self.new or self.yanked or self.unyanked or self.marked)
 
-    def lines(self, *, dry_run: bool) -> list[str]:
-        """Return what happened, or would happen, one change a line."""
-        changes = [
-            *(f"publish  {name}" for name in self.new),
-            *(f"yank     {name}" for name in self.yanked),
-            *(f"unyank   {name}" for name in self.unyanked),
-            *(f"mark     {project} {status}" for project, status in self.marked.items()),
-            *(f"keep     {name}: a later release" for name in self.kept),
-        ]
-        lines = [f"would {change}" if dry_run else change for change in changes]
-        return lines if self else [*lines, "nothing to do"]
-
 
 def last_bundle(official: Fetched, verdict: Verdict, series: Series) -> Bundle:
     """Make the bundle of a fixed release: its official wheels and a metapackage requiring them.

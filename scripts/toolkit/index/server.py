@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.ledger import Listed
 from toolkit.util import inherited
 from toolkit.util.errors import IndexConflict, Unreachable, UploadRefused, masked

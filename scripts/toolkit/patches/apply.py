@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from toolkit.patches.patchfile import FileChange, Variant
+from toolkit.patches.hunks import FileChange
+from toolkit.patches.patchfile import Variant
 from toolkit.util.errors import PatchConflict
 
 

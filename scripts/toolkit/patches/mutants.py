@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-from toolkit.patches.patchfile import ENCODING, ERRORS, FileChange, Variant
+from toolkit.patches.hunks import ENCODING, ERRORS, FileChange
+from toolkit.patches.patchfile import Variant
 
 
 @dataclass(frozen=True)

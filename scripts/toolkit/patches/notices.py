@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toolkit.patches.apply import conflict
-from toolkit.patches.patchfile import FileChange, Variant
+from toolkit.patches.hunks import FileChange
+from toolkit.patches.patchfile import Variant
 from toolkit.util.errors import InvalidSeries
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from toolkit.proof.store import FIXED, VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.refresh.refresher import Refreshed
 from toolkit.releases.release import Release
+from toolkit.util.console import print_table
 from toolkit.util.errors import (
     NotProved,
     PatchConflict,
@@ -106,20 +106,13 @@ def refusal(release: Release, summary: VerdictSummary, tier: str) -> NotProved |
 
 def show(results: Sequence[Result]) -> None:
     """Print the table, and the lines that a user of pip and a user of uv paste."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    # The table; a log has no width to fit into
     rows = [_row(result) for result in results]
-    noted = any(note for *_, note in rows)
-    table = Table(*COLUMNS[:-1], box=SIMPLE_HEAD)
-    if noted:
-        table.add_column(COLUMNS[-1], overflow="fold")
-    for *cells, note in rows:
-        table.add_row(*cells, *([printable(note)] if noted else []))
-    width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, width=width).print(table)
+    shown_columns = len(COLUMNS) if any(note for *_, note in rows) else len(COLUMNS) - 1
+    print_table(
+        COLUMNS[:shown_columns],
+        [(*cells, printable(note))[:shown_columns] for *cells, note in rows],
+        folded=COLUMNS[-1:],
+    )
 
     # How to install them: each, or the newest for all
     good = [result for result in results if result.lines]

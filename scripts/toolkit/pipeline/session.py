@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
 from packaging.version import Version
 
+from toolkit.index.bundle import VERDICT
 from toolkit.index.pages import Listed
 from toolkit.index.publish import read_list
 from toolkit.patches.series import Series
+from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import ProofSettings
-from toolkit.proof.store import VerdictStore
+from toolkit.proof.store import VerdictStore, VerdictSummary
+from toolkit.proof.verdict import Proof
 from toolkit.refresh.refresher import Refreshed
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
 from toolkit.releases.release import Release
+from toolkit.util.console import step_status
+from toolkit.util.errors import PatchConflict
+from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.parallel import cores
 from toolkit.util.workspace import Workspace
+
+# How a release is asked for; None is the newest
+Name = Version | str | None
 
 
 @dataclass
@@ -63,3 +73,32 @@ class Session:
         """The verdict store's key for a release under today's series."""
         series = self.series.digest(release.version)
         return self.verdicts.key(release, series, tier or self.proof.tier)
+
+    def step(self, text: str) -> AbstractContextManager[None]:
+        """Show a step on a terminal, if there is only one release to show."""
+        return step_status(text) if self.single else nullcontext()
+
+    def copy_verdict(
+        self, release: Release, summary: VerdictSummary, proof: Proof | None = None
+    ) -> None:
+        """Copy a verdict, with its picture, into the folder of ``--verdicts``, if one was named.
+
+        Without ``proof`` it is the stored one of ``summary``.
+        """
+        folder, store, picture = self.verdicts_out, self.verdicts, None
+        if not folder:
+            return
+        if not proof:
+            # of the official wheels alone, or of the series
+            keys = [store.key(release, "", tier) for tier in TIERS]
+            with suppress(PatchConflict):
+                keys += [self.key(release, tier) for tier in TIERS]
+            proofs = ((key, store.proof(key, summary)) for key in keys)
+            key, proof = next((pair for pair in proofs if pair[1]), ("", None))
+            picture = store.picture(key)
+        if proof:
+            path = folder / f"{release.version}{VERDICT}"
+            with not_writable_errors(folder):
+                write_whole(path, proof.data)
+                if picture and picture.is_file():
+                    write_whole(path.with_suffix(".svg"), picture.read_bytes())

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from toolkit.environments import environment
+from toolkit.environments.interpreter import find_interpreter
 from toolkit.environments.pair import SUBCLASSES, WheelPair, differing, prepare
 from toolkit.proof.exploration import TIERS, Explored
 from toolkit.proof.explorer import explore
@@ -202,7 +203,7 @@ def _subject(pair: WheelPair, patched: Mapping[str, Version], settings: ProofSet
         series=pair.series,
         revision=max(_revision(version) for version in patched.values()),
         suite=files.tree_digest(settings.race_suite),
-        python=environment.find_interpreter(settings.python).version,
+        python=find_interpreter(settings.python).version,
         others={wheel.name: sha256_of(wheel) for wheel in pair.others},
     )
 

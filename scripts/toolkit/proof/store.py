@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from toolkit.environments.environment import find_interpreter
+from toolkit.environments.interpreter import find_interpreter
 from toolkit.proof.exploration import LOSS, TIERS, Findings
 from toolkit.proof.prove import RACE_SUITE
 from toolkit.proof.verdict import Claim, Proof, SuiteCounts, Verdict

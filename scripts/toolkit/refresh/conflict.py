@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.patches.patchfile import split_lines
+from toolkit.patches.hunks import split_lines
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.merge_sides import RebasedHunk
 from toolkit.refresh.rebase import RebaseStopped

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.patches.patchfile import apply_exactly
+from toolkit.patches.hunks import apply_exactly
 from toolkit.refresh.renames import Renames
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from toolkit.patches.git_repo import Repository
-from toolkit.patches.patchfile import ENCODING, ERRORS, split_lines
+from toolkit.patches.hunks import ENCODING, ERRORS, split_lines
 
 if TYPE_CHECKING:
     from unidiff.patch import Hunk

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from toolkit.environments import environment
 from toolkit.environments.environment import Environment
+from toolkit.environments.interpreter import find_interpreter
 from toolkit.environments.pair import SUBCLASSES, WheelPair, prepare
 from toolkit.upstream_tests.checkout import (
     Checkout,
@@ -185,7 +186,7 @@ def _inputs(request: Request, source: Source) -> dict[str, object]:
         "source": [source.commit, source.between],
         "selection": request.selection,
         "optional": sorted(request.optional),
-        "python": [environment.find_interpreter(request.python).version, sysconfig.get_platform()],
+        "python": [find_interpreter(request.python).version, sysconfig.get_platform()],
         "sandbox": [files.tree_digest(SANDBOX), bool(network_namespace())],
         "limits": [limits.test, limits.run, RERUNS],
     }

@@ -151,7 +151,9 @@ def download(url: str, size: int, name: str, progress: Progress | None = None) -
                 error = EOFError(f"{len(data)} of {size} bytes")
             except requests.RequestException as failure:
                 error = failure
-                if isinstance(error, requests.HTTPError | requests.exceptions.RetryError):
+                final = requests.HTTPError | requests.exceptions.RetryError
+                # requests wraps the error of a server that asks for too long a wait
+                if isinstance(error, final) or isinstance(error.__context__, final):
                     break
     raise Unreachable(
         f"{name} did not arrive whole: {error}", next_step=step_after_failure(error)

@@ -41,14 +41,11 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``command`` to its end and return what it printed, as text.
 
-    ``env`` is added to the variables of every child; ``timeout`` is in seconds.
-    On Ctrl-C the child is ended before KeyboardInterrupt goes on.
-
-    Raises CommandFailed if the program is missing, takes too long, or, with ``check``,
-    ends with an exit code other than 0.
+    ``env`` is added to the variables of every child; ``timeout`` is in seconds. On Ctrl-C the
+    child is ended before KeyboardInterrupt goes on. Raises CommandFailed if the program is
+    missing, takes too long, or, with ``check``, ends with an exit code other than 0.
     """
-    words = [str(word) for word in command]
-    _echo(words)
+    words = _words(command)
     try:
         result = communicate(words, cwd=cwd, env=env, timeout=timeout)
     except TimeoutError as error:
@@ -87,9 +84,12 @@ def communicate(
     return subprocess.CompletedProcess(words, child.returncode, out, err)
 
 
-def _echo(words: Sequence[str]) -> None:
+def _words(command: Sequence[str | Path]) -> list[str]:
+    """Return the command's words, which are printed in verbose mode."""
+    words = [str(word) for word in command]
     if verbose:
         print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
+    return words
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,8 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Exited, ...]:
     """Run ``jobs`` side by side until each has ended; kill what is left when nothing moves.
 
     That is when for ``timeout`` seconds no job has ended, or printed a line that is new. The time
-    as such has no limit: a slow machine takes as long as it takes.
-
-    ``output`` is stdout and stderr as they came. No job outlives this call, whatever ends it.
-
-    Raises CommandFailed if a program is missing.
+    as such has no limit: a slow machine takes as long as it takes. ``output`` is stdout and
+    stderr as they came. No job outlives this call. Raises CommandFailed if a program is missing.
     """
     with ExitStack() as stack:
         # Start all of them, each printing to a file that the watchdog reads.
@@ -131,10 +128,9 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Exited, ...]:
         logs = [job.log or Path(scratch, str(number)) for number, job in enumerate(jobs)]
         children = []
         for job, log in zip(jobs, logs, strict=True):
-            words = [str(word) for word in job.command]
-            _echo(words)
             file = stack.enter_context(log.open("wb"))
             stdin = subprocess.DEVNULL if job.stdin_until is None else subprocess.PIPE
+            words = _words(job.command)
             starting = _child(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
             children.append(stack.enter_context(starting))
         # Wait for those first that others wait for.
@@ -241,14 +237,11 @@ def _child(
                 stdout=stdout,
                 stderr=stderr,
             )
-        except FileNotFoundError as error:
-            raise CommandFailed(
-                f"{words[0]} is not installed", next_step=f"install {words[0]} and run again"
-            ) from error
         except OSError as error:
-            raise CommandFailed(
-                f"{words[0]} does not start: {error.strerror}", next_step=step_after(error.errno)
-            ) from error
+            reason, next_step = f"does not start: {error.strerror}", step_after(error.errno)
+            if isinstance(error, FileNotFoundError):
+                reason, next_step = "is not installed", f"install {words[0]} and run again"
+            raise CommandFailed(f"{words[0]} {reason}", next_step=next_step) from error
         _children.add(child)
     with child:
         try:

@@ -1,4 +1,4 @@
-"""Every path the toolkit writes to, and the patched tree."""
+"""Every path the toolkit writes to."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where things are kept: the cache below ``root``, and the series in ``patches``."""
+    """The cache below ``root``, and the series in ``patches``."""
 
     root: Path
     patches: Path = REPOSITORY / "patches"
 
     @classmethod
     def default(cls, patches: Path | None = None) -> Workspace:
-        """The user's cache folder, or the one that LIVEKIT_DISPATCHED_CACHE names."""
-        named = os.environ.get(CACHE_VARIABLE)
-        if named:
-            root = Path(named).expanduser().absolute()
+        """Use the cache that LIVEKIT_DISPATCHED_CACHE names, or else the user's cache folder."""
+        if name := os.environ.get(CACHE_VARIABLE):
+            root = Path(name).expanduser().absolute()
         else:
             from platformdirs import user_cache_path
 
@@ -47,12 +46,12 @@ class Workspace:
 
     @property
     def sound(self) -> Path:
-        """Names of the official wheels that were checked, member by member: their sha256."""
+        """Empty files, named by the sha256 of the official wheels that were verified."""
         return self.root / "sound"
 
     @property
     def releases(self) -> Path:
-        """What PyPI last said of a release: ``<version>.json``."""
+        """PyPI's latest answer about each release: ``<version>.json``."""
         return self.root / "releases"
 
     @property
@@ -62,32 +61,32 @@ class Workspace:
 
     @property
     def verdicts(self) -> Path:
-        """Verdicts, by the digest of everything they depend on."""
+        """Store of verdicts."""
         return self.root / "verdicts"
 
     @property
     def outcomes(self) -> Path:
-        """What became of releases, by the digest of everything that it depends on."""
+        """Store of verdict summaries and conflicts."""
         return self.root / "outcomes"
 
     @property
     def repacked(self) -> Path:
-        """Repacked wheels, by the digest of everything they depend on."""
+        """Store of repacked wheels."""
         return self.root / "repacked"
 
     @property
     def mutants(self) -> Path:
-        """What became of mutants, by the digest of everything it depends on."""
+        """Store of the results of mutants."""
         return self.root / "mutants"
 
     @property
     def upstream(self) -> Path:
-        """Upstream's tests by commit, and what they said of wheels."""
+        """Upstream's tests by commit, and the store of their results."""
         return self.root / "upstream"
 
     @property
     def watched(self) -> Path:
-        """What GitHub last said of upstream's changes."""
+        """GitHub's latest answers about upstream's pull requests."""
         return self.root / "watched"
 
     @property
@@ -97,14 +96,14 @@ class Workspace:
 
     @contextmanager
     def scratch(self, *, small: bool = False) -> Iterator[Path]:
-        """A new folder that is gone when the block ends, however it ends.
+        """Make a folder that is removed when the block ends, however it ends.
 
-        It is in the cache, or if what goes there is ``small``, in memory where the system has
-        a place for that with room in it: git writes some hundred files and folders for a tree.
+        It is in the cache, or in memory if what goes there is ``small`` and the system has a
+        place with room for that: git writes some hundred files and folders for a tree.
         """
-        home = MEMORY if small and _has_room(MEMORY) else self.root / "scratch"
-        folder = home / f"livekit-dispatched-{secrets.token_hex(8)}"
-        with not_writable_errors(home):
+        parent = MEMORY if small and _has_room(MEMORY) else self.root / "scratch"
+        folder = parent / f"livekit-dispatched-{secrets.token_hex(8)}"
+        with not_writable_errors(parent):
             folder.mkdir(parents=True, mode=0o700)
         try:
             yield folder
@@ -113,7 +112,7 @@ class Workspace:
 
 
 def _has_room(folder: Path) -> bool:
-    """Whether what is ``small`` can be written to ``folder``."""
+    """Return whether ENOUGH can be written to ``folder``."""
     try:
         free = os.statvfs(folder)
     except (OSError, AttributeError):  # Windows has no statvfs

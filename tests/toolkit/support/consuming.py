@@ -19,7 +19,7 @@ from making import AGENTS, PLUGIN
 from packaging.utils import parse_wheel_filename
 from worlds import LOCAL, PATCHED, World
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.metapackage import PROJECT
 
 AS_OF = "2026-11-01T00:00:00Z"

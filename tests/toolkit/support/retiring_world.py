@@ -17,7 +17,7 @@ from market import proof_that
 from publishing import LOSS, MOMENT, UPLOADED, explored, findings, outcome, probe, run_of
 
 import retire as verb
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.bundle import make_bundle
 from toolkit.index.publish import publish_all
 from toolkit.patches.series import Series

@@ -21,7 +21,7 @@ from pathlib import Path
 from publishing import MOMENT, generated_from, make_wheel
 from pypi_simple import ProjectPage
 
-from toolkit.environments.environment import uv
+from toolkit.environments.interpreter import uv
 from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger
 from toolkit.index.pages import render

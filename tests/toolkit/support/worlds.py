@@ -22,7 +22,7 @@ from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger, Listed
 from toolkit.index.metapackage import PROJECT, make_metapackage
 from toolkit.index.pages import render
-from toolkit.index.proxy import app_of
+from toolkit.index.proxy import make_app
 from toolkit.index.publish import publish_all
 from toolkit.index.yank import yank
 from toolkit.proof.verdict import Proof
@@ -190,7 +190,7 @@ def static(folder: Path, form: str) -> Iterator[str]:
 @contextmanager
 def fronting(index: Path, public: str) -> Iterator[str]:
     """What serve.py serves: the published index, and the public one behind it."""
-    app = app_of(index, public, frozenset({AGENTS, PLUGIN, PROJECT}))
+    app = make_app(index, public, frozenset({AGENTS, PLUGIN, PROJECT}))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))

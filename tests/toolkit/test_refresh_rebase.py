@@ -1,0 +1,284 @@
+"""A series follows upstream's text into the next release."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from rebase_world import RebaseWorld
+from series import diff, engine_patch, mail
+from simple_index import Index
+from verbs import RunVerb
+from wheels import AGENTS, ENGINE_PATH, REALTIME_PATH, TREES, source
+
+from toolkit.patches import export
+from toolkit.patches.git_repo import CommitMessage
+from toolkit.patches.series import Series
+from toolkit.refresh.auto_resolve import resolve
+from toolkit.util.errors import NotWritable
+from toolkit.util.files import write_whole
+from toolkit.util.workspace import Workspace
+
+NOTICE = "# Modified by us: it is so.\n"
+MOVED = "livekit/agents/moved"
+BETA_PATH = f"{REALTIME_PATH.removesuffix('.py')}_beta.py"
+SECOND = mail(
+    diff(ENGINE_PATH, source(line10="first = 1"), source(line10="first = 1", line30="x = 1"))
+)
+
+
+@pytest.fixture
+def world(
+    index: Index,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_verb: RunVerb,
+) -> RebaseWorld:
+    return RebaseWorld(index, workspace, tmp_path, monkeypatch, run_verb)
+
+
+def modules(*numbers: int) -> str:
+    """Functions of which each looks like no other."""
+    lines = []
+    for number in numbers:
+        lines.append(f"def function_{number}(argument_{number}):")
+        lines += [f"    step_{number}_{n} = argument_{number} + {n * number}" for n in range(8)]
+        lines += [f"    return step_{number}_0", ""]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def guarded(text: str, *numbers: int) -> str:
+    """``text`` with a guard in some of its functions, and the notice."""
+    for number in numbers:
+        old = f"    step_{number}_4 ="
+        text = text.replace(old, f"    guard_{number} = True\n{old}")
+    return NOTICE + text
+
+
+WHOLE = modules(*range(20))
+RENAMED, CHANGED, OTHER = (
+    WHOLE.replace(f"step_{step} ", "other ") for step in ("3_1", "4_3", "15_3")
+)
+BIG, SMALL = modules(*range(15)), modules(*range(15, 20))
+
+
+class Move(NamedTuple):
+    """What upstream did between two releases; files of livekit-agents are below MOVED."""
+
+    patches: Sequence[str]
+    plugin: Mapping[str, str]
+    result: Mapping[str, str]
+    agents: Mapping[str, str] = {}
+    before: Mapping[str, str] = {"realtime": WHOLE}
+
+
+def agents_path(name: str) -> str:
+    return f"{TREES[AGENTS]}/{MOVED}/{name}.py"
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        pytest.param(
+            Move(
+                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4, 15)))],
+                {"realtime": f"from livekit.agents.moved.engine import *  # {NOTICE}"},
+                {agents_path("engine"): guarded(RENAMED, 4, 15)},
+                {"engine": RENAMED},
+            ),
+            id="moved, and a shim left",
+        ),
+        # each hunk goes where its text is, and each file that it touches gets the notice
+        pytest.param(
+            Move(
+                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4, 17)))],
+                {"realtime": "from livekit.agents.moved.big import *\n"},
+                {agents_path("big"): guarded(BIG, 4), agents_path("small"): guarded(SMALL, 17)},
+                {"big": BIG, "small": SMALL},
+            ),
+            id="split",
+        ),
+        # the fault was copied with it
+        pytest.param(
+            Move(
+                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4)))],
+                {"realtime": CHANGED, "realtime_beta": RENAMED},
+                {REALTIME_PATH: guarded(CHANGED, 4), BETA_PATH: guarded(RENAMED, 4)},
+            ),
+            id="copied",
+        ),
+        # the older variants would apply to one of the two
+        pytest.param(
+            Move(
+                [
+                    mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4))),
+                    mail(diff(REALTIME_PATH, guarded(WHOLE, 4), guarded(WHOLE, 4, 15))),
+                ],
+                {"realtime": OTHER, "realtime_beta": WHOLE},
+                {REALTIME_PATH: guarded(OTHER, 4, 15), BETA_PATH: guarded(WHOLE, 4, 15)},
+            ),
+            id="copied as it was",
+        ),
+        pytest.param(
+            Move(
+                [
+                    mail(
+                        diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4)),
+                        diff(BETA_PATH, WHOLE, guarded(WHOLE, 4).replace("guard_4", "beta_4")),
+                    )
+                ],
+                {"realtime": WHOLE + modules(21)},
+                {REALTIME_PATH: guarded(WHOLE, 4) + modules(21)},
+                before={"realtime": WHOLE, "realtime_beta": WHOLE},
+            ),
+            id="one of two twins deleted",
+        ),
+    ],
+)
+def test_text_that_moved_is_followed(world: RebaseWorld, move: Move) -> None:
+    world.release("1.8.8", plugin=move.before)
+    agents = {f"{MOVED}/{name}.py": text for name, text in move.agents.items()}
+    world.release("1.8.9", plugin=move.plugin, agents=agents)
+    world.series(**{f"patch{number}": text for number, text in enumerate(move.patches)})
+    assert world.refresh("1.8.9").code == 0
+    assert world.texts("1.8.9") == move.result
+
+
+def test_what_changed_beside_a_hunk_is_merged(world: RebaseWorld) -> None:
+    world.release("1.8.8")
+    world.release("1.8.9", line8="another = 8")
+    world.series(first=engine_patch(line10="first = 1"), second=SECOND)
+    before = world.files()
+    assert world.refresh("1.8.9", "--json").json == {
+        "release": "1.8.9",
+        "base": "1.8.8",
+        "written": ["first/1.8.9.patch"],
+        "taken": [],
+        "verdict": "publish",
+    }
+    # the patch that still applied is left alone
+    assert world.changed(before) == {"first/1.8.9.patch"}
+    assert world.texts("1.8.9") == {
+        ENGINE_PATH: source(line8="another = 8", line10="first = 1", line30="x = 1")
+    }
+    old, new = ((world.patches / f"first/{v}.patch").read_bytes() for v in ("1.0", "1.8.9"))
+    assert CommitMessage.of(new) == CommitMessage.of(old)
+    assert not world.folder.exists()
+    assert "the series fits 1.8.9" in world.refresh("1.8.9").out
+
+
+def test_a_patch_that_no_older_release_needed(world: RebaseWorld) -> None:
+    """There is nothing to merge it from, and it must not be lost in silence."""
+    world.release("1.8.7")
+    for version in ("1.8.8", "1.8.9"):
+        world.release(version, line8="another = 8", line30="other = 30")
+    misfit = mail(
+        diff(ENGINE_PATH, source(line30="odd = 1"), source(line30="odd = 1", line31="x = 1"))
+    )
+    world.series(guard=engine_patch(line10="first = 1"), later=misfit)
+    toml = world.patches / "series.toml"
+    head, _, tail = toml.read_text().rpartition('releases = ">=1.0"')
+    toml.write_text(f'{head}releases = ">=1.8.8"{tail}')
+    (world.patches / "later/1.0.patch").rename(world.patches / "later/1.8.8.patch")
+    ran = world.refresh("1.8.9")
+    assert ran.code == 16
+    assert "later, variant 1.8.8.patch: it does not apply" in ran.err
+
+
+def test_a_release_s_own_variant_is_not_replaced(world: RebaseWorld) -> None:
+    """Whoever wrote it must look at it."""
+    world.release("1.8.8")
+    world.release("1.8.9", line8="another = 8")
+    world.series(guard=engine_patch(line10="first = 1"))
+    shutil.copy(world.patches / "guard/1.0.patch", world.patches / "guard/1.8.9.patch")
+    ran = world.refresh("1.8.9")
+    assert ran.code == 16
+    assert "guard, variant 1.8.9.patch" in ran.err
+
+
+def test_a_patch_that_upstream_took_ends(world: RebaseWorld) -> None:
+    world.release("1.8.8")
+    world.release("1.8.9", line10="first = 1")
+    world.series(guard=engine_patch(line10="first = 1"), second=SECOND)
+    assert world.refresh("1.8.9").code == 0
+    patches = Series.load(world.patches).patches
+    assert [str(patch.releases) for patch in patches] == ["<1.8.9,>=1.0", ">=1.0"]
+    assert world.texts("1.8.9") == {ENGINE_PATH: source(line10="first = 1", line30="x = 1")}
+    assert world.variants == {"guard/1.0.patch", "second/1.0.patch"}
+
+
+def test_from_a_later_release_if_there_is_no_older_one(world: RebaseWorld) -> None:
+    world.release("1.8.8", datetime(2025, 1, 2, tzinfo=UTC), line8="another = 8")
+    world.release("1.8.9")
+    world.series(guard=engine_patch(line10="first = 1"))
+    ran = world.refresh("1.8.8", "--as-of", "2025-02-02")
+    assert ran.code == 16
+    assert "there is no other release that the series fits" in ran.err
+    assert world.refresh("1.8.8").code == 0
+    assert world.texts("1.8.8") == {ENGINE_PATH: source(line8="another = 8", line10="first = 1")}
+
+
+def test_later_releases_keep_the_variants_that_they_had(world: RebaseWorld) -> None:
+    """An older line of releases goes on."""
+    world.release("1.8.8")
+    world.release("1.8.8.1", line8="another = 8", line39="taken = 1")
+    world.release("1.8.9", line1="new = 1\nvalue_1 = 1")
+    world.series(guard=engine_patch(line10="first = 1"), taken=engine_patch(line39="taken = 1"))
+    before = world.texts("1.8.9")
+    assert world.refresh("1.8.8.1").code == 0
+    taken = source(line8="another = 8", line10="first = 1", line39="taken = 1")
+    assert world.texts("1.8.8.1") == {ENGINE_PATH: taken}
+    assert world.texts("1.8.9") == before
+    guards = {f"guard/{since}.patch" for since in ("1.0", "1.8.8.1", "1.8.9")}
+    assert world.variants == guards | {"taken/1.0.patch"}
+    assert str(Series.load(world.patches).patches[1].releases) == "!=1.8.8.1,>=1.0"
+
+
+def test_a_series_that_cannot_be_written_stays_whole(
+    world: RebaseWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.release("1.8.8")
+    world.series(one=engine_patch(line10="first = 1"), two=engine_patch(line30="x = 1"))
+    before = world.files()
+
+    def fail_for_two(path: Path, data: bytes) -> None:
+        if path.parent.name == "two":
+            raise OSError(28, "No space left on device")
+        write_whole(path, data)
+
+    monkeypatch.setattr(export, "write_whole", fail_for_two)
+    new = {f"{patch}/{since}.patch": b"mail" for patch in ("one", "two") for since in ("1.0", "2")}
+    with pytest.raises(NotWritable, match="No space"):
+        export.write_files(world.patches, new)
+    assert world.changed(before) == set()
+
+
+def conflict(upstream: str, base: str, patch: str) -> bytes:
+    text = f"<<<<<<< HEAD\n{upstream}||||||| parent\n{base}=======\n{patch}>>>>>>> patch\n"
+    return f"before\n{text}after\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("upstream", "base", "patch", "result"),
+    [
+        ("b\nC\n", "b\nc\n", "B\nc\n", "B\nC\n"),  # each changed a line of its own
+        ("c\n", "", "n\n", "n\nc\n"),  # both inserted something
+        ("  b\n  c\n", "b\nc\n", "n\nb\nc\n", "n\n  b\n  c\n"),  # before what upstream indented
+        ("  b\n", "b\n", "b\nn\n", "  b\nn\n"),
+        ("", "b\nc\n", "b\nn\nc\n", "n\n"),  # between what upstream removed
+        ("x\n", "b\nc\n", "b\nn\nc\n", None),
+        ("B\n", "b\n", "y\n", None),
+        ("", "b\n", "y\n", None),
+    ],
+)
+def test_conflicts_with_one_sensible_result(
+    upstream: str, base: str, patch: str, result: str | None
+) -> None:
+    expected = None if result is None else f"before\n{result}after\n".encode()
+    assert resolve(conflict(upstream, base, patch)) == expected
+    assert resolve(conflict(upstream, base, patch) + conflict("B\n", "b\n", "y\n")) is None
