@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from toolkit.patches.hunks import FileChange
@@ -65,6 +66,7 @@ def require_python(variants: Sequence[Variant], texts: Mapping[str, bytes]) -> N
             raise conflict(variant, problem)
 
 
+@lru_cache(maxsize=16)
 def syntax_error(path: str, data: bytes) -> str:
     """Return why a module cannot be compiled; empty if it can."""
     try:
