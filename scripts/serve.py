@@ -23,11 +23,8 @@ import json
 import socket
 from collections.abc import Sequence
 
-import uvicorn
-
 from toolkit.cli import Arguments, verb
 from toolkit.index.layout import require_index
-from toolkit.index.proxy import make_app, reserved_projects, upstream_endpoint
 from toolkit.patches.series import Series
 from toolkit.util.workspace import Workspace
 
@@ -54,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     arguments = parser()
     options = arguments.parse_args(argv)
+    # servers are slow to import, and not needed to refuse what they cannot serve
+    import uvicorn
+
+    from toolkit.index.proxy import make_app, reserved_projects, upstream_endpoint
+
     require_index(options.index)
     reserved = reserved_projects(Series.load(Workspace.default(options.patches).patches))
     app = make_app(options.index, upstream_endpoint(options.pypi), reserved, stream=options.stream)

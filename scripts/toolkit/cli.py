@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from packaging.version import Version
 
-from toolkit.proof.exploration import TIERS
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
 from toolkit.releases.select import select
-from toolkit.upstream_tests.checkout import REPOSITORY
 from toolkit.util.errors import (
     NotWritable,
     SomeReleasesFailed,
@@ -175,6 +173,8 @@ def add_proof(
     parser: argparse.ArgumentParser, timeout: float, *, tier: bool = True, upstream: bool = True
 ) -> None:
     """Add the options of verbs that prove; ``timeout`` is in seconds."""
+    from toolkit.proof.exploration import TIERS
+
     add = parser.add_argument
     add("--python", help="the Python to prove on (default: the running one)")
     if tier:
@@ -204,6 +204,8 @@ def add_repository(parser: argparse.ArgumentParser, name: str, text: str = "") -
     ``text`` describes the repository further. The variable's value is checked like the option's,
     and is not shown in the help.
     """
+    from toolkit.upstream_tests.checkout import REPOSITORY
+
     parser.add_argument(
         name,
         metavar="URL-or-PATH",
@@ -229,6 +231,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def proof_settings_of(options: argparse.Namespace, settings: Settings) -> ProofSettings:
     """Return how the command line says that releases are proved."""
+    from toolkit.proof.exploration import TIERS
     from toolkit.proof.prove import ProofSettings
 
     upstream = upstream_of(options, settings) if "upstream" in options else None
@@ -244,6 +247,7 @@ def proof_settings_of(options: argparse.Namespace, settings: Settings) -> ProofS
 def upstream_of(options: argparse.Namespace, settings: Settings) -> UpstreamTests | None:
     """Return whose upstream tests run; None for ``--upstream no``."""
     from toolkit.proof.upstream_tests import UpstreamTests
+    from toolkit.upstream_tests.checkout import REPOSITORY
 
     if options.upstream == "no":
         return None

@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 
-from filelock import FileLock
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from toolkit.environments.interpreter import Interpreter, find_interpreter, uv
@@ -100,6 +99,8 @@ class Environments:
         Raises EnvironmentUnresolvable with uv's reason, Unreachable if the package index does
         not answer, and NotWritable.
         """
+        from filelock import FileLock
+
         interpreter = find_interpreter(python)
         cutoff = cutoff_of(uploaded)
         inputs = {

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 from packaging.version import Version
 
 from toolkit.index.ledger import QUARANTINED, Ledger
 from toolkit.index.ledger import Listed as Listed
+
+if TYPE_CHECKING:
+    import jinja2
 
 API_VERSION = "1.4"
 
@@ -92,6 +94,8 @@ def _html(template: str, **values: object) -> bytes:
 
 @cache
 def _templates() -> jinja2.Environment:
+    import jinja2
+
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

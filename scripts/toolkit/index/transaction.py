@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from toolkit.index.layout import FOLDERS, read_or_none
 from toolkit.index.ledger import LIST, Ledger
 from toolkit.index.pages import render
@@ -83,6 +81,8 @@ def require_own_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / LOCK)
     before = read_or_none(folder / LIST)
     while True:

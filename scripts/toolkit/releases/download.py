@@ -35,7 +35,7 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     Calls ``progress`` with the number of bytes of every piece that arrives. Raises Unreachable if
     the server fails or cuts off each of several attempts, HashMismatch and NotWritable.
     """
-    path = _path(artefact, workspace)
+    path = cached_path(artefact, workspace)
     if not is_cached(artefact, workspace):
         with not_writable_errors(workspace.artefacts):
             data = download(artefact.url, artefact.size, artefact.filename, progress)
@@ -47,8 +47,6 @@ def fetch_all(
     release: Release, workspace: Workspace, progress: Progress | None = None
 ) -> tuple[Path, ...]:
     """Return every official wheel of a release, in its order; download them side by side."""
-    if all(is_cached(artefact, workspace) for artefact in release.artefacts):
-        return tuple(_path(artefact, workspace) for artefact in release.artefacts)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -57,11 +55,12 @@ def fetch_all(
 
 def is_cached(artefact: Artefact, workspace: Workspace) -> bool:
     """Return whether the cache holds the official wheel, undamaged."""
-    path = _path(artefact, workspace)
+    path = cached_path(artefact, workspace)
     return path.is_file() and sha256_of(path) == artefact.sha256
 
 
-def _path(artefact: Artefact, workspace: Workspace) -> Path:
+def cached_path(artefact: Artefact, workspace: Workspace) -> Path:
+    """Return where the cache holds an official wheel, or would."""
     sha = artefact.sha256
     return workspace.artefacts / sha[:2] / sha / artefact.filename
 

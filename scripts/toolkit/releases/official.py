@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.download import cached_release, fetch_all, is_cached
+from toolkit.releases.download import cached_path, cached_release, fetch_all, is_cached
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
@@ -190,7 +190,11 @@ def fetch_release(
 
         with PyPI(endpoint, workspace=workspace) as pypi:
             release = pypi.with_addresses(release)
-    return Fetched(release, fetch_all(release, workspace, progress), workspace.sound)
+    if missing:
+        paths = fetch_all(release, workspace, progress)
+    else:
+        paths = tuple(cached_path(artefact, workspace) for artefact in release.artefacts)
+    return Fetched(release, paths, workspace.sound)
 
 
 def newest(catalogue: Mapping[Version, Entry], as_of: datetime | None = None) -> Version:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.environments.pair import WheelPair
-from toolkit.environments.platforms import fitting
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
 from toolkit.releases.catalogue import Catalogue, revision_for
@@ -28,6 +27,9 @@ from toolkit.util.strict_json import decode, load
 from toolkit.util.workspace import Workspace
 from toolkit.wheels.rewrite import FORMAT, rewrite
 from toolkit.wheels.wheelfile import Wheel
+
+if TYPE_CHECKING:
+    from toolkit.environments.pair import WheelPair
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class RepackedRelease:
 
         Raises EnvironmentUnresolvable if a distribution has none.
         """
+        from toolkit.environments.pair import WheelPair
+        from toolkit.environments.platforms import fitting
+
         patched = fitting([*self.wheels, *self.passthrough], python)
         return WheelPair(
             official=tuple(fitting(self.official, python)),
@@ -82,17 +87,24 @@ def repack_release(
         catalogue = Catalogue.read(workspace.catalogue)
     work = _Repack(fetched, series)
     entry = catalogue.get(work.version)
-    scratch = nullcontext(workspace.repacked) if cached or out is None else workspace.scratch()
-    with scratch as root:
-        at = cache(lambda revision: work.at(revision, Store(root)))
-        revision = revision_for(entry.row if entry else None, lambda recorded: at(recorded)[1])
-        wheels, sums = at(revision)
+    cached = cached or out is None
+    with nullcontext() if cached else workspace.scratch() as scratch:
+
+        @cache
+        def at(revision: int) -> Mapping[Path, str]:
+            if scratch is None:
+                return work.cached(revision, Store(workspace.repacked))
+            return work.make(revision, scratch / str(revision))
+
+        revision = revision_for(entry.row if entry else None, lambda recorded: _names(at(recorded)))
+        wheels = at(revision)
+        sums = _names(wheels)
         if out:
-            wheels = tuple(_deliver(path, sums[path.name], out) for path in wheels)
+            wheels = {_deliver(path, sha, out): sha for path, sha in wheels.items()}
     return RepackedRelease(
         fetched.release,
         revision,
-        wheels,
+        tuple(wheels),
         fetched.paths,
         work.passthrough,
         work.series_digest,
@@ -105,7 +117,7 @@ def repack_at(fetched: Fetched, series: Series, revision: int, folder: Path) -> 
 
     Raises as :func:`repack_release` does.
     """
-    return _Repack(fetched, series).at(revision, Store(folder))[0]
+    return tuple(_Repack(fetched, series).make(revision, folder))
 
 
 @dataclass
@@ -153,18 +165,27 @@ class _Repack:
         pairs = zip(names, self.fetched.paths, strict=True)
         return tuple(path for name, path in pairs if name not in self.patched)
 
-    def at(self, revision: int, store: Store) -> tuple[tuple[Path, ...], dict[str, str]]:
-        """Return the wheels at a revision, from ``store`` if whole, and their sha256 by name."""
-        pins = self.pins(revision)
-        texts = {name: str(version) for name, version in pins.items()}
-        inputs = [FORMAT, self.fetched.digests(), self.series_digest, revision, texts]
+    def cached(self, revision: int, store: Store) -> Mapping[Path, str]:
+        """Return the wheels at a revision and their sha256, made unless ``store`` has them."""
+        pins = {name: str(version) for name, version in self.pins(revision).items()}
+        inputs = [FORMAT, self.fetched.digests(), self.series_digest, revision, pins]
         folder = store.path(inputs, suffix="")
-        sums = store.get(inputs, partial(_whole, folder))
-        if sums is None:
-            sums = {path.name: sha256_of(path) for path in self.make(pins, folder)}
-            # last, as wheels without their sums are not used
-            store.put(inputs, json.dumps(sums).encode())
-        return tuple(folder / name for name in sums), sums
+        if wheels := store.get(inputs, partial(_undamaged, folder)):
+            return wheels
+        made = self.make(revision, folder)
+        # last, as wheels without their sums are not used
+        store.put(inputs, json.dumps(_names(made)).encode())
+        return made
+
+    def make(self, revision: int, folder: Path) -> Mapping[Path, str]:
+        """Write and verify the wheels of every patched distribution; return their sha256."""
+        pins, changed, paths = self.pins(revision), self.changed, []
+        for distribution in self.series.distributions:
+            if distribution.name in self.patched:
+                members = changed.get(distribution.name, {})
+                for wheel in self.fetched.each(distribution.name):
+                    paths.append(self.make_one(wheel, distribution, members, pins, folder))
+        return {path: sha256_of(path) for path in paths}
 
     def pins(self, revision: int) -> dict[str, Version]:
         """The version that each distribution has, and by which the other requires it."""
@@ -177,15 +198,6 @@ class _Repack:
                     version = self.series.local_version(version, revision, self.version)
                 pins[distribution.name] = version
         return pins
-
-    def make(self, pins: Mapping[str, Version], folder: Path) -> Iterator[Path]:
-        """Write and verify the wheels of every patched distribution."""
-        changed = self.changed
-        for distribution in self.series.distributions:
-            if distribution.name in self.patched:
-                members = changed.get(distribution.name, {})
-                for wheel in self.fetched.each(distribution.name):
-                    yield self.make_one(wheel, distribution, members, pins, folder)
 
     def make_one(
         self,
@@ -223,12 +235,16 @@ def _ends_of(wheel: Wheel, member: str, text: bytes) -> bytes:
     return text.replace(b"\n", b"\r\n") if is_dos(wheel.read(model)) else text
 
 
-def _whole(folder: Path, data: bytes) -> dict[str, str]:
+def _names(wheels: Mapping[Path, str]) -> dict[str, str]:
+    return {path.name: sha for path, sha in wheels.items()}
+
+
+def _undamaged(folder: Path, data: bytes) -> dict[Path, str]:
     """Read the sums of kept wheels; raise ValueError or OSError unless each has its bytes."""
     sums = decode(dict[str, str], load(data, "sums"), "sums")
     if any(sha256_of(folder / name) != sha for name, sha in sums.items()):
         raise ValueError(f"{folder} is damaged")
-    return sums
+    return {folder / name: sha for name, sha in sums.items()}
 
 
 def _deliver(path: Path, sha: str, out: Path) -> Path:

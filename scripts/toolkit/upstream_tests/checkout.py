@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock
 from packaging.version import InvalidVersion, Version
 
 from toolkit.util.errors import CommandFailed, Unreachable
@@ -118,6 +117,8 @@ def check_out(tag: Tag, repository: str, root: Path) -> Checkout:
     Fetches only that commit, and of its files only those that are wanted (a shallow, partial and
     sparse clone). Raises CommandFailed with git's reason, NotWritable.
     """
+    from filelock import FileLock
+
     final = root / tag.commit
     with not_writable_errors(root):
         root.mkdir(parents=True, exist_ok=True)
