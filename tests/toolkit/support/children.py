@@ -1,0 +1,30 @@
+"""Runs Python in processes of its own, with the toolkit on its path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from toolkit.util.workspace import REPOSITORY
+
+SCRIPTS = REPOSITORY / "scripts"
+ENV = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+
+
+def command(script: str, *words: object) -> list[str]:
+    """Return the command that runs a script's text."""
+    return [sys.executable, "-c", script, *map(str, words)]
+
+
+def python(script: str, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a script's text to its end."""
+    return call(*command(script, *words), env={**ENV, **env})
+
+
+def call(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, without a check of its exit code."""
+    line = [word if isinstance(word, Path) else str(word) for word in words]
+    return subprocess.run(line, check=False, capture_output=True, text=True, **options)
