@@ -51,7 +51,7 @@ def proof_of(
     for tier in reversed(TIERS):
         key = outcomes.key(found.release, series.digest(found.release.version), tier)
         judged = outcomes.read(key)
-        if isinstance(judged, VerdictSummary) and judged.claim.verdict == "publish":
+        if isinstance(judged, VerdictSummary) and judged.verdict == "publish":
             proof = outcomes.proof(key, judged)
             figures = (str(judged.official), str(judged.patched))
             try:

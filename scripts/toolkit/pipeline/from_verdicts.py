@@ -48,6 +48,6 @@ def publish_verdicts(
         if isinstance(answer, ToolkitError):
             results[number] = replace(result, error=answer)
         elif result.summary:
-            lines = consume_lines(index, result.summary.claim, url)
+            lines = consume_lines(index, result.summary, url)
             results[number] = replace(result, new=answer.new, lines=lines)
     return results

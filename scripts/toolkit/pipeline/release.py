@@ -41,7 +41,7 @@ def release_one(name: Name, session: Session) -> Result:
         release = find(name, session)
         result = Result(str(release.version), release)
         summary = cached_verdict(release, session)
-        if summary is None or (summary.word == "publish" and not is_published(summary, session)):
+        if summary is None or (summary.verdict == "publish" and not is_published(summary, session)):
             official = fetch(release, session)
             repacked = repack(official, session)
             summary, proof = prove_release(repacked, summary, session)
@@ -102,20 +102,20 @@ def cached_verdict(release: Release, session: Session) -> VerdictSummary | None:
     if isinstance(summary, PatchConflict):
         raise summary
     full = store.read(session.key(release, FULL))
-    if isinstance(full, VerdictSummary) and full.word == "regressed":
+    if isinstance(full, VerdictSummary) and full.verdict == "regressed":
         # no smaller tier outweighs that
         summary = full
     if summary is None or not summary.fits(session.catalogue.row(release.version)):
         return None
-    if summary.word == "publish" and upstream and upstream.misses(summary.upstream):
+    if summary.verdict == "publish" and upstream and upstream.misses(summary.upstream):
         return None
     return summary
 
 
 def is_published(summary: VerdictSummary, session: Session) -> bool:
     """Whether the index holds everything that the verdict lets it publish."""
-    metapackage = metapackage_name(summary.claim.release, summary.revision)
-    return holds(session.index, session.listed, summary.claim, also=[metapackage])
+    metapackage = metapackage_name(summary.release, summary.revision)
+    return holds(session.index, session.listed, summary, also=[metapackage])
 
 
 def fetch(release: Release, session: Session) -> Fetched:
@@ -154,7 +154,7 @@ def bundle_of(
     repacked: RepackedRelease, summary: VerdictSummary, proof: Proof, session: Session
 ) -> Bundle | None:
     """Return the wheels with their proof, as the index takes them; None without `publish`."""
-    if summary.word != "publish":
+    if summary.verdict != "publish":
         return None
     return make_bundle(
         [*repacked.wheels, *repacked.passthrough],
@@ -178,7 +178,7 @@ def publish(results: Sequence[Result], session: Session) -> list[Result]:
         if isinstance(answer, ToolkitError):
             result = replace(result, error=answer)
         elif result.summary and not result.error:
-            lines = consume_lines(index, result.summary.claim)
+            lines = consume_lines(index, result.summary)
             result = replace(result, new=answer.new, lines=lines)
         published.append(result)
     good = [(r.release, r.summary) for r in published if r.lines and r.release and r.summary]

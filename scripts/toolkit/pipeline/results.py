@@ -56,15 +56,15 @@ class Result:
             return "conflict"
         if self.left_out:
             return "left out"
-        word = self.summary.word if self.summary else "error"
+        word = self.summary.verdict if self.summary else "error"
         # one that was proved, and that the index refuses, is not published
         return "error" if self.error and word == "publish" else word
 
     @property
     def note(self) -> str:
         """Why nothing was published, in a line; empty if something was."""
-        if self.summary and self.summary.word != "publish":
-            return self.summary.claim.reason
+        if self.summary and self.summary.verdict != "publish":
+            return self.summary.reason
         problem = self.error.problem.partition("\n")[0] if self.error else ""
         return self.left_out or problem.removeprefix(f"{self.label}: ")
 
@@ -73,9 +73,9 @@ class Result:
         row: dict[str, object] = {"release": self.label, "verdict": self.word, "new": self.new}
         if self.summary:
             row |= {
-                "reason": self.summary.claim.reason,
+                "reason": self.summary.reason,
                 "revision": self.summary.revision,
-                "wheels": dict(self.summary.claim.wheels),
+                "wheels": dict(self.summary.wheels),
                 "official": vars(self.summary.official),
                 "patched": vars(self.summary.patched),
             }
@@ -92,15 +92,15 @@ class Result:
 
 def refusal(release: Release, summary: VerdictSummary, tier: str) -> NotProved | None:
     """Say why a release is not published, and what to do about it; None if it may be."""
-    if summary.word == "publish":
+    if summary.verdict == "publish":
         return None
     step = f"`nox -s prove -- {release.version}` shows it; nothing was published for this release"
-    if summary.word == FIXED and FULL in (tier, summary.tier):
+    if summary.verdict == FIXED and FULL in (tier, summary.tier):
         step = "see `nox -s retire`; nothing needs publishing"
-    elif summary.word == FIXED:
+    elif summary.verdict == FIXED:
         step = f"the tier {FULL} decides: `nox -s release -- {release.version} --tier {FULL}`; "
         step += "nothing was published"
-    problem = f"{release.version}: the verdict is {summary.word}: {summary.claim.reason}"
+    problem = f"{release.version}: the verdict is {summary.verdict}: {summary.reason}"
     return NotProved(problem, next_step=step)
 
 
@@ -123,7 +123,7 @@ def show(results: Sequence[Result]) -> None:
     for result in shown:
         if result.summary and result.lines:
             print(f"{result.label} with the fix:")
-            for wheel in sorted(result.summary.claim.wheels):
+            for wheel in sorted(result.summary.wheels):
                 print(f"  {wheel}{' (new)' if wheel in result.new else ''}")
             print(f"\n  {result.lines.pip}\n\n  {result.lines.uv}\n")
     if len(shown) < len(good):

@@ -74,7 +74,7 @@ class SupportMatrix:
         loses = losses.loses if losses else None
         is_current = current is not None or verdict == "conflict"
         if verdict == "unknown" and summary:
-            verdict, reason = summary.claim.verdict, summary.claim.reason
+            verdict, reason = summary.verdict, summary.reason
         elif verdict == "unknown" and entry.row:
             # recorded after a verdict that is not at hand
             verdict, reason, loses = "publish", "", True
@@ -115,13 +115,13 @@ class SupportMatrix:
         series = self.series.digest(entry.version)
         passing, conflict = None, None
         for tier in reversed(TIERS):
-            if alone and (alone.claim.verdict, alone.tier) == (FIXED, tier):
+            if alone and (alone.verdict, alone.tier) == (FIXED, tier):
                 return alone
             found = self.outcomes.last(self.outcomes.key(entry.release, series, tier))
             if isinstance(found, PatchConflict):
                 conflict = found
             elif found and found.fits(entry.row):
-                outweighed = alone and alone.loses and found.claim.verdict == FIXED
+                outweighed = alone and alone.loses and found.verdict == FIXED
                 if found.lasts and not outweighed:
                     return found
                 passing = passing or (None if found.lasts else found)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
@@ -210,6 +211,11 @@ class Claim:
     wheels: Mapping[str, str]
     dependencies: Mapping[str, str]
 
+    @staticmethod
+    def fields_of(claimant: Claim | Verdict) -> dict[str, Any]:
+        """Return these fields of a claim, or of a verdict, by name."""
+        return {field: getattr(claimant, field) for field in Claim.__dataclass_fields__}
+
     @property
     def name(self) -> str:
         """The file name of the verdict in an index, such as ``1.8.9+dispatched.1.json``."""
@@ -228,14 +234,7 @@ class Proof(Claim):
     @classmethod
     def of(cls, verdict: Verdict) -> Proof:
         """Make the proof of a verdict."""
-        return cls(
-            verdict.release,
-            verdict.verdict,
-            verdict.reason,
-            verdict.wheels,
-            verdict.dependencies,
-            verdict.to_json().encode(),
-        )
+        return cls(**Claim.fields_of(verdict), data=verdict.to_json().encode())
 
 
 def read_verdict(path: Path) -> Verdict:
