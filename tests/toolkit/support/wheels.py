@@ -7,8 +7,14 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+
+from toolkit.wheels.archive import Member, read_members, zip_bytes
+
+Change = Callable[[dict[str, bytes]], object]
 
 AGENTS, PLUGIN = "livekit-agents", "livekit-plugins-openai"
 TREES = {AGENTS: "livekit-agents", PLUGIN: f"livekit-plugins/{PLUGIN}"}
@@ -119,7 +125,7 @@ def write_archive(path: Path, contents: Mapping[str, bytes], record: str | None)
     contents = dict(contents)
     if record is not None:
         table = io.StringIO(newline="")
-        rows = [record_row(name, content) for name, content in contents.items()]
+        rows = [record_row(name, contents[name]) for name in contents if name[-1:] != "/"]
         csv.writer(table, lineterminator="\n").writerows([*rows, (record, "", "")])
         contents[record] = table.getvalue().encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,3 +141,49 @@ def contents_of(path: Path) -> dict[str, bytes]:
     """What a wheel holds, by member."""
     with zipfile.ZipFile(path) as archive:
         return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def change_wheel(path: Path, *changes: Change, record: bool = True) -> Path:
+    """Write a wheel again with other contents, and with a RECORD of them or the old one."""
+    contents = contents_of(path)
+    (name,) = (member for member in contents if member.endswith(".dist-info/RECORD"))
+    if record:
+        del contents[name]
+    for change in changes:
+        change(contents)
+    return write_archive(path, contents, name if record else None)
+
+
+def add(name: str, content: bytes = b"") -> Change:
+    """A change for :func:`change_wheel`: one more member, or another content."""
+    return lambda contents: contents.update({name: content})
+
+
+def drop(name: str) -> Change:
+    """A change: one member less."""
+    return lambda contents: contents.pop(name)
+
+
+def edit(name: str, old: bytes, new: bytes) -> Change:
+    """A change: the first ``old`` in a member becomes ``new``."""
+
+    def change(contents: dict[str, bytes]) -> None:
+        assert old in contents[name]
+        contents[name] = contents[name].replace(old, new, 1)
+
+    return change
+
+
+def change_members(path: Path, change: Callable[[Member], Member]) -> Path:
+    """Write a wheel again with other zip members; their headers say what the members say."""
+    members = read_members(path.read_bytes(), []).values()
+    path.write_bytes(b"".join(zip_bytes(map(change, members))))
+    return path
+
+
+def with_info(member: Member, **changes: object) -> Member:
+    """A member whose headers say something else."""
+    info = copy(member.info)
+    for name, value in changes.items():
+        setattr(info, name, value)
+    return replace(member, info=info)
