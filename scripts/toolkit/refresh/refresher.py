@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from toolkit.patches.export import ExportedPatch, exported_mails, new_files, write_files
 from toolkit.patches.patchfile import Variant
@@ -30,9 +30,8 @@ from toolkit.releases.official import Fetched, Settings
 from toolkit.releases.release import Release
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import make_series_tree, official_files, series_applies
-from toolkit.util.errors import PatchConflict, UnknownRelease
+from toolkit.util.errors import PatchConflict
 from toolkit.util.files import not_writable_errors, replacing
-from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 
 
@@ -159,7 +158,7 @@ class Refresher:
         """Yield the files of variants (of one release, or all) that git would export otherwise."""
         since = {since for patch in self.series.patches for since in patch.variants}
         for version in sorted(since & {only} if only else since):
-            official = self.fetch(known(self.catalogue, version).release)
+            official = self.fetch(self.catalogue.require(version).release)
             for variant, mail in self._exported(official):
                 if variant.since == version and mail != variant.data:
                     yield f"{variant.patch}/{variant.path.name}"
@@ -231,14 +230,3 @@ class Refresher:
             since = self.plan.since(stopped, base, version, self.workspace)
             conflict = replace(conflict, since=str(since), hunks=hunks)
         return conflict
-
-
-def known(catalogue: Catalogue, name: Version | str) -> Entry:
-    """Return the catalogue's entry for a release; raises UnknownRelease."""
-    with suppress(InvalidVersion):
-        entry = catalogue.get(Version(str(name)))
-        if entry and entry.official:
-            return entry
-    raise UnknownRelease(
-        f"patches/releases.toml has no {MAIN} {name}", next_step="run update, or choose another"
-    )
