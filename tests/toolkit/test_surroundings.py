@@ -28,7 +28,7 @@ from toolkit.environments import environment
 from toolkit.environments.environment import Environments
 from toolkit.environments.interpreter import uv
 from toolkit.environments.verify import verify_installed
-from toolkit.forward.mails import files_at
+from toolkit.forward.mails import Clone
 from toolkit.patches.git_repo import Repository
 from toolkit.proof.mutation_testing import MutationRunner
 from toolkit.upstream_tests import checkout, runner
@@ -753,7 +753,7 @@ def test_a_worktree_and_a_bare_clone_are_read(clone: Path, tmp_path: Path) -> No
     subprocess.run([*words, "worktree", "add", "--quiet", "--detach", tree], check=True)
     subprocess.run(["git", "clone", "--quiet", "--bare", clone, bare], check=True)
     for place in (clone, tree, bare):
-        found = files_at(place, "HEAD", ["a.py", "b.py"])
+        found = Clone(place, "HEAD").files(["a.py", "b.py"])
         assert found == {"a.py": b"a = 1\n"}
     assert Repository(tree).read("HEAD", "a.py") == b"a = 1\n"
 
@@ -763,7 +763,7 @@ def test_a_clone_that_belongs_to_somebody_else(clone: Path, tmp_path: Path) -> N
     """As in a container. No configuration of the user's says that it is safe, as none is read."""
     for path in (clone, *clone.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
-    assert files_at(clone, "HEAD", ["a.py"]) == {"a.py": b"a = 1\n"}
+    assert Clone(clone, "HEAD").files(["a.py"]) == {"a.py": b"a = 1\n"}
     checkout._list_tags.cache_clear()
     (tag,) = checkout.tags_of(str(clone))
     found = checkout.check_out(tag, str(clone), tmp_path / "cache")

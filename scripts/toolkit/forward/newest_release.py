@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from toolkit.forward.mails import official_files
 from toolkit.patches.notices import taken_patches
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Entry
 from toolkit.releases.official import fetch_release, newest
+from toolkit.releases.sources import touched_files
 from toolkit.util.errors import ToolkitError, UnknownRelease
 from toolkit.util.workspace import Workspace
 
@@ -58,8 +58,8 @@ def newest_of(
     lost = loses(entry)
     try:
         variants = series.variants_for(entry.version)
-        found = fetch_release(entry.release, workspace, offline=True)
-        has = taken_patches(variants, official_files(found, series, variants))
+        official = fetch_release(entry.release, workspace, offline=True)
+        has = taken_patches(variants, touched_files(official, series, variants))
     except ToolkitError as error:
         return NewestRelease(str(entry.version), lost, unknown=error.problem)
     names = tuple(variant.patch for variant in variants if variant.patch in has)

@@ -70,10 +70,10 @@ class PullRequest:
         return text
 
 
-def links_of(series: Series) -> tuple[str, ...]:
-    """The changes that a series names, each once."""
+def links_of(series: Series, *, related: bool = True) -> tuple[str, ...]:
+    """Return the links of a series to upstream, each once; without ``related`` only its own."""
     own = [series.upstream, *(patch.upstream for patch in series.patches)]
-    return tuple(dict.fromkeys([*own, *series.related]))
+    return tuple(dict.fromkeys([*own, *(series.related if related else ())]))
 
 
 def watch(
