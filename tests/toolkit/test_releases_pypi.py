@@ -37,9 +37,8 @@ def test_a_release(pypi: PyPI, index: Index, tmp_path: Path, workspace: Workspac
         release = pypi.find("1.8.9")
     assert (release.version, release.uploaded) == (Version("1.8.9"), FEBRUARY)
     assert [a.distribution for a in release.artefacts] == [AGENTS, PLUGIN]
+    assert {a.version for a in release.artefacts} == {"1.8.9"}
     assert release.artefacts[0] == Artefact(
-        distribution=AGENTS,
-        version="1.8.9",
         filename=WHEEL,
         url=f"{index.url.removesuffix('simple/')}files/{WHEEL}",
         sha256=hashlib.sha256(index.files[WHEEL]).hexdigest(),
@@ -49,7 +48,7 @@ def test_a_release(pypi: PyPI, index: Index, tmp_path: Path, workspace: Workspac
         yanked=None,
     )
     assert cached_release("1.8.9", workspace) == Release.from_json(release.to_json()) == release
-    for old, new in (('"url"', '"link"'), ('"format": 1', '"format": 2'), ("{", "[")):
+    for old, new in (('"url"', '"link"'), ('"format": 2', '"format": 1'), ("{", "[")):
         damaged = release.to_json().replace(old, new, 1)
         (workspace.releases / "1.8.9.json").write_text(damaged)
         with pytest.raises(UnknownRelease):

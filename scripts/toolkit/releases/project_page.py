@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from packaging.utils import parse_wheel_filename
@@ -69,28 +68,20 @@ def artefacts_of(project: str, wheels: Mapping[str, DistributionPackage]) -> lis
     """
     artefacts, incomplete = [], dict[str, list[str]]()
     for filename, package in wheels.items():
-        version = parse_wheel_filename(filename)[1]
         sha256, size, uploaded = package.digests.get("sha256"), package.size, package.upload_time
         if sha256 and size and uploaded:
-            try:
-                uploaded = uploaded.astimezone(UTC) if uploaded.tzinfo else uploaded
-            except OverflowError as error:
-                raise Malformed(f"{uploaded.isoformat()} is at the end of time") from error
             needs, reason = package.requires_python, package.yanked_reason or ""
-            artefacts.append(
-                Artefact(
-                    distribution=project,
-                    version=str(version),
-                    filename=package.filename,
-                    url=package.url,
-                    sha256=sha256.lower(),
-                    size=size,
-                    upload_time=uploaded,
-                    requires_python=None if needs is None else _one_line(needs),
-                    yanked=_one_line(reason) if package.is_yanked else None,
-                )
+            artefact = Artefact(
+                filename=filename,
+                url=package.url,
+                sha256=sha256.lower(),
+                size=size,
+                upload_time=uploaded,
+                requires_python=None if needs is None else _one_line(needs),
+                yanked=_one_line(reason) if package.is_yanked else None,
             )
-        elif version >= FIRST:
+            artefacts.append(artefact)
+        elif parse_wheel_filename(filename)[1] >= FIRST:
             facts = {"sha256": sha256, "size": size, "upload time (PEP 700)": uploaded}
             lacks = " and no ".join(fact for fact, value in facts.items() if not value)
             incomplete.setdefault(lacks, []).append(filename)

@@ -41,15 +41,11 @@ def artefact(name: str, version: str, when: datetime = JANUARY, **facts: Any) ->
     """A wheel as the catalogue has it, though there is no file."""
     return Artefact(
         **{
-            "distribution": name,
-            "version": version,
             "filename": f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
             "url": "",
             "sha256": "ab" * 32,
             "size": 1,
             "upload_time": when,
-            "requires_python": None,
-            "yanked": None,
             **facts,
         }
     )
