@@ -30,6 +30,7 @@ import release
 import status
 import update
 from toolkit.environments.pair import WheelPair, prepare
+from toolkit.proof import one_release
 from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -183,7 +184,7 @@ def test_a_replay_shows_both_sides(
         extra=(make_runner(shop / "runner"),),
         optional=(),
     )
-    monkeypatch.setattr(prove, "prepare", lambda *_, **__: pair)
+    monkeypatch.setattr(one_release, "prepare", lambda *_, **__: pair)
     words = [*released["words"], "--suite", str(tmp_path / "suite"), "--replay"]
     assert prove.main([*words, "call:A"]) == 0
     said = capsys.readouterr().out

@@ -30,8 +30,8 @@ def judged(word: str) -> Callable[..., Verdict]:
 
 def replace_proof(monkeypatch: pytest.MonkeyPatch, prove: Callable[..., object] | None) -> None:
     """Let ``prove(pair, settings, ...)`` stand in wherever a release is proved."""
-    rooms = ("pipeline.release", "proof.unpatched", "refresh.refresher")
-    for module in (*(f"toolkit.{room}" for room in rooms), "prove"):
+    rooms = ("pipeline.release", "proof.one_release", "proof.unpatched", "refresh.refresher")
+    for module in (f"toolkit.{room}" for room in rooms):
         monkeypatch.setattr(importlib.import_module(module), "prove", prove)
 
 
