@@ -13,6 +13,7 @@ import pytest
 from making import Index, serving
 from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
+from upstream_index import Upstream
 from verbs import RunVerb, runner
 
 from toolkit.cli import REPOSITORY_VARIABLE
@@ -20,8 +21,9 @@ from toolkit.environments.pair import WheelPair
 from toolkit.proof import prove
 from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
+from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.util import http
-from toolkit.util.workspace import Workspace
+from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +48,21 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     monkeypatch.setattr(http, "BACKOFF", 0)
     with serving(Index()) as served:
         yield served
+
+
+@pytest.fixture
+def upstream(
+    index: Index,
+    workspace: Workspace,
+    tmp_path: Path,
+    run_verb: RunVerb,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Upstream:
+    """An index that verbs ask without being told, the workspace they use, and an empty series."""
+    monkeypatch.setenv(ENDPOINT_VARIABLE, index.url)
+    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
+    workspace.patches.mkdir()
+    return Upstream(index, workspace, tmp_path, run_verb)
 
 
 @pytest.fixture(autouse=True, scope="session")

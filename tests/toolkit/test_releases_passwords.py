@@ -13,15 +13,15 @@ from urllib.parse import quote
 import pytest
 from series import engine_patch, write_series
 from simple_index import Index, listening, serving
-from upstream_index import Upstream, open_upstream
-from verbs import Ran, RunVerb
+from upstream_index import Upstream
+from verbs import Ran
 from wheels import AGENTS, PLUGIN
 
 from toolkit.releases.download import cached_release
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.util import process
 from toolkit.util.errors import CommandFailed, masked
-from toolkit.util.workspace import REPOSITORY, Workspace
+from toolkit.util.workspace import REPOSITORY
 
 SECRET = "s3cr3tTok"  # noqa: S105
 USER = f"ci-bot:{SECRET}"
@@ -33,18 +33,11 @@ USERS = {
 
 
 @pytest.fixture
-def upstream(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    run_verb: RunVerb,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Upstream:
+def upstream(upstream: Upstream) -> Upstream:
     """Two releases, and a series that fits them."""
-    upstream = open_upstream(index, workspace, tmp_path, run_verb, monkeypatch)
     for version in ("1.8.8", "1.8.9"):
         upstream.upload(version)
-    write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
+    write_series(upstream.workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
     return upstream
 
 

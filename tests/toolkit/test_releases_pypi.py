@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from packaging.version import Version
-from simple_index import Index
-from upstream_index import FEBRUARY, JANUARY, MARCH, upload
+from upstream_index import FEBRUARY, JANUARY, MARCH, Upstream
 from wheels import AGENTS, PLUGIN
 
 from toolkit.releases.download import cached_release
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.errors import UnknownRelease, Unreachable, YankedRelease
-from toolkit.util.workspace import Workspace
 
 WHEEL = "livekit_agents-1.8.9-py3-none-any.whl"
 
 
 @pytest.fixture
-def pypi(index: Index, workspace: Workspace, tmp_path: Path) -> PyPI:
+def pypi(upstream: Upstream) -> PyPI:
     """An index with one release of both, of which the plugin is a month younger."""
-    upload(index, tmp_path, "1.8.9", JANUARY, (AGENTS,))
-    upload(index, tmp_path, "1.8.9", FEBRUARY, (PLUGIN,))
-    return PyPI(index.url, workspace=workspace)
+    upstream.upload("1.8.9", JANUARY, (AGENTS,))
+    upstream.upload("1.8.9", FEBRUARY, (PLUGIN,))
+    return PyPI(workspace=upstream.workspace)
 
 
-def test_a_release(pypi: PyPI, index: Index, tmp_path: Path, workspace: Workspace) -> None:
-    upload(index, tmp_path, "1.8.8", MARCH, (PLUGIN,))
+def test_a_release(pypi: PyPI, upstream: Upstream) -> None:
+    index, workspace = upstream.index, upstream.workspace
+    upstream.upload("1.8.8", MARCH, (PLUGIN,))
     with pytest.raises(UnknownRelease, match="not in the cache"):
         cached_release("1.8.9", workspace)
     with pypi:
@@ -55,30 +53,28 @@ def test_a_release(pypi: PyPI, index: Index, tmp_path: Path, workspace: Workspac
             cached_release("1.8.9", workspace)
 
 
-def test_the_newest_is_stable_and_not_yanked(pypi: PyPI, index: Index, tmp_path: Path) -> None:
+def test_the_newest_and_unknown_releases(pypi: PyPI, upstream: Upstream) -> None:
+    index = upstream.index
     for version in ("1.8.10", "2.0.0b1", "1.9.0"):
-        (name,) = upload(index, tmp_path, version, names=(AGENTS,))
+        (name,) = upstream.upload(version, names=(AGENTS,))
     index.yanked[name] = "broken"
     for name in ("livekit-agents-3.0.0.tar.gz", "livekit_agents-4.whl"):
         index.files[name], index.uploads[name] = b"no wheel, or badly named", JANUARY
     with pypi:
         assert pypi.newest() == Version("1.8.10")
+        close = {
+            "1.8.99": "1.8.9, 1.8.10",
+            "x": "2.0.0b1, 1.9.0, 1.8.10",
+            "3.0.0": "2.0.0b1",
+        }
+        for unknown, names in close.items():
+            with pytest.raises(UnknownRelease, match=f"no {AGENTS} {unknown} with") as caught:
+                pypi.find(unknown)
+            assert caught.value.next_step == f"did you mean {names}?"
 
 
-@pytest.mark.parametrize("name", ["1.8.99", "nonsense", "3.0.0"])
-def test_unknown_releases_name_close_ones(
-    pypi: PyPI, index: Index, tmp_path: Path, name: str
-) -> None:
-    upload(index, tmp_path, "1.7.0")
-    sdist = "livekit-agents-3.0.0.tar.gz"
-    index.files[sdist], index.uploads[sdist] = b"sdist", JANUARY
-    with pypi, pytest.raises(UnknownRelease, match=f"no livekit-agents {name} with") as caught:
-        pypi.find(name)
-    assert "1.8.9" in caught.value.next_step
-
-
-def test_a_yanked_release(pypi: PyPI, index: Index) -> None:
-    index.yanked[WHEEL] = "stuck agents"
+def test_a_yanked_release(pypi: PyPI, upstream: Upstream) -> None:
+    upstream.index.yanked[WHEEL] = "stuck agents"
     with pypi:
         with pytest.raises(YankedRelease, match="stuck agents"):
             pypi.find("1.8.9")
@@ -104,19 +100,14 @@ PLUGINS: dict[str, tuple[datetime, str]] = {
     ],
 )
 def test_a_release_without_a_plugin_of_its_version(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    plugins: list[str],
-    yanked: str | None,
-    partners: list[str],
+    upstream: Upstream, plugins: list[str], yanked: str | None, partners: list[str]
 ) -> None:
-    upload(index, tmp_path, "1.4.0", FEBRUARY, (AGENTS,))
+    upstream.upload("1.4.0", FEBRUARY, (AGENTS,))
     for version in plugins:
         when, requirement = PLUGINS[version]
-        upload(index, tmp_path, version, when, (PLUGIN,), requires=[requirement])
-    index.yanked[f"livekit_plugins_openai-{yanked}-py3-none-any.whl"] = "broken"
-    with PyPI(index.url, workspace=workspace) as pypi:
+        upstream.upload(version, when, (PLUGIN,), requires=[requirement])
+    upstream.index.yanked[f"livekit_plugins_openai-{yanked}-py3-none-any.whl"] = "broken"
+    with PyPI(workspace=upstream.workspace) as pypi:
         assert [*map(str, pypi.partners(Version("1.4.0")))] == partners
         if partners:
             assert pypi.find("1.4.0").of(PLUGIN)[0].version == partners[0]
@@ -125,36 +116,9 @@ def test_a_release_without_a_plugin_of_its_version(
                 pypi.find("1.4.0")
 
 
-@pytest.mark.parametrize(
-    ("fault", "problem"),
-    [
-        *((fault, "no usable answer") for fault in (403, 500, b"<html>", b'{"meta": {}}', "cut")),
-        (404, f"has no {AGENTS}"),
-    ],
-)
-def test_no_usable_answer(pypi: PyPI, index: Index, fault: int | str | bytes, problem: str) -> None:
-    index.faults[AGENTS] = fault
+@pytest.mark.parametrize("fault", [403, 404, 500, b"<html>", b'{"meta": {}}', "cut"])
+def test_no_usable_answer(pypi: PyPI, upstream: Upstream, fault: int | str | bytes) -> None:
+    upstream.index.faults[AGENTS] = fault
+    problem = f"has no {AGENTS}" if fault == 404 else "no usable answer"
     with pypi, pytest.raises(Unreachable, match=problem):
         pypi.find("1.8.9")
-
-
-@pytest.mark.pypi
-@pytest.mark.parametrize(
-    ("version", "partner"),
-    [
-        ("1.4.6", "1.4.6"),
-        ("1.2.10", "1.2.9"),
-        ("1.4.0", "1.3.12"),
-        ("2.0.0b1", "1.8.6"),
-        ("1.0.0", None),
-        ("1.0.1", None),
-    ],
-)
-def test_pairs_on_pypi(workspace: Workspace, version: str, partner: str | None) -> None:
-    with PyPI(workspace=workspace) as pypi:
-        if partner is None:
-            with pytest.raises(UnknownRelease, match="goes with"):
-                pypi.find(version)
-        else:
-            plugin = pypi.find(version).of(PLUGIN)
-            assert {artefact.version for artefact in plugin} == {partner}

@@ -15,10 +15,9 @@ from publishing import proof_of
 from replaying import replaying
 from retiring_world import FIXED, open_world
 from series import diff, engine_patch, mail, write_series
-from simple_index import Index
 from standing_in import replace_proof
-from upstream_index import Upstream, open_upstream
-from verbs import RunVerb
+from upstream_index import FEBRUARY, Upstream
+from verbs import Ran
 from wheels import AGENTS, ENGINE, ENGINE_PATH, members_of, source
 
 from toolkit.environments.pair import WheelPair
@@ -29,10 +28,8 @@ from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Row, record
 from toolkit.releases.official import fetch_release
-from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 PULL = "https://github.com/livekit/agents/pull/5114"
-JANUARY_2, FEBRUARY = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 ROW = Row(1, "a series", {"a.whl": "0"})
 
 
@@ -54,14 +51,17 @@ class House:
         code = 0 if changes.get("verdict", "publish") == "publish" else 18
         self.upstream.run("release", version, "--index", self.index, code=code)
 
+    def show(self, *words: object, code: int = 0) -> Ran:
+        return self.upstream.run("status", "--index", self.index, *words, code=code)
+
     def status(self, *words: object) -> dict[str, dict[str, Any]]:
         """The status of releases by name."""
-        document = self.upstream.run("status", "--index", self.index, "--json", *words).json
+        document = self.show("--json", *words).json
         return {status["release"]: status for status in document["releases"]}
 
     def matrix(self, *words: object) -> list[tuple[str, str]]:
         """The jobs of a CI matrix: group or Python, and releases."""
-        include = self.upstream.run("status", *words).json["include"]
+        include = self.show(*words).json["include"]
         assert all([*job][1] == "releases" for job in include)
         return [tuple(job.values()) for job in include]
 
@@ -70,73 +70,60 @@ class House:
 
 
 @pytest.fixture
-def house(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    run_verb: RunVerb,
-    monkeypatch: pytest.MonkeyPatch,
-) -> House:
-    upstream = open_upstream(index, workspace, tmp_path, run_verb, monkeypatch)
+def house(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> House:
     upstream.upload("1.0.0", datetime(2025, 4, 1, tzinfo=UTC), names=(AGENTS,))
     upstream.upload("1.8.8", datetime(2025, 9, 1, tzinfo=UTC))
-    upstream.upload("1.8.9", JANUARY_2)
+    upstream.upload("1.8.9", datetime(2026, 1, 2, tzinfo=UTC))
     monkeypatch.setenv(API_VARIABLE, "http://127.0.0.1:9")
     patches = {"guard": {"1.8.9": engine_patch(line9="first = 1")}}
-    write_series(workspace.patches, patches, extra=f'related = ["{PULL}"]\n')
+    write_series(upstream.workspace.patches, patches, extra=f'related = ["{PULL}"]\n')
     upstream.run("update")
-    house = House(upstream, tmp_path / "index", monkeypatch)
+    house = House(upstream, upstream.folder / "index", monkeypatch)
     house.release("1.8.9")
     return house
 
 
-def fields(status: dict[str, Any], *names: str) -> list[Any]:
-    return [status[name] for name in names]
+def assert_in(status: dict[str, Any], **expected: object) -> None:
+    assert {name: status[name] for name in expected} == expected
 
 
 def test_releases_that_are_published_and_not(house: House) -> None:
     statuses = house.status()
-    assert [(name, status["verdict"]) for name, status in statuses.items()] == [
-        ("1.0.0", "unknown"),
-        ("1.8.8", "conflict"),
-        ("1.8.9", "publish"),
-    ]
+    assert [*statuses] == ["1.0.0", "1.8.8", "1.8.9"]
+    assert_in(statuses["1.0.0"], verdict="unknown", current=False, partner="", pythons=[])
     assert "goes with" in statuses["1.0.0"]["reason"]
+    assert_in(statuses["1.8.8"], verdict="conflict", current=True, loses=None, revision=None)
     assert "no variant for 1.8.8" in statuses["1.8.8"]["reason"]
-    good = statuses["1.8.9"]
-    assert fields(good, "loses", "current", "revision", "gone") == [True, True, 1, False]
-    assert fields(good, "variants", "partner") == [{"guard": "1.8.9"}, "1.8.9"]
-    assert fields(good, "uploaded", "pythons")[0] == "2026-01-02"
-    assert good["pythons"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
-    assert list(good["wheels"]) == ["livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"]
-    assert list(house.status(">=1.8.9")) == ["1.8.9"]
-    assert "has no livekit-agents 7.7.7" in house.upstream.run("status", "7.7.7", code=10).err
+    good = {"verdict": "publish", "loses": True, "current": True, "revision": 1, "gone": False}
+    pythons = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    assert_in(statuses["1.8.9"], **good, partner="1.8.9", uploaded="2026-01-02", pythons=pythons)
+    assert_in(statuses["1.8.9"], variants={"guard": "1.8.9"}, yanked=None)
+    wheels = list(statuses["1.8.9"]["wheels"])
+    assert wheels == ["livekit_agents-1.8.9+dispatched.1-py3-none-any.whl"]
+    assert [*house.status(">=1.8.9")] == ["1.8.9"]
+    assert "has no livekit-agents 7.7.7" in house.show("7.7.7", code=10).err
+    # the index has a verdict on other wheels
+    verdicts = house.index / "verdicts"
+    (verdicts / "1.8.9+dispatched.1.json").rename(verdicts / "1.8.8+dispatched.1.json")
+    house.record(ROW)
+    assert_in(house.status()["1.8.8"], verdict="conflict", official="", patched="")
 
 
 def test_a_verdict_of_other_tests_is_not_current(house: House, tmp_path: Path) -> None:
     house.monkeypatch.setattr("toolkit.proof.store.RACE_SUITE", tmp_path / "w")
     status = house.status()["1.8.9"]
-    assert fields(status, "verdict", "loses", "current") == ["publish", True, False]
+    assert_in(status, verdict="publish", loses=True, current=False)
     assert "1 of 2 tests" in status["official"]
     # without an index there is what the catalogue recorded
     status = replace(house, index=tmp_path / "none").status()["1.8.9"]
-    assert fields(status, "verdict", "loses", "official") == ["publish", True, ""]
-
-
-def test_a_verdict_of_other_wheels_is_not_taken(house: House) -> None:
-    house.record(ROW)
-    (house.index / "verdicts" / "1.8.9+dispatched.1.json").rename(
-        house.index / "verdicts" / "1.8.8+dispatched.1.json"
-    )
-    status = house.status("1.8.8")["1.8.8"]
-    assert fields(status, "verdict", "official", "patched") == ["conflict", "", ""]
+    assert_in(status, verdict="publish", loses=True, official="")
 
 
 def test_tables(house: House, tmp_path: Path) -> None:
     house.upstream.index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "[/] bad\x1b[31m"
     house.upstream.run("update")
     summary = tmp_path / "summary.md"
-    shown = house.upstream.run("status", "--index", house.index, "--summary", summary).out
+    shown = house.show("--summary", summary).out
     (line,) = (line for line in shown.splitlines() if "1.8.9 " in line and "publish" in line)
     assert "yes (1 of 2 tests" in line
     assert "yanked: [/] bad\\x1b[31m" in shown
@@ -150,13 +137,13 @@ def test_tables(house: House, tmp_path: Path) -> None:
 def test_before_and_after_a_proof(house: House, verdict: str) -> None:
     house.upstream.upload("1.8.10", FEBRUARY)
     house.upstream.run("update")
-    status = house.status()["1.8.10"]
-    assert fields(status, "verdict", "loses", "official") == ["unknown", None, ""]
-    assert status["reason"] == "not proved on this machine: nox -s release -- 1.8.10"
+    reason = "not proved on this machine: nox -s release -- 1.8.10"
+    unknown = {"verdict": "unknown", "loses": None, "official": "", "reason": reason}
+    assert_in(house.status()["1.8.10"], **unknown)
     house.release("1.8.10", verdict=verdict, reason="a test says so")
     status = house.status()["1.8.10"]
-    assert fields(status, "verdict", "loses", "current") == [verdict, True, True]
-    assert (status["reason"], status["official"][:14]) == ("a test says so", "1 of 2 tests, ")
+    assert_in(status, verdict=verdict, loses=True, current=True, reason="a test says so")
+    assert status["official"].startswith("1 of 2 tests, ")
 
 
 NOT_PROVED, NO_LOSS = "not proved on this machine: nox -s", "the official wheels lose no call in"
@@ -179,34 +166,30 @@ UNDECIDED = "the tier full decides: nox -s release -- 1.8.10 --tier"
     ],
 )
 def test_the_tier_full_decides(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    run_verb: RunVerb,
-    monkeypatch: pytest.MonkeyPatch,
+    upstream: Upstream,
     unpatched: dict[str, bool],
     patched: dict[str, bool],
     verdict: str,
     loses: bool | None,
     reason: str,
 ) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    world = open_world(index, workspace, tmp_path)
-    assert run_verb("update", *world.places).code == 0
-    outcomes, release = VerdictStore.open(workspace.outcomes), world.fetched().release
+    workspace = upstream.workspace
+    world = open_world(upstream.index, workspace, upstream.folder)
+    upstream.run("update")
+    store, release = VerdictStore.open(workspace.outcomes), world.fetched().release
     digest = Series.load(workspace.patches).digest(release.version)
     for series, tiers in (("", unpatched), (digest, patched)):
         for tier, loss in tiers.items():
             summary = replace(VerdictSummary.of(world.judged(loses=loss, tier=tier)), revision=1)
-            outcomes.write(outcomes.key(release, series, tier), summary)
-    words = ("--patches", workspace.patches, "--index", world.index, "--offline")
-    document = run_verb("status", *words, "--json").json
+            store.write(store.key(release, series, tier), summary)
+    words = ("status", "--index", world.index, "--offline")
+    document = upstream.run(*words, "--json").json
     (status,) = (each for each in document["releases"] if each["release"] == FIXED)
-    assert fields(status, "verdict", "loses") == [verdict, loses]
+    assert_in(status, verdict=verdict, loses=loses)
     assert reason in status["reason"]
     assert status["official"]
     shown = {None: "is not proved", True: "still loses", False: "loses no"}[loses]
-    assert shown in run_verb("status", *words).out.splitlines()[-1]
+    assert shown in upstream.run(*words).out.splitlines()[-1]
 
 
 def test_later_releases_do_not_exist_yet(house: House) -> None:
@@ -218,15 +201,15 @@ def test_later_releases_do_not_exist_yet(house: House) -> None:
         return ()
 
     house.monkeypatch.setattr("toolkit.pipeline.status.watch", watch)
-    shown = house.upstream.run("status", "--as-of", "2025-12-31").out
+    shown = house.show("--as-of", "2025-12-31").out
     assert shown.splitlines()[-1].startswith("1.8.8, the newest, ")
-    house.upstream.run("status")
+    house.show()
     assert seen == [["1.0.0", "1.8.8"], ["1.0.0", "1.8.8", "1.8.9"]]
 
 
 def test_pull_requests(house: House) -> None:
     def shown(*words: str) -> list[str]:
-        return house.upstream.run("status", *words).out.splitlines()[-3:]
+        return house.show(*words).out.splitlines()[-3:]
 
     for name in TOKENS:
         house.monkeypatch.delenv(name, raising=False)
@@ -241,7 +224,7 @@ def test_pull_requests(house: House) -> None:
         github.asked.clear()
         assert shown("--offline")[-1] == newest
         assert github.asked == []
-        document = house.upstream.run("status", "--json").json
+        document = house.show("--json").json
     assert document["newest"]["loses"] is True
     assert [change["state"] for change in document["upstream"]] == ["unknown", "merged"]
 
@@ -258,9 +241,9 @@ def test_patches_that_upstream_took(house: House) -> None:
     house.upstream.upload("1.8.10", FEBRUARY)
     house.upstream.upload("1.8.10", FEBRUARY, names=(AGENTS,), members=members)
     house.upstream.run("update")
-    assert "are not in the cache" in house.upstream.run("status", "--offline").out
+    assert "are not in the cache" in house.show("--offline").out
     fetch_release("1.8.10", house.upstream.workspace)
-    assert house.upstream.run("status", "--offline").out.splitlines()[-1] == (
+    assert house.show("--offline").out.splitlines()[-1] == (
         "1.8.10, the newest, is not proved to lose calls, nor to keep them; "
         "upstream has taken 2 of the 3 patches for it: guard, wider"
     )
@@ -295,7 +278,7 @@ def test_releases_recorded_since_a_commit(house: House) -> None:
     commit()
     assert since("HEAD") == []
     assert house.matrix("--since", "HEAD", "--groups", "20") == []
-    refused = house.upstream.run("status", "--since", "0" * 40, code=21)
+    refused = house.show("--since", "0" * 40, code=21)
     assert f"has no commit {'0' * 40}" in refused.err
 
 
@@ -307,7 +290,7 @@ def test_matrix_of_jobs(house: House) -> None:
     pythons = ("3.10", "3.11", "3.12", "3.13", "3.14")
     assert {*house.matrix("--matrix")} == pairs(pythons, "1.8.9")
     # nothing was published of it, perhaps as its own wheels are broken
-    left_out = house.upstream.run("status", "--matrix").err
+    left_out = house.show("--matrix").err
     assert "1.8.8 is left out: nothing was published of it" in left_out
     assert "1.0.0 is left out: no plugin goes with it" in left_out
     house.record(replace(ROW, wheels={}))
@@ -315,7 +298,7 @@ def test_matrix_of_jobs(house: House) -> None:
     both = pairs(pythons, "1.8.9") | pairs(pythons[:-1], "1.8.8")
     assert {*house.matrix("--matrix")} == both
     assert len(house.matrix("--matrix", "--jobs", "5")) == 5
-    refused = house.upstream.run("status", "--matrix", "--jobs", "4", code=2)
+    refused = house.show("--matrix", "--jobs", "4", code=2)
     assert "--jobs 4: 5 versions of Python need a job each" in refused.err
     house.upstream.index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = ""
     house.upstream.run("update")
@@ -328,4 +311,4 @@ def test_matrix_of_groups(house: House) -> None:
     assert house.matrix("all", "--groups", "1") == [("1", "1.8.8 1.8.9")]
     named = house.matrix("1.8.9", "7.7.7", "1.8.8", "--groups", "2")
     assert named == [("1", "1.8.9 7.7.7"), ("2", "1.8.8")]
-    house.upstream.run("status", "--groups", "0", code=2)
+    house.show("--groups", "0", code=2)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.version import Version
 from series import engine_patch, write_series
 from simple_index import Index
-from upstream_index import FEBRUARY, JANUARY, MARCH, Upstream, open_upstream
+from upstream_index import FEBRUARY, JANUARY, MARCH, Upstream
 from verbs import RunVerb
 from wheels import AGENTS, PLUGIN
 
@@ -32,15 +31,8 @@ def wheel(version: str) -> str:
 
 
 @pytest.fixture
-def upstream(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    run_verb: RunVerb,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Upstream:
+def upstream(upstream: Upstream) -> Upstream:
     """Two releases, one later than the other, and two before 1.0; no catalogue."""
-    upstream = open_upstream(index, workspace, tmp_path, run_verb, monkeypatch)
     upstream.upload("1.8.8", JANUARY)
     upstream.upload("1.8.9", FEBRUARY)
     upstream.upload("0.12.0", JANUARY)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from packaging.version import Version
 from simple_index import Index
 from verbs import Ran, RunVerb
 from wheels import AGENTS, PLUGIN, make_official
 
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.releases.release import Artefact
-from toolkit.util.workspace import CACHE_VARIABLE, Workspace
+from toolkit.util.workspace import Workspace
 
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 2, 3))
 BOTH = (AGENTS, PLUGIN)
@@ -27,10 +26,10 @@ def upload(
     folder: Path,
     version: str,
     when: datetime = JANUARY,
-    names: tuple[str, ...] = BOTH,
+    names: Sequence[str] = BOTH,
     **wheel: Any,
 ) -> list[str]:
-    """Upload wheels of a release, made below ``folder``; return their names."""
+    """Upload wheels of a release, by default one of each distribution; return their names."""
     paths = [make_official(folder, name, version, **wheel) for name in names]
     for path in paths:
         index.add(path, when)
@@ -66,9 +65,9 @@ class Upstream:
     folder: Path
     run_verb: RunVerb
 
-    def upload(self, version: str, when: datetime = JANUARY, **wheel: Any) -> list[str]:
-        """Upload wheels of a release, by default one of each distribution; return their names."""
-        return upload(self.index, self.folder / "w", version, when, **wheel)
+    def upload(self, version: str, *words: Any, **wheel: Any) -> list[str]:
+        """The same on this index: time, distributions, and what the builder of wheels takes."""
+        return upload(self.index, self.folder / "w", version, *words, **wheel)
 
     def run(self, verb: str, *words: object, code: int = 0) -> Ran:
         """Run a verb on the workspace's series; it has to end with ``code``."""
@@ -78,17 +77,3 @@ class Upstream:
 
     def catalogue(self) -> Catalogue:
         return Catalogue.read(self.workspace.catalogue)
-
-
-def open_upstream(
-    index: Index,
-    workspace: Workspace,
-    folder: Path,
-    run_verb: RunVerb,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Upstream:
-    """Let verbs use ``index`` and ``workspace``; wheels are made below ``folder``."""
-    monkeypatch.setenv(ENDPOINT_VARIABLE, index.url)
-    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    workspace.patches.mkdir()
-    return Upstream(index, workspace, folder, run_verb)
