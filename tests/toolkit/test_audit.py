@@ -19,7 +19,7 @@ from market import COMPANION, GOOD, OURS, PARTNER, Market, statuses
 from packaging.version import Version
 
 import audit as verb
-from toolkit.audit.auditor import Origin, origin_of
+from toolkit.audit.originals import Origin, origin_of
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Row, record
 from toolkit.util.files import sha256, sha256_of
