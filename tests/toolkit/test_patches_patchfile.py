@@ -15,6 +15,7 @@ from toolkit.util.errors import InvalidSeries
 CHANGE = diff(ENGINE_PATH, source(), source(line9="x = 1"))
 NEW = diff("conftest.py", "", "import os\n").partition("\n")[2].partition("\n")[2]
 SECOND = mail(diff(ENGINE_PATH, source(line9="x = 1"), source(line9="second = 2")))
+NO_END = "\\ No newline at end of file\n"
 ZEROS = f"From {'0' * 40} Mon"
 HEAD = f"diff --git a/{ENGINE_PATH} b/{ENGINE_PATH}"
 
@@ -49,6 +50,8 @@ def test_description_may_be_a_field(tmp_path: Path) -> None:
         (mail(CHANGE).replace(" <maintainer@example.org>", ""), "has no From of a name and"),
         (mail(CHANGE).replace("Date:", "Content-Transfer-Encoding: base64\nDate:"), "encoded body"),
         (mail(CHANGE).replace("Date:", "Content-Transfer-Encoding: b\udcff\nDate:"), "encoded"),
+        (mail(CHANGE).replace("Date:", "content-type: text/plain; format=flowed\nDate:"), "-Type"),
+        (mail(CHANGE).replace("Date:", "Content-Type: multipart/mixed\nDate:"), "Content-Type"),
         # one mail, whole
         (CHANGE, "not one mail"),
         (mail(CHANGE) + mail(CHANGE), "not one mail"),
@@ -69,6 +72,15 @@ def test_description_may_be_a_field(tmp_path: Path) -> None:
         (mail(CHANGE.replace("@@ -6,7 +6,7 @@", "@@ -6,9999999 +6,7 @@")), "is no unified diff"),
         (mail(CHANGE.replace("@@ -6,7 ", f"@@ -{'9' * 5000},7 ")), "is no unified diff"),
         (mail(CHANGE.replace("@@ -6,7 +6,7 @@", "@@ -6,7 +6,8 @@")), "is no unified diff"),
+        (mail(CHANGE, "@@ -20,1 +20,1 @@\n value_20 = 20\n"), "has a hunk that changes nothing"),
+        (mail(CHANGE.replace("9 = 9\n", f"9 = 9\n{NO_END}")), "without an end that is not the"),
+        (mail(f"{CHANGE}{NO_END}{NO_END}"), "without an end that is not the last"),
+        (mail(CHANGE.replace("+x = 1\n", f"+x = 1\n{NO_END}")), "without an end that is not the"),
+        (
+            mail(CHANGE.replace("9 = 9\n", "9 = 9\n\\ No end\n")),
+            "a backslash line other than git's",
+        ),
+        (mail(CHANGE.replace("--- a/livekit", "--- a/x")), "has other names than"),
         # the files
         (mail(CHANGE, CHANGE), f"changes {ENGINE_PATH} twice"),
         (mail(CHANGE.replace("livekit-agents/livekit", "elsewhere")), "no [[distribution]]"),
@@ -85,6 +97,8 @@ def test_description_may_be_a_field(tmp_path: Path) -> None:
                 ("livekit-agents\\x.py", "unsafe path"),
                 ("livekit-agents//x.py", "unsafe path"),
                 ("./x.py", "unsafe path"),
+                ("livekit-agents/git~1/x.py", "unsafe path"),
+                ("livekit-agents/.git. /x.py", "unsafe path"),
                 (f"{ENGINE_PATH}.sh", "no plain .py file"),
             )
         ),

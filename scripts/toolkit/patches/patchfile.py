@@ -28,6 +28,8 @@ _HIDDEN = re.compile(r"^(--- \S|\+\+\+ \S|@@ -)", re.M)
 _FIELD = re.compile(
     r"^(Description|Origin|Forwarded|Last-Update|Applied-Upstream):[ \t]*(.*)$", re.M
 )
+# What git neither splits at a boundary nor joins, as it does where lines are "flowed".
+_PLAIN_TEXT = re.compile(r'text/plain; *charset="?(utf-8|us-ascii)"?')
 _NO_NEWLINE = " No newline at end of file\n"
 _ORIGINS = ("upstream", "backport", "vendor", "other")
 _UNSUPPORTED = re.compile(
@@ -109,6 +111,9 @@ def _header(text: str, faults: list[str]) -> dict[str, str]:
         datetime.date.fromisoformat(fields.get("Last-Update") or "2020-02-02")
     except ValueError:
         faults.append(f"has a Last-Update that is no date: {fields['Last-Update']!r}")
+    types = [str(kind).lower() for kind in mail.get_all("Content-Type", [])]
+    if any(not _PLAIN_TEXT.fullmatch(kind) for kind in types):
+        faults.append("has a Content-Type other than text/plain; charset=UTF-8")
     if str(mail.get("Content-Transfer-Encoding", "8bit")).lower() not in ("7bit", "8bit"):
         faults.append("has an encoded body; send it as 8bit")
     return fields
@@ -133,8 +138,14 @@ def _changes(text: str, faults: list[str]) -> tuple[FileChange, ...]:
         faults.append("has lines outside of its hunks")
     for path, count in Counter(change.path for change in changes).items():
         faults += [f"changes {path} twice"] if count > 1 else []
-    for change in changes:
+    sections = re.split(r"^(?=diff --git )", text, flags=re.M)[1:]
+    for change, section in zip(changes, sections, strict=False):
         faults += _change_faults(change)
+        # unidiff believes `diff --git`, and git refuses other names after it
+        old = "/dev/null" if change.is_new else f"a/{change.path}"
+        names = f"\n--- {old}\n+++ b/{change.path}"
+        if change.diff and not section.partition("\n@@ -")[0].endswith(names):
+            faults.append(f"has other names than {change.path} after `diff --git`")
         faults += [f"{fault} in {change.path}" for hunk in change.diff for fault in _faults(hunk)]
     return changes
 
@@ -155,8 +166,6 @@ def _change_faults(change: FileChange) -> Iterator[str]:
         yield f"adds {path}, which is no plain .py file"
     elif not diff:
         yield f"has no hunk for {path}"
-    elif not info.startswith(f"diff --git a/{path} b/{path}\n"):
-        yield f"has another `diff --git` than for {path}"
 
 
 def _faults(hunk: Hunk) -> Iterator[str]:
