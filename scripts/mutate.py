@@ -21,13 +21,21 @@ from dataclasses import asdict
 
 from toolkit.cli import parser, settings_of, verb
 from toolkit.patches.series import Series
-from toolkit.proof.mutation_testing import mutate
+from toolkit.proof.mutation_testing import MutantRow, mutate
 from toolkit.proof.prove import RACE_SUITE
 from toolkit.util.console import print_table
 from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores
 
 RELEASES = ("1.4.6", "1.8.9")
+
+
+def cells(row: MutantRow) -> tuple[str, ...]:
+    """Return a row in short, for people."""
+    hunk = row.hunk.rpartition(" @@")[0].removeprefix("@@ ")
+    hunk += f" and {len(row.along)} later" * bool(row.along)
+    outcome = f"{row.outcome}: {row.by or row.message}".removesuffix(": ")
+    return row.patch, Path(row.file).name, hunk, outcome
 
 
 @verb
@@ -61,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         head = ("patch", "file", "hunk", "outcome")
         for release in tested:
             title = f"{release.release}, {release.passing} tests"
-            rows = [row.cells() for row in release.mutants]
+            rows = [cells(row) for row in release.mutants]
             print_table(head, rows, folded=("outcome",), title=title, log_width=140)
     survived = [
         f"{release.release}: {row.patch}, {row.file} {row.hunk}"

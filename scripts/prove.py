@@ -59,7 +59,7 @@ def prove_one(
     verdict, svg = one_release.prove_pair(pair, key, settings)
     if options.out:
         one_release.write_verdict(options.out, verdict, svg)
-    print(json.dumps(json.loads(verdict.to_json())) if options.json else summary.of(verdict))
+    print(json.dumps(json.loads(verdict.to_json())) if options.json else summary.describe(verdict))
     one_release.require_publish(pair.release, verdict)
 
 

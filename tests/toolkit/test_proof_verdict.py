@@ -26,7 +26,7 @@ FLAG = {"kind": "flag", "count": 1, "shortest": "call:A"}
 
 def test_people_see_a_table_of_the_schedules() -> None:
     verdict = Verdict.of(subject_of(()), run_of({"a": LOST}), run_of({"a": SAVED}), explored())
-    first, *table = summary.of(verdict).splitlines()
+    first, *table = summary.describe(verdict).splitlines()
     assert first == f"1.8.9: publish: {verdict.reason}"
     assert [line.split() for line in table[:-1]] == [
         ["tier", "quick", "official", "patched"],
@@ -97,7 +97,7 @@ def test_a_verdict_without_a_run() -> None:
     verdict = Verdict.inconclusive(subject_of(()), "other dependencies differ: a")
     assert Verdict.parse(verdict.to_json()) == verdict
     assert (verdict.verdict, verdict.reason) == ("inconclusive", "other dependencies differ: a")
-    assert summary.of(verdict) == "1.8.9: inconclusive: other dependencies differ: a"
+    assert summary.describe(verdict) == "1.8.9: inconclusive: other dependencies differ: a"
 
 
 def changed(document: object, path: tuple[str, ...], value: object) -> str:

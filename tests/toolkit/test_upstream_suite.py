@@ -27,6 +27,7 @@ from upstreaming import PYPROJECT, lend_pytest, make_repository
 import upstream as verb
 from toolkit.environments.environment import Environment
 from toolkit.upstream_tests import checkout, compare, runner
+from toolkit.upstream_tests.report import read_report
 from toolkit.upstream_tests.result import (
     Source,
     UpstreamOutcome,
@@ -34,13 +35,7 @@ from toolkit.upstream_tests.result import (
     UpstreamRun,
     compare_runs,
 )
-from toolkit.upstream_tests.runner import (
-    Limits,
-    read_report,
-    requirements,
-    run_tests,
-    select_test_files,
-)
+from toolkit.upstream_tests.runner import Limits, requirements, run_tests, select_test_files
 from toolkit.util import process
 from toolkit.util.errors import CommandFailed
 from toolkit.util.strict_json import Malformed

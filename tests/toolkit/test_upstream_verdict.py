@@ -53,7 +53,7 @@ def test_what_upstreams_tests_say_is_in_the_verdict(proved: Prove, tmp_path: Pat
     verdict = proved(upstream=Says(GOOD))
     assert (verdict.verdict, verdict.upstream) == ("publish", GOOD)
     assert verdict.reason.endswith("; upstream's suite: 7 tests pass on both sides")
-    assert "upstream's suite: 7 tests" in summary.of(verdict)
+    assert "upstream's suite: 7 tests" in summary.describe(verdict)
     assert kept_in(tmp_path) == [verdict.to_json()]
     assert Verdict.parse(verdict.to_json()) == verdict
     again = Says(BAD, required=True)

@@ -209,13 +209,6 @@ class MutantRow:
         about = (mutant.patch, mutant.path, mutant.hunk, mutant.along)
         return cls(*about, result.outcome, result.by, result.message)
 
-    def cells(self) -> tuple[str, ...]:
-        """Return the row in short, for people."""
-        hunk = self.hunk.rpartition(" @@")[0].removeprefix("@@ ")
-        hunk += f" and {len(self.along)} later" * bool(self.along)
-        outcome = f"{self.outcome}: {self.by or self.message}".removesuffix(": ")
-        return self.patch, Path(self.file).name, hunk, outcome
-
 
 @dataclass(frozen=True)
 class MutatedRelease:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from toolkit.environments import environment
@@ -20,14 +19,14 @@ from toolkit.environments.pair import SUBCLASSES, WheelPair, differing, prepare
 from toolkit.proof.exploration import TIERS, Explored
 from toolkit.proof.explorer import explore
 from toolkit.proof.fault_injection import inject_fault
-from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.race_suite import checked_run
 from toolkit.proof.replay import counterexample
 from toolkit.proof.rules import compare_reports, incomparable, no_loss
+from toolkit.proof.summary import SHOWN, explain
 from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
 from toolkit.util import files, inherited
 from toolkit.util.console import StepStatus, no_status
-from toolkit.util.errors import reports_shortage
 from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_whole
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import REPOSITORY, Workspace
@@ -37,8 +36,6 @@ RACE_SUITE = REPOSITORY / "tests" / "race"
 STANDSTILL = 600.0
 # What is in an environment for the proof's sake only.
 _TOOLS = frozenset({"iniconfig", "pip", "pluggy", "pytest", "setuptools"})
-# How many failing tests are printed.
-SHOWN = 20
 
 Tell = Callable[[str], None]
 
@@ -156,7 +153,7 @@ def _prove_anew(
             status=watch,
             kept=kept.with_suffix(".sides"),
         )
-        runs = [_valid(run, of) for run, of in zip(ran.tests, versions, strict=True)]
+        runs = [checked_run(run, of) for run, of in zip(ran.tests, versions, strict=True)]
         explored = Explored(None) if incomparable(*runs) else ran.explored
 
         # If nothing is lost: does the suite notice what it should?
@@ -172,7 +169,8 @@ def _prove_anew(
         verdict = Verdict.of(subject, runs[0], runs[1], explored, dependencies, probe)
         svg, text = counterexample(suite, sides, ran, timeout=timeout)
     if verdict.verdict not in ("publish", "fixed"):
-        _explain(runs, explored, text, tell)
+        for line in explain(runs, explored, text):
+            tell(line)
     return verdict, svg
 
 
@@ -237,47 +235,3 @@ def _cached(path: Path) -> Verdict | None:
         return Verdict.parse(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, Malformed, UnicodeDecodeError):
         return None
-
-
-def _valid(run: SuiteRun, expected: Mapping[str, Version]) -> SuiteRun:
-    """Return ``run``, without its report if that says nothing of the expected wheels.
-
-    That is so if it tested other distributions, or if the machine was short of something.
-    """
-    if run.report is None:
-        return run
-    for test, outcome in run.report.tests.items():
-        if outcome.outcome in ("failed", "error") and reports_shortage(outcome.message):
-            trouble = f"the machine is short of something: {test}: {outcome.message}"
-            return replace(run, report=None, trouble=trouble)
-    tested = {canonicalize_name(n): Version(v) for n, v in run.report.distributions.items()}
-    for name, version in expected.items():
-        if tested.get(canonicalize_name(name)) != version:
-            trouble = f"{name} {tested.get(canonicalize_name(name))} was tested, not {version}"
-            return replace(run, report=None, trouble=trouble)
-    return run
-
-
-def _explain(runs: Sequence[SuiteRun], explored: Explored, text: str, tell: Tell) -> None:
-    """Tell why the patched wheels may not go on: tests, then the explorer's counterexample."""
-    for side, run in zip(("official", "patched"), runs, strict=True):
-        if run.report is None:
-            lines = [f"  {line}" for line in run.output.splitlines()[-20:]]
-            lines.insert(0, f"{side} wheels: {run.trouble}")
-        else:
-            lines = [
-                f"{side} wheels: {test}: {outcome.message}"
-                for test, outcome in run.report.tests.items()
-                if outcome.outcome == "error" or (side == "patched" and outcome.outcome == "failed")
-            ]
-            more = len(lines) - SHOWN
-            lines = lines[:SHOWN] + [f"{side} wheels: and {more} more"] * (more > 0)
-        for line in lines:
-            tell(line)
-    lines = []
-    if explored.trouble:
-        lines = [explored.trouble, *explored.output.splitlines()[-20:]]
-    elif explored.exploration and explored.exploration.failing:
-        lines = [f"patched wheels: replay {explored.exploration.failing}", *text.splitlines()]
-    for line in lines:
-        tell(line)

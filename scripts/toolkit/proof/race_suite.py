@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from toolkit.environments.environment import Environment
 from toolkit.proof.race_report import SuiteReport
-from toolkit.util.errors import how_ended
+from toolkit.util.errors import how_ended, reports_shortage
 from toolkit.util.process import Exited
 from toolkit.util.strict_json import Malformed
 
@@ -58,6 +62,25 @@ def read_run(path: Path, exited: Exited, timeout: float) -> SuiteRun:
     else:
         trouble = f"the suite {how_ended(exited.exit_code)} and no report"
     return SuiteRun(report, trouble, exited.output)
+
+
+def checked_run(run: SuiteRun, expected: Mapping[str, Version]) -> SuiteRun:
+    """Return ``run``, without its report if that says nothing of the expected wheels.
+
+    That is so if it tested other distributions, or if the machine was short of something.
+    """
+    if run.report is None:
+        return run
+    for test, outcome in run.report.tests.items():
+        if outcome.outcome in ("failed", "error") and reports_shortage(outcome.message):
+            trouble = f"the machine is short of something: {test}: {outcome.message}"
+            return replace(run, report=None, trouble=trouble)
+    tested = {canonicalize_name(n): Version(v) for n, v in run.report.distributions.items()}
+    for name, version in expected.items():
+        if tested.get(canonicalize_name(name)) != version:
+            trouble = f"{name} {tested.get(canonicalize_name(name))} was tested, not {version}"
+            return replace(run, report=None, trouble=trouble)
+    return run
 
 
 def progress_of(output: str) -> str:
