@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
+from series import engine_patch, write_series
 from simple_index import Index
 from verbs import Ran, RunVerb
 from wheels import AGENTS, PLUGIN, make_official
@@ -68,6 +69,16 @@ class Upstream:
     def upload(self, version: str, *words: Any, **wheel: Any) -> list[str]:
         """The same on this index: time, distributions, and what the builder of wheels takes."""
         return upload(self.index, self.folder / "w", version, *words, **wheel)
+
+    def add_two_releases(self) -> None:
+        """Upload 1.8.8 and 1.8.9, and write a series that changes the agents' engine."""
+        self.upload("1.8.8")
+        self.upload("1.8.9")
+        write_series(self.workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
+
+    def leftovers(self) -> list[Path]:
+        """Drafts and scratch folders that a verb forgot."""
+        return [*self.folder.rglob(".*.tmp"), *self.folder.rglob("livekit-dispatched-*")]
 
     def run(self, verb: str, *words: object, code: int = 0) -> Ran:
         """Run a verb on the workspace's series; it has to end with ``code``."""
