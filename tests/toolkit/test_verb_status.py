@@ -201,6 +201,7 @@ def test_later_releases_do_not_exist_yet(house: House) -> None:
         return ()
 
     house.monkeypatch.setattr("toolkit.pipeline.status.watch", watch)
+    record(house.upstream.workspace.catalogue, {Version("1.8.7"): ROW}, {})
     shown = house.show("--as-of", "2025-12-31").out
     assert shown.splitlines()[-1].startswith("1.8.8, the newest, ")
     house.show()

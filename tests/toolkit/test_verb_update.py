@@ -90,7 +90,7 @@ def test_only_what_changed_on_pypi(upstream: Upstream) -> None:
 
 
 def test_as_of_a_day(upstream: Upstream) -> None:
-    assert [*update(upstream, "--as-of", "2026-01-01")] == ["1.8.8"]
+    assert [*update(upstream, "--as-of", "2026-01-01T12:00:00Z")] == ["1.8.8"]
     assert [*update(upstream)] == ["1.8.9"]
     # of 1.8.10 only the agents are there in the middle of February
     upstream.upload("1.8.10", FEBRUARY, names=(AGENTS,))
@@ -202,6 +202,9 @@ CANNOT_SERVE: dict[str, tuple[Edit, str]] = {
     "lags by several": (lacking("-1.8.9-", "-1.8.8-", "-1.9.0"), "6 wheels of 1.8.8, 1.8.9, 1.9"),
     "holds a part": (lacking("-1.8.5-", "-1.8.6-"), "wheels of 1.8.5, 1.8.6 are missing"),
     "an old plugin page": (lacking("-1.8.9-", project=PLUGIN), "1 wheels of 1.8.9 are missing"),
+    "an old agents page": (lacking("-1.8.9-", project=AGENTS), "1 wheels of 1.8.9 are missing"),
+    "no newest version": (lacking("-1.9.0b1-"), "2 wheels of 1.9.0b1 are missing"),
+    "another size": (with_facts("1.8.7", size=7), "1.8.7-py3-none-any.whl: 7 bytes, uploaded 2026"),
     "no plugin": (lacking(".whl", project=PLUGIN), "has no livekit-plugins-openai"),
     "one platform": (lacking("win_amd64"), "such as livekit_agents-1.9.0b1-cp310-abi3-win"),
     "its own days": (with_facts(upload_time="2026-05-01T00:00:00Z"), "not tell what PyPI tells"),
@@ -246,15 +249,17 @@ def test_no_page(
 
 
 def noisy(page: Page) -> None:
-    """What a mirror may do: other spellings, whole seconds, files twice, and patched wheels."""
+    """What a mirror may do: spell otherwise, cut seconds, list files twice, and patched wheels."""
     page["name"] = page["name"].replace("-", "_").title()
     last = page["files"][-1]
     name = last["filename"].replace("-1.", "-9.", 1).replace("-py3", "+dispatched.1-py3")
     name = name.replace("-cp310", "+dispatched.1-cp310")
     for file in files(page):
         file["upload-time"] = file["upload-time"].replace(".005000", "")
+        file["hashes"] = {"sha256": file["hashes"]["sha256"].upper()}
         del file["requires-python"]
-    page["files"] += [dict(page["files"][0]), {**last, "filename": name, "yanked": False}]
+    twin = {**page["files"][0], "url": "https://example.org/x.whl"}
+    page["files"] += [twin, {**last, "filename": name, "yanked": False}]
 
 
 def test_a_mirror_that_can_serve(mirrored: Upstream) -> None:
