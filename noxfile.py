@@ -121,13 +121,6 @@ script(
     "Publishers killed at random moments, and a crowd of them: torture -- [--kills N].",
     env=TESTING,
 )
-script(
-    "fuzz",
-    "tests/toolkit/support/fuzzing.py",
-    "Mutated wheels, patches, pages and lists: fuzz -- [--count N] [--seed N] [--subject NAME].",
-    group="test",
-    env=TESTING,
-)
 
 
 @nox.session
@@ -135,6 +128,18 @@ def tests(session: nox.Session) -> None:
     """The toolkit's tests; among them the proof of 1.4.6 and 1.8.9 with real pip and uv."""
     install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Damaged wheels, patches, pages and lists: fuzz -- [-k NAME] [--hypothesis-seed N].
+
+    FUZZ_EXAMPLES says how many of each.
+    """
+    install(session, "test")
+    files = sorted(map(str, Path("tests/toolkit").glob("test_*_fuzz.py")))
+    examples = os.environ.get("FUZZ_EXAMPLES", "2000")
+    session.run("pytest", *files, *session.posargs, env={"FUZZ_EXAMPLES": examples})
 
 
 @nox.session
