@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import os
 import struct
-import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from limits import little_memory
 from test_wheels_wheelfile import METADATA, STEM, WHEEL, problem
 from wheels import (
     AGENTS,
@@ -271,16 +270,6 @@ def test_zip64_member(wheel: Path) -> None:
 
 
 # -- bombs --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def little_memory(limit: int) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < limit
-    finally:
-        tracemalloc.stop()
 
 
 def test_bomb_is_refused_before_it_is_read(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
