@@ -35,7 +35,7 @@ from toolkit.proof.prove import ProofSettings  # noqa: E402
 from toolkit.proof.rules import Compared  # noqa: E402
 from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
-from toolkit.releases.official import fetch_release  # noqa: E402
+from toolkit.releases.official import Settings  # noqa: E402
 from toolkit.releases.sources import apply_series  # noqa: E402
 from toolkit.util.errors import ToolkitError  # noqa: E402
 from toolkit.util.files import sha256_of  # noqa: E402
@@ -132,7 +132,7 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
             continue
         try:
             series.digest(version)
-            apply_series(fetch_release(entry.release, workspace), series)
+            apply_series(Settings(workspace).fetch(entry.release), series)
         except ToolkitError as error:
             print(f"{version} is left out: {error.problem}", file=sys.stderr)
             continue

@@ -37,7 +37,7 @@ from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.refresh import refresher  # noqa: E402
 from toolkit.refresh.refresher import Refresher  # noqa: E402
 from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
-from toolkit.releases.official import Fetched, Settings, fetch_release  # noqa: E402
+from toolkit.releases.official import Fetched, Settings  # noqa: E402
 from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
 from toolkit.releases.sources import apply_series, series_applies  # noqa: E402
 from toolkit.util.errors import NotProved, PatchConflict, ToolkitError  # noqa: E402
@@ -91,7 +91,7 @@ class Stage:
         catalogue = Catalogue.read(self.workspace.catalogue)
         names = (str(before), str(version))
         try:
-            found = fetch_release(catalogue[version].release, self.workspace)
+            found = Settings(self.workspace).fetch(catalogue[version].release)
             series = Series.load(then.patches)
             if series_applies(found, series):
                 row = catalogue.row(version)

@@ -33,7 +33,7 @@ from uv import find_uv_bin  # noqa: E402
 
 from toolkit.cli import verb  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
-from toolkit.releases.official import fetch_release  # noqa: E402
+from toolkit.releases.official import Settings  # noqa: E402
 from toolkit.releases.pypi import ENDPOINT_VARIABLE  # noqa: E402
 from toolkit.util import inherited  # noqa: E402
 from toolkit.util.errors import UnknownRelease  # noqa: E402
@@ -55,7 +55,7 @@ class Contest:
         self.out = folder / "out"
         self.tree = folder / "monorepo"
         self.build = build
-        fetched = fetch_release(version, workspace)
+        fetched = Settings(workspace).fetch(version)
         series = Series.load(workspace.patches)
         variants = series.variants_for(fetched.release.version)
         self.patches = [variant.path for variant in variants]

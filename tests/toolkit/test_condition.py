@@ -20,7 +20,7 @@ from toolkit.environments.environment import Environments
 from toolkit.index.metapackage import final_metapackage, make_metapackage
 from toolkit.index.staged_wheel import Generated
 from toolkit.patches.series import Series
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
 
@@ -257,7 +257,7 @@ def test_without_any_of_it(tmp_path: Path) -> None:
 def test_real_wheels(tmp_path: Path) -> None:
     """1.8.9 patched keeps the call; official it loses it, whatever a companion claims."""
     workspace = Workspace(tmp_path / "cache")
-    fetched = fetch_release("1.8.9", workspace)
+    fetched = Settings(workspace).fetch("1.8.9")
     made = repack_release(fetched, Series.load(workspace.patches), workspace)
     wheels = [*made.wheels, *made.passthrough]
     environment = Environments(tmp_path / "envs").prepare(

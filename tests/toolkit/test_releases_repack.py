@@ -27,7 +27,7 @@ from wheels import (
 from toolkit.patches.series import Series
 from toolkit.releases import repack
 from toolkit.releases.catalogue import Catalogue, Row, record
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.sources import apply_series, make_series_tree
 from toolkit.util.errors import InvalidSeries, InvalidWheel
@@ -51,7 +51,7 @@ def workspace(upstream: Upstream) -> Workspace:
 def made(
     workspace: Workspace, out: Path, version: str = "1.8.9", *, cached: bool = True
 ) -> RepackedRelease:
-    official = fetch_release(version, workspace)
+    official = Settings(workspace).fetch(version)
     return repack_release(official, Series.load(workspace.patches), workspace, out, cached=cached)
 
 
@@ -218,7 +218,7 @@ def test_every_release_as_git_am_applies_it_and_as_it_was_published(tmp_path: Pa
     rows = {entry: entry.row for entry in catalogue.values() if entry.row}
     assert len(rows) > 100
     for entry, row in rows.items():
-        official = fetch_release(entry.release, workspace)
+        official = Settings(workspace).fetch(entry.release)
         tree = make_series_tree(official, series, tmp_path / f"{entry.version}")
         assert tree.changed == apply_series(official, series), entry.version
         release = repack_release(official, series, workspace, tmp_path / "out", cached=False)

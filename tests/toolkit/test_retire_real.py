@@ -23,7 +23,7 @@ from toolkit.patches.series import Series
 from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import remember, remembered
 from toolkit.proof.verdict import Verdict
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.release import Release
 from toolkit.util.errors import NotFixed, NotProved
 from toolkit.util.files import sha256_of
@@ -54,7 +54,7 @@ def test_upstream_takes_the_series(
     ignored = shutil.ignore_patterns("releases.toml")
     shutil.copytree(REPOSITORY / "patches", workspace.patches, ignore=ignored)
     series = Series.load(workspace.patches)
-    official = fetch_release("1.8.9", workspace)
+    official = Settings(workspace).fetch("1.8.9")
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     places = ["--pypi", index.url, "--patches", str(workspace.patches)]
     places += ["--index", str(tmp_path / "index"), "--json"]
@@ -77,7 +77,7 @@ def test_upstream_takes_the_series(
     assert not (tmp_path / "refresh").exists()
     assert verb.main(["--yes", *places]) == NotFixed.exit_code
 
-    release = fetch_release("1.8.10", workspace, endpoint=index.url).release
+    release = Settings(workspace, pypi=index.url).fetch("1.8.10").release
     if not full:
         judge_as_full(workspace, release, planted)
         (tmp_path / "index").mkdir()

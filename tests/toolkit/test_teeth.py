@@ -15,7 +15,7 @@ from toolkit.environments.pair import prepare
 from toolkit.patches.series import Series
 from toolkit.proof.prove import RACE_SUITE
 from toolkit.proof.race_report import SuiteReport
-from toolkit.releases.official import Fetched, fetch_release
+from toolkit.releases.official import Fetched, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
 
@@ -104,7 +104,7 @@ def ended(found: SuiteReport, outcome: str) -> set[str]:
 def test_official_wheels_lose_calls_wherever_they_are_known_to(
     workspace: Workspace, release: str
 ) -> None:
-    official = fetch_release(release, workspace)
+    official = Settings(workspace).fetch(release)
     cache = Environments(workspace.environments)
     found = report(cache.prepare(official.paths, uploaded=official.release.uploaded))
     documented = {test for test, result in found.tests.items() if result.documented}
@@ -118,7 +118,7 @@ def test_official_wheels_lose_calls_wherever_they_are_known_to(
 
 def test_the_four_steps_alone_fail(workspace: Workspace) -> None:
     """They run tools without arguments, and what the client created can never be removed."""
-    official = fetch_release("1.4.6", workspace)
+    official = Settings(workspace).fetch("1.4.6")
     write_series(workspace.patches, {"four-steps": {"1.4.6": four_steps(official)}})
     made = repack_release(
         official, Series.load(workspace.patches), workspace, workspace.root / "out"

@@ -34,7 +34,7 @@ from toolkit.patches.notices import without_notices
 from toolkit.patches.series import Series
 from toolkit.proof import replay as replay_module
 from toolkit.proof.exploration import LOSS, Violation
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.releases.repack import repack_release
 from toolkit.util.errors import NotProved, PatchConflict, UnknownRelease
@@ -305,7 +305,7 @@ def test_the_verb(released: Workspace, tmp_path: Path, run_verb: RunVerb) -> Non
 
 def test_the_report_says_which_schedule_is_drawn(released: Workspace) -> None:
     series = Series.load(released.patches)
-    release = fetch_release("1.8.9", released).release
+    release = Settings(released).fetch("1.8.9").release
     evidence = Evidence("3.11.0", "", "", "b:2", "│", shortest=True)
     text = bug_report.report(release, series, (), evidence, ("1 of 2 tests", "0 of 2 tests"))
     assert (
@@ -319,7 +319,7 @@ def test_a_script_that_cannot_import_says_nothing_of_a_loss(
     released: Workspace, tmp_path: Path
 ) -> None:
     script = tmp_path / SCRIPT
-    script.write_text(bug_report.script_for(fetch_release("1.8.9", released).release), "utf-8")
+    script.write_text(bug_report.script_for(Settings(released).fetch("1.8.9").release), "utf-8")
     (tmp_path / "aiohttp.py").write_text("raise TypeError('of another day')")
     result = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (
@@ -349,7 +349,7 @@ def test_nothing_half_done_stays(
 @pytest.mark.pypi
 def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "cache")
-    official = fetch_release("1.8.9", workspace)
+    official = Settings(workspace).fetch("1.8.9")
     script = tmp_path / SCRIPT
     text = bug_report.script_for(official.release)
     script.write_text(text, "utf-8")

@@ -27,7 +27,7 @@ from toolkit.proof.prove import ProofSettings
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Row, record
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 
 PULL = "https://github.com/livekit/agents/pull/5114"
 ROW = Row(1, "a series", {"a.whl": "0"})
@@ -243,7 +243,7 @@ def test_patches_that_upstream_took(house: House) -> None:
     house.upstream.upload("1.8.10", FEBRUARY, names=(AGENTS,), members=members)
     house.upstream.run("update")
     assert "are not in the cache" in house.show("--offline").out
-    fetch_release("1.8.10", house.upstream.workspace)
+    Settings(house.upstream.workspace).fetch("1.8.10")
     assert house.show("--offline").out.splitlines()[-1] == (
         "1.8.10, the newest, is not proved to lose calls, nor to keep them; "
         "upstream has taken 2 of the 3 patches for it: guard, wider"

@@ -16,7 +16,7 @@ from verbs import RunVerb
 from wheels import AGENTS, PLUGIN
 
 from toolkit.releases.catalogue import Row, record
-from toolkit.releases.official import fetch_release, find_release
+from toolkit.releases.official import Settings
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.util.errors import UnknownRelease
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -81,7 +81,7 @@ def test_only_what_changed_on_pypi(upstream: Upstream) -> None:
     for line in before.splitlines():
         assert "1.8.8-py3" in line or f"{line}\n" in path.read_text()
     with pytest.raises(UnknownRelease, match=r"goes with livekit-agents 1\.0\.0"):
-        find_release("1.0.0", upstream.workspace)
+        Settings(upstream.workspace).find("1.0.0")
     upstream.upload("1.8.10", MARCH, names=(PLUGIN,))
     del upstream.index.yanked[wheel("1.8.8")]
     assert upstream.run("update").out == (
@@ -106,12 +106,12 @@ def test_the_catalogue_saves_requests(upstream: Upstream) -> None:
     update(upstream)
     index, workspace = upstream.index, upstream.workspace
     index.asked.clear()
-    assert str(find_release("1.8.9", workspace).version) == "1.8.9"
+    assert str(Settings(workspace).find("1.8.9").version) == "1.8.9"
     assert index.asked == []
-    fetch_release("1.8.9", workspace)
+    Settings(workspace).fetch("1.8.9")
     assert sum(path.endswith(".whl") for path in index.asked) == 2
     index.asked.clear()
-    assert len(fetch_release("1.8.9", workspace, endpoint="http://127.0.0.1:9/").paths) == 2
+    assert len(Settings(workspace, pypi="http://127.0.0.1:9/").fetch("1.8.9").paths) == 2
     assert index.asked == []
 
 
@@ -130,11 +130,11 @@ def test_the_newest_offline_and_as_of(upstream: Upstream) -> None:
     upstream.index.yanked[wheel("1.8.9")] = ""
     update(upstream)
     workspace, new_year = upstream.workspace, datetime(2025, 12, 31, tzinfo=UTC)
-    assert str(find_release(None, workspace, offline=True).version) == "1.8.8"
+    assert str(Settings(workspace, offline=True).find(None).version) == "1.8.8"
     with pytest.raises(UnknownRelease, match="did not exist on 2025-12-31"):
-        find_release("1.8.8", workspace, as_of=new_year)
+        Settings(workspace, as_of=new_year).find("1.8.8")
     with pytest.raises(UnknownRelease):
-        find_release(None, workspace, offline=True, as_of=new_year)
+        Settings(workspace, offline=True, as_of=new_year).find(None)
 
 
 @pytest.fixture
@@ -267,13 +267,13 @@ def test_a_mirror_that_can_serve(mirrored: Upstream) -> None:
     mirrored.index.edit = noisy
     assert update(mirrored) == {}
     assert mirrored.workspace.catalogue.read_bytes() == before
-    assert str(find_release(None, mirrored.workspace).version) == "1.8.9"
+    assert str(Settings(mirrored.workspace).find(None).version) == "1.8.9"
 
 
 @pytest.mark.parametrize("edit", [without("upload-time", "size"), with_facts(hashes={})])
 def test_a_recorded_release_needs_only_addresses(mirrored: Upstream, edit: Edit) -> None:
     mirrored.index.edit = edit
-    for path in fetch_release("1.8.9", mirrored.workspace).paths:
+    for path in Settings(mirrored.workspace).fetch("1.8.9").paths:
         assert path.read_bytes() == mirrored.index.files[path.name]
 
 
@@ -289,7 +289,7 @@ def test_gone_is_one_release_on_pages_that_have_all_others(mirrored: Upstream) -
     assert [str(v) for v, entry in catalogue.items() if entry.gone] == ["1.8.7", "1.8.9"]
     assert len(catalogue[Version("1.9.0b1")].official) == 2
     for offline in (False, True):
-        assert str(find_release(None, workspace, offline=offline).version) == "1.8.8"
+        assert str(Settings(workspace, offline=offline).find(None).version) == "1.8.8"
     index.edit = lambda page: None
     assert [*update(mirrored)] == ["1.8.7", "1.8.9", "1.9.0b1"]
     assert not any(entry.gone for entry in mirrored.catalogue().values())

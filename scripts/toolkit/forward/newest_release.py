@@ -10,7 +10,7 @@ from packaging.version import Version
 from toolkit.patches.notices import taken_patches
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Entry
-from toolkit.releases.official import fetch_release, newest
+from toolkit.releases.official import Settings, newest
 from toolkit.releases.sources import touched_files
 from toolkit.util.errors import ToolkitError, UnknownRelease
 from toolkit.util.workspace import Workspace
@@ -58,7 +58,7 @@ def newest_of(
     lost = loses(entry)
     try:
         variants = series.variants_for(entry.version)
-        official = fetch_release(entry.release, workspace, offline=True)
+        official = Settings(workspace, offline=True).fetch(entry.release)
         has = taken_patches(variants, touched_files(official, series, variants))
     except ToolkitError as error:
         return NewestRelease(str(entry.version), lost, unknown=error.problem)

@@ -22,7 +22,7 @@ from toolkit.index.staged_wheel import (
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Claim, Proof, Verdict, read_verdict
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import fetch_release, find_release
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.errors import NotProved
 from toolkit.util.files import sha256
@@ -110,8 +110,8 @@ def remake_bundle(
     ``endpoint`` is another index than PyPI's. Raises NotProved if that gives other wheels than
     those of the verdict, and as :func:`toolkit.releases.repack.repack_release` does.
     """
-    release = find_release(verdict.release, workspace, endpoint=endpoint, yanked=True)
-    official = fetch_release(release, workspace, endpoint=endpoint)
+    settings = Settings(workspace, pypi=endpoint, yanked=True)
+    official = settings.fetch(verdict.release, quiet=True)
     repacked = repack_release(official, series, workspace)
     if repacked.series_digest != verdict.series:
         raise NotProved(
@@ -122,7 +122,7 @@ def remake_bundle(
         [*repacked.wheels, *repacked.passthrough],
         Proof.of(verdict),
         series=series,
-        official={artefact.filename: artefact.sha256 for artefact in release.artefacts},
+        official=official.release.digests,
         picture=picture,
     )
 

@@ -19,7 +19,6 @@ from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
 from toolkit.util.files import not_writable_errors
-from toolkit.util.http import Progress
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 from toolkit.wheels.wheelfile import CHECKS_VERSION, Wheel
@@ -49,33 +48,53 @@ class Settings:
 
         return PyPI(self.pypi, workspace=self.workspace, as_of=self.as_of)
 
-    def find(self, release: Version | str | None, catalogue: Catalogue | None = None) -> Release:
-        """Find a release as :func:`find_release` does."""
-        return find_release(
-            release,
-            self.workspace,
-            catalogue=catalogue,
-            endpoint=self.pypi,
-            yanked=self.yanked,
-            offline=self.offline,
-            as_of=self.as_of,
-        )
+    def find(self, name: Version | str | None, catalogue: Catalogue | None = None) -> Release:
+        """Find a release (None: the newest stable one that is not yanked).
+
+        PyPI is not asked about a release of ``catalogue`` (None: the workspace's). Raises
+        UnknownRelease, YankedRelease, Unreachable.
+        """
+        if catalogue is None:
+            catalogue = Catalogue.read(self.workspace.catalogue)
+        with ExitStack() as stack:
+            pypi = cache(lambda: stack.enter_context(self.open()))
+            if name is None and self.offline:
+                name = newest(catalogue, self.as_of)
+            elif name is None:
+                name = newest_on(pypi(), catalogue)
+            if entry := catalogue.known(name):
+                release = _existing(entry, self.as_of).release
+            elif self.offline:
+                release = cached_release(name, self.workspace)
+            else:
+                release = pypi().find(name, yanked=True)
+        if not self.yanked:
+            release.refuse_yanked()
+        return release
 
     def fetch(self, release: Version | str | Release | None, *, quiet: bool = False) -> Fetched:
         """Fetch official wheels, with a progress bar on a terminal unless ``quiet``.
 
-        A release that is only named is found first. Raises as :func:`fetch_release`.
+        A release that is only named is found first. PyPI is asked for the addresses of wheels that
+        are not in the cache. Raises UnknownRelease, YankedRelease, Unreachable, HashMismatch,
+        NotWritable.
         """
         if not isinstance(release, Release):
             release = self.find(release)
-        with download_progress(str(release.version), quiet) as progress:
-            return fetch_release(
-                release,
-                self.workspace,
-                endpoint=self.pypi,
-                offline=self.offline,
-                progress=progress,
+        missing = [a for a in release.artefacts if not is_cached(a, self.workspace)]
+        if missing and self.offline:
+            raise UnknownRelease(
+                f"the wheels of {MAIN} {release.version} are not in the cache",
+                next_step="run once without --offline",
             )
+        if not all(a.url for a in missing):
+            with self.open() as pypi:
+                release = pypi.with_addresses(release)
+        if missing:
+            with download_progress(str(release.version), quiet) as progress:
+                fetch_all(release, self.workspace, progress)
+        paths = tuple(cached_path(artefact, self.workspace) for artefact in release.artefacts)
+        return Fetched(release, paths, self.workspace.sound)
 
 
 @dataclass(frozen=True)
@@ -119,90 +138,13 @@ class Fetched:
             mark.touch()
         return wheel
 
-    def digests(self) -> list[str]:
-        """The official sha256s, which the download has held the files against."""
-        return [artefact.sha256 for artefact in self.release.artefacts]
-
-
-def find_release(
-    release: str | Version | None,
-    workspace: Workspace,
-    *,
-    catalogue: Catalogue | None = None,
-    endpoint: str | None = None,
-    yanked: bool = False,
-    offline: bool = False,
-    as_of: datetime | None = None,
-) -> Release:
-    """Find a release (None: the newest stable one that is not yanked).
-
-    If the ``catalogue`` (None: the workspace's) has it, it is what it says there, without a
-    question to PyPI. Later than ``as_of`` there is no release. ``offline`` takes what is known.
-
-    Raises UnknownRelease, YankedRelease, Unreachable.
-    """
-    known = Catalogue.read(workspace.catalogue) if catalogue is None else catalogue
-    with ExitStack() as stack:
-
-        @cache
-        def pypi() -> PyPI:
-            from toolkit.releases.pypi import PyPI
-
-            return stack.enter_context(PyPI(endpoint, workspace=workspace, as_of=as_of))
-
-        if release is None:
-            release = newest(known, as_of) if offline else newest_on(pypi(), known)
-        entry = _entry(known, release)
-        if entry:
-            found = _existing(entry, as_of).release
-        else:
-            found = (
-                cached_release(release, workspace) if offline else pypi().find(release, yanked=True)
-            )
-    if not yanked:
-        found.refuse_yanked()
-    return found
-
-
-def fetch_release(
-    release: Release | str | Version | None,
-    workspace: Workspace,
-    *,
-    endpoint: str | None = None,
-    offline: bool = False,
-    progress: Progress | None = None,
-) -> Fetched:
-    """Fetch the official wheels of a release, which is found first if it is only named.
-
-    PyPI is asked for the addresses of those that are not in the cache. Raises UnknownRelease,
-    YankedRelease, Unreachable, HashMismatch, NotWritable.
-    """
-    if not isinstance(release, Release):
-        release = find_release(release, workspace, endpoint=endpoint, offline=offline)
-    missing = [a for a in release.artefacts if not is_cached(a, workspace)]
-    if missing and (offline or not all(a.url for a in missing)):
-        if offline:
-            raise UnknownRelease(
-                f"the wheels of {MAIN} {release.version} are not in the cache",
-                next_step="run once without --offline",
-            )
-        from toolkit.releases.pypi import PyPI
-
-        with PyPI(endpoint, workspace=workspace) as pypi:
-            release = pypi.with_addresses(release)
-    if missing:
-        paths = fetch_all(release, workspace, progress)
-    else:
-        paths = tuple(cached_path(artefact, workspace) for artefact in release.artefacts)
-    return Fetched(release, paths, workspace.sound)
-
 
 def newest(catalogue: Mapping[Version, Entry], as_of: datetime | None = None) -> Version:
-    """The newest stable release of the catalogue that is not yanked; raises UnknownRelease."""
+    """Return the catalogue's newest stable release that is not yanked; raises UnknownRelease."""
     for version in sorted(catalogue, reverse=True):
         entry = catalogue[version]
-        here = entry.official and not entry.gone and entry.existed(as_of)
-        if here and entry.yanked is None and not version.is_prerelease:
+        exists = entry.official and not entry.gone and entry.existed(as_of)
+        if exists and entry.yanked is None and not version.is_prerelease:
             return version
     raise UnknownRelease(
         "which release is the newest is not known offline", next_step="name a release"
@@ -210,34 +152,26 @@ def newest(catalogue: Mapping[Version, Entry], as_of: datetime | None = None) ->
 
 
 def newest_on(pypi: PyPI, catalogue: Mapping[Version, Entry]) -> Version:
-    """The newest release that PyPI has; tells on standard error if that was yanked which was.
+    """Return PyPI's newest release; print on standard error if the one before it was yanked.
 
-    Raises Unreachable if the catalogue knows a newer one that the page does not show at all.
+    Raises Unreachable if the catalogue has a newer one that PyPI does not list at all.
     """
-    found = pypi.newest()
+    listed = pypi.newest()
     try:
-        known = newest(catalogue, pypi.as_of)
+        recorded = newest(catalogue, pypi.as_of)
     except UnknownRelease:
-        return found
-    if known > found:
-        if not pypi.has(known):
+        return listed
+    if recorded > listed:
+        if not pypi.has(recorded):
             raise Unreachable(
-                f"{pypi.endpoint} shows no {MAIN} newer than {found}, though "
-                f"patches/releases.toml knows {known}: it lags behind PyPI, or holds a part of it",
+                f"{pypi.endpoint} shows no {MAIN} newer than {listed}, though "
+                f"patches/releases.toml knows {recorded}: it lags behind PyPI, or holds a "
+                "part of it",
                 next_step="wait until it has caught up, name another index with --pypi URL, or "
                 "name the release",
             )
-        print(f"{MAIN} {known} was yanked: the newest is {found} now", file=sys.stderr)
-    return found
-
-
-def _entry(catalogue: Catalogue, release: str | Version) -> Entry | None:
-    """What the catalogue says of a release, if it knows its official wheels."""
-    try:
-        entry = catalogue.get(Version(str(release)))
-    except ValueError:
-        return None
-    return entry if entry and entry.official else None
+        print(f"{MAIN} {recorded} was yanked: the newest is {listed} now", file=sys.stderr)
+    return listed
 
 
 def _existing(entry: Entry, as_of: datetime | None) -> Entry:

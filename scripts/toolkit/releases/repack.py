@@ -168,7 +168,8 @@ class _Repack:
     def cached(self, revision: int, store: Store) -> Mapping[Path, str]:
         """Return the wheels at a revision and their sha256, made unless ``store`` has them."""
         pins = {name: str(version) for name, version in self.pins(revision).items()}
-        inputs = [FORMAT, self.fetched.digests(), self.series_digest, revision, pins]
+        official = [*self.fetched.release.digests.values()]
+        inputs = [FORMAT, official, self.series_digest, revision, pins]
         folder = store.path(inputs, suffix="")
         if wheels := store.get(inputs, partial(_undamaged, folder)):
             return wheels

@@ -22,7 +22,7 @@ from toolkit.index.bundle import make_bundle
 from toolkit.index.publish import publish_all
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Proof, Subject, Verdict
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
@@ -77,7 +77,7 @@ def open_market(root: Path) -> Iterator[Market]:
             index.add(make_wheel(root / "w", name, version))
     with serving(index):
         series = Series.load(workspace.patches)
-        fetched = fetch_release("1.8.9", workspace, endpoint=index.url)
+        fetched = Settings(workspace, pypi=index.url).fetch("1.8.9")
         made = repack_release(fetched, series, workspace)
         wheels = [*made.wheels, *made.passthrough]
         bundle = make_bundle(wheels, proof_that(made, wheels), series=series)

@@ -16,7 +16,7 @@ from wheels import AGENTS, ENGINE, PLUGIN, REALTIME, make_official, members_of, 
 
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import fetch_release
+from toolkit.releases.official import Settings
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.releases.sources import apply_series
 from toolkit.util.files import sha256_of
@@ -100,7 +100,7 @@ class RebaseWorld:
 
     def texts(self, version: str) -> dict[str, str]:
         """What the series makes of a release that it fits, by monorepo path."""
-        release = fetch_release(version, self.workspace)
+        release = Settings(self.workspace).fetch(version)
         texts = apply_series(release, Series.load(self.patches))
         return {path: text.decode() for path, text in texts.items()}
 
