@@ -37,7 +37,7 @@ from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.refresh import refresher  # noqa: E402
 from toolkit.refresh.refresher import Refresher  # noqa: E402
 from toolkit.releases.catalogue import Catalogue, dump  # noqa: E402
-from toolkit.releases.official import Fetched, Settings  # noqa: E402
+from toolkit.releases.official import OfficialWheels, Settings  # noqa: E402
 from toolkit.releases.repack import RepackedRelease, repack_release  # noqa: E402
 from toolkit.releases.sources import apply_series, series_applies  # noqa: E402
 from toolkit.util.errors import NotProved, PatchConflict, ToolkitError  # noqa: E402
@@ -118,7 +118,7 @@ class Stage:
                 next_step="compare with what today's series does to it",
             )
 
-    def tree(self, found: Fetched, series: Series) -> object:
+    def tree(self, found: OfficialWheels, series: Series) -> object:
         return apply_series(found, series)
 
 

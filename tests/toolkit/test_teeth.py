@@ -15,7 +15,7 @@ from toolkit.environments.pair import prepare
 from toolkit.patches.series import Series
 from toolkit.proof.prove import RACE_SUITE
 from toolkit.proof.race_report import SuiteReport
-from toolkit.releases.official import Fetched, Settings
+from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
 
@@ -150,7 +150,7 @@ def test_the_four_steps_alone_fail(workspace: Workspace) -> None:
         assert found.tests[test].outcome == "passed", test
 
 
-def four_steps(official: Fetched) -> str:
+def four_steps(official: OfficialWheels) -> str:
     """A patch of the release that does the four steps and nothing else."""
     plugin, agents = (
         official.of(name)[0].read(path.removeprefix(f"{TREES[name]}/")).decode()

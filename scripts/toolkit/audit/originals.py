@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 from toolkit.index.metapackage import PROJECT, final_metapackage, make_metapackage, release_of
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.official import Fetched, Settings
+from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_at
 from toolkit.util.errors import ToolkitError
 
@@ -100,7 +100,7 @@ class Remaker:
             problem = f"{type(error).__name__}: {error.problem}"
             return Originals(error=problem, next_step=error.next_step)
 
-    def _repack(self, fetched: Fetched, series: str, origin: Origin) -> dict[str, bytes]:
+    def _repack(self, fetched: OfficialWheels, series: str, origin: Origin) -> dict[str, bytes]:
         """Make everything that is published of a revision, by file name."""
         with self.settings.workspace.scratch() as folder:
             wheels = repack_at(fetched, self.series, origin.revision, folder)

@@ -15,7 +15,7 @@ from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS, Exploration
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import touched_files
 from toolkit.util.errors import NotWritable
@@ -36,7 +36,7 @@ class Proposal:
 
 
 def write_proposal(
-    official: Fetched, workspace: Workspace, out: Path, sender: Sender, clone: Clone | None
+    official: OfficialWheels, workspace: Workspace, out: Path, sender: Sender, clone: Clone | None
 ) -> Proposal:
     """Write everything for a release into ``out``, in place of an earlier proposal.
 
@@ -84,7 +84,7 @@ def _refuse_other_files(out: Path) -> None:
 
 
 def _read_proof(
-    official: Fetched, series: Series, workspace: Workspace
+    official: OfficialWheels, series: Series, workspace: Workspace
 ) -> tuple[Exploration | None, tuple[str, str] | None]:
     """Return what this machine explored of a release, and how much each side loses, if proved."""
     store = VerdictStore.open(workspace.outcomes)

@@ -32,7 +32,7 @@ from toolkit.patches.series import Series
 from toolkit.proof.store import FIXED
 from toolkit.proof.unpatched import require_fixed
 from toolkit.proof.verdict import Proof, Verdict
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.util.names import MAIN
 
 UNDONE = "the series is not retired any more"
@@ -56,7 +56,7 @@ class Retirement:
         return bool(self.new or self.yanked or self.unyanked or self.marked)
 
 
-def last_bundle(official: Fetched, verdict: Verdict, series: Series) -> Bundle:
+def last_bundle(official: OfficialWheels, verdict: Verdict, series: Series) -> Bundle:
     """Make the bundle of a fixed release: its official wheels and a metapackage requiring them.
 
     Raises NotFixed unless ``verdict`` says that it is fixed, and as :meth:`Bundle.of`.

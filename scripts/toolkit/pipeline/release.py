@@ -16,7 +16,7 @@ from toolkit.proof.store import VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.proof.verdict import Proof
 from toolkit.releases.catalogue import Catalogue, record
-from toolkit.releases.official import Fetched, newest_on
+from toolkit.releases.official import OfficialWheels, newest_on
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
@@ -118,12 +118,12 @@ def is_published(summary: VerdictSummary, session: Session) -> bool:
     return holds(session.index, session.listed, summary, also=[metapackage])
 
 
-def fetch(release: Release, session: Session) -> Fetched:
+def fetch(release: Release, session: Session) -> OfficialWheels:
     """Fetch the official wheels."""
     return session.settings.fetch(release, quiet=not session.single)
 
 
-def repack(official: Fetched, session: Session) -> RepackedRelease:
+def repack(official: OfficialWheels, session: Session) -> RepackedRelease:
     """Apply the series and repack; a conflict is remembered, then raised."""
     with session.step(f"{official.release.version}: apply and repack"):
         try:

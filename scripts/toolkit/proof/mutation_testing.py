@@ -19,7 +19,7 @@ from toolkit.patches.mutants import Mutant, mutants_of
 from toolkit.patches.series import Series
 from toolkit.proof.race_report import SuiteReport
 from toolkit.proof.race_suite import child_variables
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import touched_files
 from toolkit.util.console import progress_bar
@@ -220,7 +220,7 @@ class MutatedRelease:
 
 
 def mutate(
-    official: Fetched,
+    official: OfficialWheels,
     series: Series,
     workspace: Workspace,
     *,

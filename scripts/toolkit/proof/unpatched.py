@@ -8,7 +8,7 @@ from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import ProofSettings, prove
 from toolkit.proof.store import FIXED, LASTING, Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease
 from toolkit.util.console import StepStatus, no_status
@@ -19,7 +19,7 @@ from toolkit.util.strict_json import Malformed
 FULL = TIERS[-1]
 
 
-def unpatched(fetched: Fetched) -> RepackedRelease:
+def unpatched(fetched: OfficialWheels) -> RepackedRelease:
     """Return a release as it is, as if the series were empty.
 
     The verdict on it is ``fixed`` if its official wheels lose no call, whether the series would
@@ -40,7 +40,11 @@ def remembered(store: VerdictStore, release: Release, tier: str = FULL) -> Verdi
 
 
 def alone(
-    fetched: Fetched, store: VerdictStore, settings: ProofSettings, *, watch: StepStatus = no_status
+    fetched: OfficialWheels,
+    store: VerdictStore,
+    settings: ProofSettings,
+    *,
+    watch: StepStatus = no_status,
 ) -> Verdict:
     """Return the verdict on a release's official wheels alone, in the tier of ``settings``.
 

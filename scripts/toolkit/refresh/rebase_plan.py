@@ -14,7 +14,7 @@ from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.refresh.rebase import Rebase, RebaseStopped
 from toolkit.releases.catalogue import Entry
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.release import Release
 from toolkit.releases.sources import official_files, series_applies
 from toolkit.util.errors import PatchConflict
@@ -30,16 +30,16 @@ class RebasePlan:
 
     series: Series
     entries: Mapping[Version, Entry]
-    fetch: Callable[[Release], Fetched]
+    fetch: Callable[[Release], OfficialWheels]
 
-    def attempts(self, version: Version) -> Iterator[tuple[Fetched, bool]]:
+    def attempts(self, version: Version) -> Iterator[tuple[OfficialWheels, bool]]:
         """Yield from which release to rebase, and whether to resolve conflicts automatically.
 
         The series fits each, with other variants. The nearest older release comes first, then
         other older ones, then later ones. Raises PatchConflict if there is none.
         """
         older = [v for v in self.entries if v < version]
-        bases: dict[tuple[Version, ...], Fetched] = {}
+        bases: dict[tuple[Version, ...], OfficialWheels] = {}
         for other in [*reversed(older), *(v for v in self.entries if v > version)]:
             variants: tuple[Version, ...] = ()
             with suppress(PatchConflict):
@@ -57,7 +57,12 @@ class RebasePlan:
         yield from ((base, True) for base in bases.values())
 
     def rebase(
-        self, base: Fetched, release: Fetched, tree: Path, *, auto_resolve: bool = False
+        self,
+        base: OfficialWheels,
+        release: OfficialWheels,
+        tree: Path,
+        *,
+        auto_resolve: bool = False,
     ) -> Rebase:
         """Return the rebase from ``base`` to ``release`` in a folder; nothing is done yet."""
         version = release.release.version
@@ -79,7 +84,7 @@ class RebasePlan:
         return tuple(variants[patch.name] for patch in patches if patch.name in variants)
 
     def since(
-        self, stopped: RebaseStopped, base: Fetched, version: Version, workspace: Workspace
+        self, stopped: RebaseStopped, base: OfficialWheels, version: Version, workspace: Workspace
     ) -> Version:
         """Find the first release after the base at which this patch, or one before it, stops."""
 

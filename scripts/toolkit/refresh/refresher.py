@@ -26,7 +26,7 @@ from toolkit.refresh.conflict import (
 from toolkit.refresh.rebase import RebaseStopped
 from toolkit.refresh.rebase_plan import RebasePlan
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.official import Fetched, Settings
+from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.release import Release
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import make_series_tree, official_files, series_applies
@@ -62,7 +62,7 @@ class Refresher:
         """Where everything is kept."""
         return self.settings.workspace
 
-    def fetch(self, release: Release) -> Fetched:
+    def fetch(self, release: Release) -> OfficialWheels:
         """Fetch official wheels without a progress bar."""
         return self.settings.fetch(release, quiet=True)
 
@@ -84,7 +84,7 @@ class Refresher:
         """How the series, as it is now, may be rebased."""
         return RebasePlan(self.series, self.entries, self.fetch)
 
-    def refresh(self, official: Fetched, folder: Path) -> Refreshed:
+    def refresh(self, official: OfficialWheels, folder: Path) -> Refreshed:
         """Rebase the series onto a release, from the nearest one that it fits and others like it.
 
         `patches/` changes only at the very end, when the proof says `publish`. If a human must
@@ -96,7 +96,7 @@ class Refresher:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise Conflict.read(folder).error()
         version, plan = official.release.version, self.plan
-        bases: list[Fetched] = []
+        bases: list[OfficialWheels] = []
         stopped: RebaseStopped | None = None
         verdicts: dict[str, tuple[Version, Verdict]] = {}
         tried = set()
@@ -129,7 +129,7 @@ class Refresher:
                 conflict.write(draft)
             raise conflict.error()
 
-    def resume(self, official: Fetched, base: Fetched, folder: Path) -> Refreshed:
+    def resume(self, official: OfficialWheels, base: OfficialWheels, folder: Path) -> Refreshed:
         """Continue in the tree that a human worked in; raises as :meth:`refresh` does.
 
         Their work stays in ``folder`` whatever the proof says. Raises InvalidSeries if it is not
@@ -175,7 +175,7 @@ class Refresher:
             for p in patches
         ]
 
-    def _prove(self, official: Fetched, rebased: Sequence[ExportedPatch]) -> Verdict:
+    def _prove(self, official: OfficialWheels, rebased: Sequence[ExportedPatch]) -> Verdict:
         """Prove the release with the new variants, in a copy of `patches/`."""
         with self.workspace.scratch() as scratch:
             patches = scratch / "patches"
@@ -187,7 +187,11 @@ class Refresher:
             return prove(repacked.pair(self.proof.python), self.proof)
 
     def _keep(
-        self, official: Fetched, base: Fetched, patches: Sequence[ExportedPatch], verdict: Verdict
+        self,
+        official: OfficialWheels,
+        base: OfficialWheels,
+        patches: Sequence[ExportedPatch],
+        verdict: Verdict,
     ) -> Refreshed:
         """Write the new variants into `patches/`: the change that is to be committed."""
         version = official.release.version
@@ -208,7 +212,7 @@ class Refresher:
         taken = tuple(patch.variant.patch for patch in patches if patch.mail is None)
         return Refreshed(version, base.release.version, written, taken, verdict)
 
-    def _exported(self, official: Fetched) -> list[tuple[Variant, bytes]]:
+    def _exported(self, official: OfficialWheels) -> list[tuple[Variant, bytes]]:
         """Return what git exports of a release that the series fits, by variant."""
         with self.workspace.scratch(small=True) as scratch:
             tree = make_series_tree(official, self.series, scratch / "tree").path
@@ -216,8 +220,8 @@ class Refresher:
 
     def _conflict(
         self,
-        official: Fetched,
-        base: Fetched,
+        official: OfficialWheels,
+        base: OfficialWheels,
         folder: Path,
         stopped: RebaseStopped | None,
         verdict: Verdict | None,

@@ -72,7 +72,9 @@ class Settings:
             release.refuse_yanked()
         return release
 
-    def fetch(self, release: Version | str | Release | None, *, quiet: bool = False) -> Fetched:
+    def fetch(
+        self, release: Version | str | Release | None, *, quiet: bool = False
+    ) -> OfficialWheels:
         """Fetch official wheels, with a progress bar on a terminal unless ``quiet``.
 
         A release that is only named is found first. PyPI is asked for the addresses of wheels that
@@ -94,11 +96,11 @@ class Settings:
             with download_progress(str(release.version), quiet) as progress:
                 fetch_all(release, self.workspace, progress)
         paths = tuple(cached_path(artefact, self.workspace) for artefact in release.artefacts)
-        return Fetched(release, paths, self.workspace.sound)
+        return OfficialWheels(release, paths, self.workspace.sound)
 
 
 @dataclass(frozen=True)
-class Fetched:
+class OfficialWheels:
     """A release whose official wheels are here, in the order of its artefacts.
 
     ``sound`` is a folder that remembers the sha256 of wheels that were checked.

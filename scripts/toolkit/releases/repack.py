@@ -16,7 +16,7 @@ from packaging.version import Version
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
 from toolkit.releases.catalogue import Catalogue, revision_for
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.release import Release
 from toolkit.releases.sources import apply_series, by_member
 from toolkit.releases.verify import verify_repacked
@@ -69,7 +69,7 @@ class RepackedRelease:
 
 
 def repack_release(
-    fetched: Fetched,
+    fetched: OfficialWheels,
     series: Series,
     workspace: Workspace,
     out: Path | None = None,
@@ -112,7 +112,9 @@ def repack_release(
     )
 
 
-def repack_at(fetched: Fetched, series: Series, revision: int, folder: Path) -> tuple[Path, ...]:
+def repack_at(
+    fetched: OfficialWheels, series: Series, revision: int, folder: Path
+) -> tuple[Path, ...]:
     """Make the patched wheels at a given revision below ``folder``, from no cache.
 
     Raises as :func:`repack_release` does.
@@ -124,7 +126,7 @@ def repack_at(fetched: Fetched, series: Series, revision: int, folder: Path) -> 
 class _Repack:
     """The patched wheels of one release, at any revision: the series is applied once."""
 
-    fetched: Fetched
+    fetched: OfficialWheels
     series: Series
 
     @property

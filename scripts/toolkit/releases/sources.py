@@ -12,12 +12,12 @@ from toolkit.patches.apply import apply_in_memory, require_python
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.patches.tree import PatchedTree, make_tree
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.files import unix
 
 
-def official_files(fetched: Fetched, series: Series) -> dict[str, bytes]:
+def official_files(fetched: OfficialWheels, series: Series) -> dict[str, bytes]:
     """Return every Python file of a release by monorepo path, from one wheel a distribution."""
     files = {}
     for distribution in series.distributions:
@@ -31,7 +31,7 @@ def official_files(fetched: Fetched, series: Series) -> dict[str, bytes]:
 
 
 def touched_files(
-    fetched: Fetched, series: Series, variants: Sequence[Variant]
+    fetched: OfficialWheels, series: Series, variants: Sequence[Variant]
 ) -> dict[str, bytes]:
     """Return the official files that variants touch by monorepo path.
 
@@ -53,7 +53,7 @@ def touched_files(
     return files
 
 
-def series_applies(fetched: Fetched, series: Series) -> bool:
+def series_applies(fetched: OfficialWheels, series: Series) -> bool:
     """Tell whether the series applies to a release as it is."""
     try:
         variants = series.variants_for(fetched.release.version)
@@ -64,7 +64,7 @@ def series_applies(fetched: Fetched, series: Series) -> bool:
 
 
 def apply_series(
-    fetched: Fetched, series: Series, variants: Sequence[Variant] | None = None
+    fetched: OfficialWheels, series: Series, variants: Sequence[Variant] | None = None
 ) -> dict[str, bytes]:
     """Apply the series in memory; return the files that it changes by monorepo path.
 
@@ -80,7 +80,7 @@ def apply_series(
     return {path: text for path, text in texts.items() if text != files.get(path)}
 
 
-def make_series_tree(fetched: Fetched, series: Series, path: Path) -> PatchedTree:
+def make_series_tree(fetched: OfficialWheels, series: Series, path: Path) -> PatchedTree:
     """Apply the series with git, as commits at ``path`` on top of the files that it touches.
 
     Raises as :func:`make_tree` does, and InvalidWheel.

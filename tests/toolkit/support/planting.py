@@ -9,11 +9,11 @@ from pathlib import Path
 from making import contents_of, write_archive
 
 from toolkit.patches.series import Series
-from toolkit.releases.official import Fetched
+from toolkit.releases.official import OfficialWheels
 from toolkit.releases.sources import apply_series, by_member
 
 
-def plant(fetched: Fetched, series: Series, version: str, folder: Path) -> list[Path]:
+def plant(fetched: OfficialWheels, series: Series, version: str, folder: Path) -> list[Path]:
     """The official wheels of a release as upstream would make them at ``version``, having taken
     the series: no notices, no local version, no pins."""
     changed = by_member(series, apply_series(fetched, series))

@@ -25,7 +25,7 @@ from toolkit.proof.exploration import Explored
 from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import FULL, remember
 from toolkit.proof.verdict import Subject, Verdict
-from toolkit.releases.official import Fetched, Settings
+from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import Workspace
@@ -70,7 +70,7 @@ class World:
         (done,) = publish_all([bundle], self.index)
         assert not isinstance(done, Exception), done
 
-    def fetched(self, version: str = FIXED) -> Fetched:
+    def fetched(self, version: str = FIXED) -> OfficialWheels:
         return Settings(self.workspace, pypi=self.public.url).fetch(version)
 
     def judged(self, *, loses: bool = False, tier: str = "full", has_teeth: bool = True) -> Verdict:
