@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from children import ENV, call, command
 
-from toolkit.util.workspace import CACHE_VARIABLE, Workspace
+from toolkit.util.workspace import CACHE_VARIABLE, MEMORY, Workspace
 
 
 def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +36,40 @@ def test_scratch_is_gone_however_the_block_ends(
         (folder / "file").write_text("x", "utf-8")
         raise KeyboardInterrupt
     assert list(home.iterdir()) == []
+
+
+SCRATCH = """
+import sys
+from pathlib import Path
+from toolkit.util.workspace import Workspace
+
+with Workspace(Path(sys.argv[1])).scratch(small=True) as folder:
+    for number in range(200):
+        (folder / str(number)).write_bytes(b"x" * 4096)
+    print(folder.parent)
+"""
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no /dev/shm")
+@pytest.mark.parametrize(
+    ("mount", "has_room"),
+    [
+        ("-o size=100m", True),
+        ("-o size=1m", False),
+        ("-o nr_inodes=100", False),
+        ("-o ro", False),
+        ("-o size=65m", False),
+    ],
+)
+def test_memory_without_room_is_done_without(mount: str, has_room: bool, tmp_path: Path) -> None:
+    """As root or with user namespaces, which allow mounts of one's own."""
+    script = f"mount -t tmpfs {mount} none {MEMORY}"
+    if "65m" in mount:
+        script += f" && head -c 60M /dev/zero > {MEMORY}/full"
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "-m"]
+    if call(*unshare, "sh", "-c", f"mount -t tmpfs none {MEMORY}").returncode:
+        pytest.skip("this machine lets us mount nothing")
+    words = (*unshare, "sh", "-c", f'{script} && exec "$0" "$@"', *command(SCRATCH, tmp_path))
+    done = call(*words, env=ENV)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(MEMORY if has_room else tmp_path / "scratch")
