@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,6 @@ from toolkit.patches.git_repo import CommitMessage
 from toolkit.patches.series import Series
 from toolkit.refresh.auto_resolve import resolve
 from toolkit.util.errors import NotWritable
-from toolkit.util.files import write_whole
 from toolkit.util.workspace import Workspace
 
 NOTICE = "# Modified by us: it is so.\n"
@@ -246,12 +246,13 @@ def test_a_series_that_cannot_be_written_stays_whole(
     world.series(one=engine_patch(line10="first = 1"), two=engine_patch(line30="x = 1"))
     before = world.files()
 
-    def fail_for_two(path: Path, data: bytes) -> None:
-        if path.parent.name == "two":
-            raise OSError(28, "No space left on device")
-        write_whole(path, data)
+    results = iter([None, None, OSError(28, "No space left on device")])
 
-    monkeypatch.setattr(export, "write_whole", fail_for_two)
+    def fail_at_the_third(_: int) -> None:
+        if error := next(results):
+            raise error
+
+    monkeypatch.setattr(os, "fsync", fail_at_the_third)
     new = {f"{patch}/{since}.patch": b"mail" for patch in ("one", "two") for since in ("1.0", "2")}
     with pytest.raises(NotWritable, match="No space"):
         export.write_files(world.patches, new)

@@ -15,7 +15,7 @@ from toolkit.patches.git_repo import Repository
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import FILE, Series
 from toolkit.util.errors import CommandFailed, InvalidSeries, PatchConflict
-from toolkit.util.files import not_writable_errors, write_whole
+from toolkit.util.files import not_writable_errors, write_together
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,9 @@ def new_files(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Write files into a series' folder, all or none; return their names."""
-    paths = {folder / name: data for name, data in files.items()}
-    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    """Write files into a series' folder once all are on the disk; return their names."""
     with not_writable_errors(folder):
-        try:
-            for path, data in paths.items():
-                write_whole(path, data)
-        except BaseException:
-            for path, old in before.items():
-                path.unlink(missing_ok=True) if old is None else write_whole(path, old)
-            raise
+        write_together({folder / name: data for name, data in files.items()})
     return tuple(files)
 
 

@@ -21,7 +21,7 @@ MAX_MEMBERS = 20_000
 MAX_BYTES = 1 << 30
 MAX_RATIO = 200
 # APPNOTE.TXT 4.3.7, 4.3.9, 4.3.12 and 4.3.16, and 4.4.4: the general purpose bits.
-LOCAL_HEADER = struct.Struct("<4sHHHHHLLLHH")
+_LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _DESCRIPTOR = struct.Struct("<4sLLL")
 _CENTRAL = struct.Struct("<4sBBBBHHHHLLLHHHHHLL")
 _END = struct.Struct("<4sHHHHLLH")
@@ -80,10 +80,13 @@ def read_members(data: bytes, problems: list[str]) -> dict[str, Member]:
         if name in members:
             problems.append(f"{name} stands twice")
         problems += [f"{name} {fault}" for fault in _faults(info)]
-        start, extra = _local_extra(info, data)
+        # the local header's name is as long as the entry's, or the check below fails
+        start = info.header_offset + _LOCAL.size + len(name_bytes(info))
+        size = int.from_bytes(data[info.header_offset + 28 : info.header_offset + 30], "little")
+        extra, rest = data[start : start + size], start + size
         if overrides_header(info.extra) or overrides_header(extra):
             problems.append(f"{name} needs zip64, or has a second name or size")
-        members[name] = Member(info, extra, data[start : start + info.compress_size])
+        members[name] = Member(info, extra, data[rest : rest + info.compress_size])
     if not problems:
         problems += _unaccounted_bytes(data, members.values())
     return members
@@ -131,15 +134,6 @@ def _faults(info: zipfile.ZipInfo) -> Iterator[str]:
         yield "needs zip64"
 
 
-def _local_extra(info: zipfile.ZipInfo, data: bytes) -> tuple[int, bytes]:
-    """Return where a member's stored bytes start, and its local header's extra field."""
-    if len(data) < info.header_offset + LOCAL_HEADER.size:
-        return len(data), b""
-    *_, name_size, extra_size = LOCAL_HEADER.unpack_from(data, info.header_offset)
-    start = info.header_offset + LOCAL_HEADER.size + name_size
-    return start + extra_size, data[start : start + extra_size]
-
-
 def _unaccounted_bytes(data: bytes, members: Iterable[Member]) -> list[str]:
     """Return where the file first differs from :func:`zip_bytes` of its members, if it does."""
     offset = 0
@@ -180,7 +174,7 @@ def _pieces(members: Iterable[Member]) -> Iterator[tuple[str, bytes]]:
         )
         directory += name + info.extra + info.comment
         # local header, name, extra field, content, and the descriptor that a streaming writer adds
-        header = LOCAL_HEADER.pack(
+        header = _LOCAL.pack(
             *(b"PK\3\4", info.extract_version | info.reserved << 8),
             *(info.flag_bits, info.compress_type, time, date),
             *((0, 0, 0) if has_descriptor else sizes),
