@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.error(f"--jobs {options.jobs}: {error}")
     else:
         existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
-        outcomes = VerdictStore.open(workspace.outcomes, options.python)
-        matrix = SupportMatrix(Series.load(workspace.patches), outcomes, options.index)
+        verdicts = VerdictStore.open(workspace.outcomes, options.python)
+        matrix = SupportMatrix(Series.load(workspace.patches), verdicts, options.index)
         report = StatusReport.of(entries, existing, matrix, workspace, offline=options.offline)
         if options.json:
             print(json.dumps(asdict(report), indent=1))

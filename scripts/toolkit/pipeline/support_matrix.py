@@ -47,41 +47,39 @@ class SupportMatrix:
     """Looks up verdicts on this machine, and below ``index`` those that were published."""
 
     series: Series
-    outcomes: VerdictStore
+    verdicts: VerdictStore
     index: Path
 
     def status(self, entry: Entry) -> ReleaseStatus:
         """Return what is known of a release of the catalogue."""
+        name, row = str(entry.version), entry.row
         # the verdict under today's patches and tests, or why there is none
-        verdict, reason = (
-            "unknown",
-            f"not proved on this machine: nox -s release -- {entry.version}",
-        )
+        verdict, reason = "unknown", f"not proved on this machine: nox -s release -- {name}"
         pythons: tuple[str, ...] = ()
         variants, current, unpatched = {}, None, None
         try:
             pythons = pythons_of(entry.release)
-            unpatched = self.alone(entry)
+            unpatched = self._unpatched(entry)
             variants = {p.name: str(since) for p, since in self.series.chosen(entry.version)}
-            current = self.judged(entry, unpatched)
+            current = self._current(entry, unpatched)
         except PatchConflict as error:
             verdict, reason = "conflict", error.problem
         except UnknownRelease as error:
             reason = error.problem
+        is_current = current is not None or verdict == "conflict"
         # else the published one, and for the losses that of the official wheels alone
-        summary = current or self.published(entry)
+        summary = current or self._published(entry)
         losses = summary or unpatched
         loses = losses.loses if losses else None
-        is_current = current is not None or verdict == "conflict"
         if verdict == "unknown" and summary:
             verdict, reason = summary.verdict, summary.reason
-        elif verdict == "unknown" and entry.row:
+        elif verdict == "unknown" and row:
             # recorded after a verdict that is not at hand
             verdict, reason, loses = "publish", "", True
         if verdict == FIXED and loses is None:
-            reason = f"the tier {FULL} decides: nox -s release -- {entry.version} --tier {FULL}"
+            reason = f"the tier {FULL} decides: nox -s release -- {name} --tier {FULL}"
         return ReleaseStatus(
-            release=str(entry.version),
+            release=name,
             uploaded=f"{max(a.upload_time for a in entry.official):%Y-%m-%d}",
             partner=entry.partner,
             yanked=entry.yanked,
@@ -94,51 +92,52 @@ class SupportMatrix:
             verdict=verdict,
             current=is_current,
             reason=reason,
-            revision=entry.row.revision if entry.row else None,
-            wheels=dict(entry.row.wheels) if entry.row else {},
+            revision=row.revision if row else None,
+            wheels=dict(row.wheels) if row else {},
         )
 
-    def alone(self, entry: Entry) -> VerdictSummary | None:
-        """What the official wheels alone do under today's tests; the tier full decides."""
+    def _unpatched(self, entry: Entry) -> VerdictSummary | None:
+        """Return the verdict on the official wheels alone; the larger tier decides."""
         for tier in reversed(TIERS):
-            found = self.outcomes.read(self.outcomes.key(entry.release, "", tier))
-            if isinstance(found, VerdictSummary):
-                return found
+            summary = self.verdicts.read(self.verdicts.key(entry.release, "", tier))
+            if isinstance(summary, VerdictSummary):
+                return summary
         return None
 
-    def judged(self, entry: Entry, alone: VerdictSummary | None) -> VerdictSummary | None:
-        """What this machine knows of the release under today's patches and tests.
+    def _current(self, entry: Entry, unpatched: VerdictSummary | None) -> VerdictSummary | None:
+        """Return the verdict on this machine under today's patches and tests.
 
-        The tier full decides before quick, official wheels that may need no series before patched
-        ones, and what will stay before what was inconclusive. Raises PatchConflict.
+        The larger tier decides, `fixed` without patches before any verdict with them, and a
+        lasting verdict before one that may change. Raises PatchConflict.
         """
         series = self.series.digest(entry.version)
-        passing, conflict = None, None
+        temporary, conflict = None, None
         for tier in reversed(TIERS):
-            if alone and (alone.verdict, alone.tier) == (FIXED, tier):
-                return alone
-            found = self.outcomes.last(self.outcomes.key(entry.release, series, tier))
-            if isinstance(found, PatchConflict):
-                conflict = found
-            elif found and found.fits(entry.row):
-                outweighed = alone and alone.loses and found.verdict == FIXED
-                if found.lasts and not outweighed:
-                    return found
-                passing = passing or (None if found.lasts else found)
+            if unpatched and (unpatched.verdict, unpatched.tier) == (FIXED, tier):
+                return unpatched
+            cached = self.verdicts.last(self.verdicts.key(entry.release, series, tier))
+            if isinstance(cached, PatchConflict):
+                conflict = cached
+            elif cached and cached.fits(entry.row):
+                disproved = unpatched and unpatched.loses and cached.verdict == FIXED
+                if cached.lasts and not disproved:
+                    return cached
+                if not cached.lasts:
+                    temporary = temporary or cached
         if conflict:
             raise conflict
-        return passing
+        return temporary
 
-    def published(self, entry: Entry) -> VerdictSummary | None:
-        """The verdict in the index: on the recorded wheels, or by which the series was retired."""
+    def _published(self, entry: Entry) -> VerdictSummary | None:
+        """Return the index's verdict: on the recorded wheels, or the one that ended the series."""
         local = f"+{self.series.name}.{entry.row.revision}" if entry.row else ""
         try:
             path = self.index / "verdicts" / f"{entry.version}{local}.json"
             verdict = Verdict.parse(path.read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        found = VerdictSummary.of(verdict)
+        summary = VerdictSummary.of(verdict)
         if entry.row:
-            return found if found.fits(entry.row) else None
+            return summary if summary.fits(entry.row) else None
         official = {artefact.filename: artefact.sha256 for artefact in entry.official}
-        return found if (verdict.verdict, dict(verdict.wheels)) == (FIXED, official) else None
+        return summary if (summary.verdict, dict(verdict.wheels)) == (FIXED, official) else None
