@@ -10,7 +10,7 @@ import pytest
 from children import call
 from publishing import UPLOADED
 from simple_index import Index, serving
-from upstreaming import PYPROJECT, lend_pytest
+from upstream_repository import PYPROJECT, lend_pytest
 
 from toolkit.environments.environment import Environment, Environments
 from toolkit.proof.mutation_testing import MutationRunner

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from upstreaming import make_repository
+from upstream_repository import make_repository
 
 from toolkit.forward.mails import Clone
 from toolkit.patches.git_repo import Repository

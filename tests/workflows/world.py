@@ -29,7 +29,7 @@ from making import (
 from publishing import EXPLORER, RUNNER, SUITE
 from replaying import Recorded, replaying
 from runner import Ran, Runner
-from upstreaming import make_repository
+from upstream_repository import make_repository
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST = "1.8.8"

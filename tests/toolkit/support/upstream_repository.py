@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import git
-from making import make_wheel
+from wheels import make_wheel
 
 WHO = git.Actor("A Maintainer", "maintainer@example.org")
 PYPROJECT = """

@@ -1,14 +1,15 @@
-"""upstream: which tag is a release's, what comes of it, and what is said of a silent server."""
+"""Which of upstream's tags is a release's, its checkout, and what an unreachable server means."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
 
+import git
 import pytest
-from making import make_wheel
 from packaging.version import Version
-from upstreaming import make_repository
+from upstream_repository import make_repository
+from wheels import make_wheel
 
 from toolkit.upstream_tests.checkout import (
     Tag,
@@ -22,10 +23,6 @@ from toolkit.util.errors import CommandFailed, Unreachable
 
 TREE = "livekit-agents"
 MODULE = f"{TREE}/livekit/agents/__init__.py"
-
-
-def tag(version: str) -> Tag:
-    return Tag(f"livekit-agents@{version}", Version(version), "")
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +44,17 @@ def repository(tmp_path: Path) -> Path:
     )
 
 
-def test_the_tags_of_releases_with_their_commits(repository: Path) -> None:
-    import git
+@pytest.fixture
+def newest(repository: Path) -> Tag:
+    return tags_of(str(repository))[-1]
 
-    repo = git.Repo(repository)
-    assert [(str(tag.version), tag.commit) for tag in tags_of(str(repository))] == [
-        ("1.4.0", repo.commit("livekit-agents@1.4.0").hexsha),
-        ("1.10.1", repo.commit("livekit-agents@1.10.1").hexsha),
-    ]
-    repo.close()
+
+def test_the_tags_of_releases_with_their_commits(repository: Path) -> None:
+    with git.Repo(repository) as repo:
+        assert [(str(tag.version), tag.commit) for tag in tags_of(str(repository))] == [
+            ("1.4.0", repo.commit("livekit-agents@1.4.0").hexsha),
+            ("1.10.1", repo.commit("livekit-agents@1.10.1").hexsha),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -70,28 +69,34 @@ def test_the_tags_of_releases_with_their_commits(repository: Path) -> None:
     ],
 )
 def test_the_nearest_tag(release: str, expected: str, between: int) -> None:
-    known = [Version(f"1.{v}") for v in ("0.1", "4.0", "4.1", "4.2", "4.4", "6.0")]
-    found, count = nearest_tag([tag("0.12.9"), tag("1.4.0"), tag("1.5.0")], Version(release), known)
-    assert (str(found.version), count) == (expected, between)
+    releases = [Version(f"1.{v}") for v in ("0.1", "4.0", "4.1", "4.2", "4.4", "6.0")]
+    tags = [Tag(f"livekit-agents@{v}", Version(v), "") for v in ("0.12.9", "1.4.0", "1.5.0")]
+    tag, count = nearest_tag(tags, Version(release), releases)
+    assert (str(tag.version), count) == (expected, between)
 
 
 @pytest.mark.parametrize("scheme", ["{}", "file://{}"])
 def test_only_the_tests_and_the_top_are_checked_out(
-    repository: Path, tmp_path: Path, scheme: str
+    newest: Tag, repository: Path, tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = tags_of(str(repository))[-1]
-    found = check_out(newest, scheme.format(repository), tmp_path / "cache")
-    files = sorted(p.relative_to(found.files).as_posix() for p in found.files.rglob("*.*"))
+    # as a hook of git's would set them
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    checkout = check_out(newest, scheme.format(repository), tmp_path / "cache")
+    files = sorted(p.relative_to(checkout.files).as_posix() for p in checkout.files.rglob("*.*"))
     # the empty .env keeps one of the user's, further up, from being found
     assert files == [".env", "pyproject.toml", "tests/test_a.py", "tests/test_b.py"]
-    assert MODULE in found.blobs
+    assert MODULE in checkout.blobs
 
 
-def test_a_commit_is_fetched_once(repository: Path, tmp_path: Path) -> None:
-    newest = tags_of(str(repository))[-1]
-    first = check_out(newest, str(repository), tmp_path / "cache")
+def test_a_commit_is_fetched_once(newest: Tag, repository: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = check_out(newest, str(repository), cache)
+    blobs = next(cache.rglob("blobs.json"))
+    blobs.write_text("{", "utf-8")
+    assert check_out(newest, str(repository), cache) == first
     repository.rename(tmp_path / "gone")
-    assert check_out(newest, str(repository), tmp_path / "cache") == first
+    assert check_out(newest, str(repository), cache) == first
 
 
 def test_a_tag_that_moved_is_no_checkout(repository: Path, tmp_path: Path) -> None:
@@ -101,26 +106,17 @@ def test_a_tag_that_moved_is_no_checkout(repository: Path, tmp_path: Path) -> No
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
-def test_variables_of_a_hook_lead_nowhere_else(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
-        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
-    newest = tags_of(str(repository))[-1]
-    assert (check_out(newest, str(repository), tmp_path / "cache").files / "tests").is_dir()
-
-
-def test_how_far_the_wheel_is_from_the_tag(repository: Path, tmp_path: Path) -> None:
-    found = check_out(tags_of(str(repository))[-1], str(repository), tmp_path / "cache")
-    members = {"livekit/agents/__init__.py": b"one = 1\n"}
-    same = make_wheel(tmp_path / "same", "livekit-agents", "1.10.1", members=members)
-    assert count_differing(found, same, TREE) == (0, 1)
+def test_how_far_the_wheel_is_from_the_tag(newest: Tag, repository: Path, tmp_path: Path) -> None:
+    checkout = check_out(newest, str(repository), tmp_path / "cache")
+    members = {"livekit/agents/__init__.py": b"one = 1\n", "livekit/agents/data.bin": b""}
+    same = make_wheel(tmp_path / "same", "livekit-agents", "1.10.1", members)
+    assert count_differing(checkout, same, TREE) == (0, 1)
     members = {"livekit/agents/__init__.py": b"one = 2\n", "livekit/agents/two.py": b""}
-    other = make_wheel(tmp_path / "other", "livekit-agents", "1.10.1", members=members)
-    assert count_differing(found, other, TREE) == (2, 2)
+    other = make_wheel(tmp_path / "other", "livekit-agents", "1.10.1", members)
+    assert count_differing(checkout, other, TREE) == (2, 2)
 
 
-def test_a_repository_that_is_not_there_is_asked_for_once(tmp_path: Path) -> None:
+def test_a_repository_that_is_not_there_is_asked_once(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(Unreachable, match="does not appear to be a git repository"):
         tags_of(str(missing))
