@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     workspace = workspace_of(options)
     with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
         changes = renew(workspace, pypi, options.gone)
-    said = {str(version): what for version, what in changes.items()}
+    document = {str(version): change for version, change in changes.items()}
     if options.json:
-        print(json.dumps(said, indent=1))
+        print(json.dumps(document, indent=1))
     else:
-        print(*(f"{version}: {what}" for version, what in said.items()), sep="\n")
-        print(f"{len(said)} releases changed" if said else "nothing changed")
+        print(*(f"{version}: {change}" for version, change in document.items()), sep="\n")
+        print(f"{len(document)} releases changed" if document else "nothing changed")
 
 
 if __name__ == "__main__":

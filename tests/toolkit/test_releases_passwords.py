@@ -108,15 +108,15 @@ def test_not_sent_to_where_an_index_sends_on(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("fault", [500, 403, 401, 429, b"<html>", "cut"])
-@pytest.mark.parametrize("place", ["page", "file", "nobody"])
-def test_in_no_error(upstream: Upstream, fault: int | str | bytes, place: str) -> None:
+@pytest.mark.parametrize("fault_in", ["page", "file", "nobody"])
+def test_in_no_error(upstream: Upstream, fault: int | str | bytes, fault_in: str) -> None:
     index = upstream.index
     upstream.run("update")
     before = upstream.workspace.catalogue.read_bytes()
     url = with_user(index.url)
-    if place == "nobody":
+    if fault_in == "nobody":
         url = f"http://{USER}@127.0.0.1:9/simple/?token={SECRET}"
-    elif place == "page":
+    elif fault_in == "page":
         index.faults = dict.fromkeys((AGENTS, PLUGIN), fault)
     else:
         index.faults = dict.fromkeys(index.files, fault)
@@ -124,7 +124,7 @@ def test_in_no_error(upstream: Upstream, fault: int | str | bytes, place: str) -
             f.update(url=f"{f['url']}?X-Amz-Signature={SECRET}") for f in page["files"]
         ]
     out = ("--index", upstream.folder / "index")
-    for words in (
+    for args in (
         ("update",),
         ("fetch", "1.8.9"),
         ("fetch", "1.8.9", "1.8.8", "--json"),
@@ -133,8 +133,8 @@ def test_in_no_error(upstream: Upstream, fault: int | str | bytes, place: str) -
         ("audit", url),
     ):
         patches = ("--patches", upstream.workspace.patches)
-        result = upstream.run_verb(*words, "--pypi", url, *patches)
-        assert result.code or (words[0] == "update" and place == "file")
+        result = upstream.run_verb(*args, "--pypi", url, *patches)
+        assert result.code or (args[0] == "update" and fault_in == "file")
         assert_not_repeated(upstream, result)
     assert upstream.workspace.catalogue.read_bytes() == before
 
@@ -159,7 +159,7 @@ def test_in_no_error_of_an_invalid_address(upstream: Upstream, address: str) -> 
 
 @pytest.mark.parametrize("variable", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
 def test_in_no_error_of_uv(official: list[Path], tmp_path: Path, variable: str) -> None:
-    """uv is told by a variable, and says in its own words what it could not reach."""
+    """uv is told by a variable, and says in its own args what it could not reach."""
     script = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
         "from toolkit.environments.environment import Environments\n"

@@ -51,17 +51,17 @@ class House:
         code = 0 if changes.get("verdict", "publish") == "publish" else 18
         self.upstream.run("release", version, "--index", self.index, code=code)
 
-    def show(self, *words: object, code: int = 0) -> Ran:
-        return self.upstream.run("status", "--index", self.index, *words, code=code)
+    def show(self, *args: object, code: int = 0) -> Ran:
+        return self.upstream.run("status", "--index", self.index, *args, code=code)
 
-    def status(self, *words: object) -> dict[str, dict[str, Any]]:
+    def status(self, *args: object) -> dict[str, dict[str, Any]]:
         """The status of releases by name."""
-        document = self.show("--json", *words).json
+        document = self.show("--json", *args).json
         return {status["release"]: status for status in document["releases"]}
 
-    def matrix(self, *words: object) -> list[tuple[str, str]]:
+    def matrix(self, *args: object) -> list[tuple[str, str]]:
         """The jobs of a CI matrix: group or Python, and releases."""
-        include = self.show(*words).json["include"]
+        include = self.show(*args).json["include"]
         assert all([*job][1] == "releases" for job in include)
         return [tuple(job.values()) for job in include]
 
@@ -182,14 +182,14 @@ def test_the_tier_full_decides(
         for tier, loss in tiers.items():
             summary = replace(VerdictSummary.of(world.judged(loses=loss, tier=tier)), revision=1)
             store.write(store.key(release, series, tier), summary)
-    words = ("status", "--index", world.index, "--offline")
-    document = upstream.run(*words, "--json").json
+    args = ("status", "--index", world.index, "--offline")
+    document = upstream.run(*args, "--json").json
     (status,) = (each for each in document["releases"] if each["release"] == FIXED)
     assert_in(status, verdict=verdict, loses=loses)
     assert reason in status["reason"]
     assert status["official"]
     shown = {None: "is not proved", True: "still loses", False: "loses no"}[loses]
-    assert shown in upstream.run(*words).out.splitlines()[-1]
+    assert shown in upstream.run(*args).out.splitlines()[-1]
 
 
 def test_later_releases_do_not_exist_yet(house: House) -> None:
@@ -209,8 +209,8 @@ def test_later_releases_do_not_exist_yet(house: House) -> None:
 
 
 def test_pull_requests(house: House) -> None:
-    def shown(*words: str) -> list[str]:
-        return house.show(*words).out.splitlines()[-3:]
+    def shown(*args: str) -> list[str]:
+        return house.show(*args).out.splitlines()[-3:]
 
     for name in TOKENS:
         house.monkeypatch.delenv(name, raising=False)
@@ -233,9 +233,9 @@ def test_pull_requests(house: House) -> None:
 def test_patches_that_upstream_took(house: House) -> None:
     """A release with the fix in it, as upstream would have it: without our notice."""
     first, both = source(line9="first = 1"), source(line9="first = 1", line10="second = 2")
-    ours = source(line1="# Modified by us: a fix\nvalue_1 = 1", line9="first = 1")
+    patched = source(line1="# Modified by us: a fix\nvalue_1 = 1", line9="first = 1")
     third = source(line9="first = 1", line10="second = 2", line30="third = 3")
-    steps = {"guard": (source(), ours), "wider": (first, both), "third": (both, third)}
+    steps = {"guard": (source(), patched), "wider": (first, both), "third": (both, third)}
     patches = {n: {"1.8.9": mail(diff(ENGINE_PATH, *step))} for n, step in steps.items()}
     write_series(house.upstream.workspace.patches, patches)
     members = {**members_of(AGENTS, "1.8.10"), ENGINE: both.encode()}

@@ -40,9 +40,9 @@ def upstream(upstream: Upstream) -> Upstream:
     return upstream
 
 
-def update(upstream: Upstream, *words: object) -> dict[str, str]:
+def update(upstream: Upstream, *args: object) -> dict[str, str]:
     """What happened to each release that changed."""
-    changes: dict[str, str] = upstream.run("update", "--json", *words).json
+    changes: dict[str, str] = upstream.run("update", "--json", *args).json
     return changes
 
 
@@ -221,8 +221,8 @@ def test_a_mirror_that_cannot_serve(
     before = mirrored.workspace.catalogue.read_bytes()
     mirrored.index.edit, problem = CANNOT_SERVE[fault]
     out = mirrored.folder / "index"
-    for words in (("update",), ("release", "new", "--index", out)):
-        refused = mirrored.run(*words, "--pypi", mirrored.index.url, code=12).err
+    for args in (("update",), ("release", "new", "--index", out)):
+        refused = mirrored.run(*args, "--pypi", mirrored.index.url, code=12).err
         assert problem in refused
         assert "--pypi URL" in refused
         assert mirrored.workspace.catalogue.read_bytes() == before
@@ -237,9 +237,9 @@ def test_no_page(
     upstream: Upstream, fault: int | str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def html(path: str) -> tuple[int, str, bytes, bool]:
-        return 200, "text/html; charset=utf-8", answer(path)[2], False
+        return 200, "text/html; charset=utf-8", page(path)[2], False
 
-    answer = upstream.index.answer
+    page = upstream.index.answer
     if fault == "HTML":
         monkeypatch.setattr(upstream.index, "answer", html)
     else:

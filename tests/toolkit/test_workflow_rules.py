@@ -50,9 +50,9 @@ def schema(*paths: Path, kind: str = "github-workflows") -> subprocess.Completed
     return call("check-jsonschema", "--builtin-schema", f"vendor.{kind}", *paths)
 
 
-def call(program: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+def call(program: str, *args: str | Path) -> subprocess.CompletedProcess[str]:
     path = Path(sysconfig.get_path("scripts")) / program
-    return subprocess.run([path, *words], check=False, capture_output=True, text=True)
+    return subprocess.run([path, *args], check=False, capture_output=True, text=True)
 
 
 def test_the_linters_find_nothing() -> None:
@@ -119,10 +119,10 @@ def test_no_output_is_a_command_to_the_runner() -> None:
     """Errors show what PyPI, upstream's tests and servers said, in lines of their own."""
     count = 0
     for name, script in SCRIPTS.items():
-        for session, words in re.findall(r"nox -s (\S+)(.*)", script):
-            if session == "matrix" or "--groups" in words or name.startswith("ci.yml"):
+        for session, args in re.findall(r"nox -s (\S+)(.*)", script):
+            if session == "matrix" or "--groups" in args or name.startswith("ci.yml"):
                 continue
-            before, _, after = script.partition(f"nox -s {session}{words}")
+            before, _, after = script.partition(f"nox -s {session}{args}")
             assert 'echo "::stop-commands::$token"' in before, script
             assert 'echo "::$token::"' in after, script
             count += 1

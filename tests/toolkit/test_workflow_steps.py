@@ -230,14 +230,14 @@ def test_a_plan_to_retire_is_told_whatever_it_says(steps: Steps, code: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("what", "args"),
     [("retire", "--verdict dist/proved/retirement.json --yes"), ("undo-retire", "--undo")],
 )
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_series_ends_by_hand(steps: Steps, what: str, words: str, code: int) -> None:
+def test_a_series_ends_by_hand(steps: Steps, what: str, args: str, code: int) -> None:
     steps.program("nox", f"echo done; exit {code}")
     assert steps.run("publish", "End the series, or take that back", WHAT=what) == code
-    assert steps.calls("") == [f"nox -s retire -- --index dist/index {words}"]
+    assert steps.calls("") == [f"nox -s retire -- --index dist/index {args}"]
     options = (FOLDER / "publish.yml").read_text("utf-8").partition("options: [")[2]
     assert what in options.partition("]")[0]
 
@@ -271,23 +271,25 @@ def test_what_is_set_in_the_wrong_place_is_an_error(
     assert not code or not steps.calls("")
 
 
-@pytest.mark.parametrize(("size", "code", "told"), [(1, 0, ""), (750, 0, "::w"), (950, 1, "::e")])
+@pytest.mark.parametrize(
+    ("size", "code", "warning"), [(1, 0, ""), (750, 0, "::w"), (950, 1, "::e")]
+)
 def test_a_site_that_is_too_large_is_told_before(
-    steps: Steps, size: int, code: int, told: str
+    steps: Steps, size: int, code: int, warning: str
 ) -> None:
     (steps.folder / "index").mkdir()
     with (steps.folder / "index" / "sparse").open("wb") as file:
         file.truncate(size * 1_000_000)
     assert steps.run("publish", "It fits, and will for some time") == code
-    assert steps.printed.startswith(told)
-    assert not told or f"has {size} MB" in steps.printed
+    assert steps.printed.startswith(warning)
+    assert not warning or f"has {size} MB" in steps.printed
 
 
 DAILY, WEEKLY = "The watch failed", "The watch failed: all releases"
 
 
 @pytest.mark.parametrize(
-    ("results", "known", "created", "closed"),
+    ("results", "existing", "created", "closed"),
     [
         ("success skipped skipped skipped", [], [], []),
         ("success success skipped skipped", [DAILY, WEEKLY], [], [DAILY]),
@@ -300,9 +302,9 @@ DAILY, WEEKLY = "The watch failed", "The watch failed: all releases"
     ],
 )
 def test_a_red_watch_opens_one_issue_and_a_green_one_closes_it(
-    steps: Steps, results: str, known: list[str], created: list[str], closed: list[str]
+    steps: Steps, results: str, existing: list[str], created: list[str], closed: list[str]
 ) -> None:
-    issues = json.dumps([{"number": n, "title": title} for n, title in enumerate(known)])
+    issues = json.dumps([{"number": n, "title": title} for n, title in enumerate(existing)])
     steps.program("gh", f"[ $2 = list ] && echo '{issues}' || {{ cp body.md posted || true; }}")
     jobs = zip(("newest", "announce", "matrix", "every"), results.split(), strict=True)
     needs = json.dumps({name: {"result": result} for name, result in jobs})
@@ -310,7 +312,7 @@ def test_a_red_watch_opens_one_issue_and_a_green_one_closes_it(
     assert steps.run("watch", name, NEEDS=needs, RUN="https://example.org/1") == 0
     titles = [call.partition("--title ")[2] for call in steps.calls("issue create")]
     assert [title.partition(" --body")[0] for title in titles] == created
-    ended = [known[int(call.split()[3])] for call in steps.calls("issue close")]
+    ended = [existing[int(call.split()[3])] for call in steps.calls("issue close")]
     assert len(ended) == len(closed)
     assert all(title.endswith(end) for title, end in zip(ended, closed, strict=True))
     assert steps.calls("") == steps.calls("--repo github.example/someone/fork")

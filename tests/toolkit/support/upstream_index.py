@@ -66,9 +66,9 @@ class Upstream:
     folder: Path
     run_verb: RunVerb
 
-    def upload(self, version: str, *words: Any, **wheel: Any) -> list[str]:
+    def upload(self, version: str, *args: Any, **wheel: Any) -> list[str]:
         """The same on this index: time, distributions, and what the builder of wheels takes."""
-        return upload(self.index, self.folder / "w", version, *words, **wheel)
+        return upload(self.index, self.folder / "w", version, *args, **wheel)
 
     def add_two_releases(self) -> None:
         """Upload 1.8.8 and 1.8.9, and write a series that changes the agents' engine."""
@@ -80,9 +80,9 @@ class Upstream:
         """Drafts and scratch folders that a verb forgot."""
         return [*self.folder.rglob(".*.tmp"), *self.folder.rglob("livekit-dispatched-*")]
 
-    def run(self, verb: str, *words: object, code: int = 0) -> Ran:
+    def run(self, verb: str, *args: object, code: int = 0) -> Ran:
         """Run a verb on the workspace's series; it has to end with ``code``."""
-        result = self.run_verb(verb, *words, "--patches", self.workspace.patches)
+        result = self.run_verb(verb, *args, "--patches", self.workspace.patches)
         assert result.code == code, result.err
         return result
 
