@@ -13,7 +13,7 @@ from email.utils import format_datetime
 import pytest
 from upstream_index import Upstream
 
-from toolkit.releases.download import fetch, fetch_all
+from toolkit.releases.download import fetch_wheel, fetch_wheels
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Release
 from toolkit.util.errors import HashMismatch, NotWritable, Unreachable
@@ -39,17 +39,17 @@ def cached(upstream: Upstream) -> list[str]:
 def test_cached_by_content(release: Release, upstream: Upstream) -> None:
     index, workspace = upstream.index, upstream.workspace
     seen: list[int] = []
-    paths = fetch_all(release, workspace, seen.append)
+    paths = fetch_wheels(release, workspace, seen.append)
     for path, artefact in zip(paths, release.artefacts, strict=True):
         sha = artefact.sha256
         assert path == workspace.artefacts / sha[:2] / sha / artefact.filename
         assert path.read_bytes() == index.files[artefact.filename]
     assert sum(seen) == sum(artefact.size for artefact in release.artefacts)
     index.asked.clear()
-    assert fetch_all(release, workspace) == paths
+    assert fetch_wheels(release, workspace) == paths
     assert index.asked == []
     paths[1].write_bytes(b"damaged")
-    assert fetch_all(release, workspace)[1].read_bytes() == index.files[paths[1].name]
+    assert fetch_wheels(release, workspace)[1].read_bytes() == index.files[paths[1].name]
     assert len(index.asked) == 1
 
 
@@ -71,7 +71,7 @@ def test_faulty_server(release: Release, upstream: Upstream, fault: str) -> None
     good = upstream.index.files[wheel.filename]
     upstream.index.faults[wheel.filename] = answer(good) if callable(answer) else answer
     with pytest.raises(error) if error else nullcontext():
-        assert fetch(wheel, upstream.workspace).read_bytes() == good
+        assert fetch_wheel(wheel, upstream.workspace).read_bytes() == good
     assert cached(upstream) == ([] if error else [wheel.filename])
     assert len(upstream.index.asked) == attempts
 
@@ -80,21 +80,21 @@ def test_what_arrives_is_kept(release: Release, upstream: Upstream) -> None:
     agents, plugin = release.artefacts
     upstream.index.faults[plugin.filename] = 404
     with pytest.raises(Unreachable):
-        fetch_all(release, upstream.workspace)
+        fetch_wheels(release, upstream.workspace)
     assert cached(upstream) == [agents.filename]
     with pytest.raises(Unreachable):
-        fetch(replace(plugin, url="ftp://127.0.0.1/x.whl"), upstream.workspace)
+        fetch_wheel(replace(plugin, url="ftp://127.0.0.1/x.whl"), upstream.workspace)
 
 
 def test_a_cache_that_cannot_be_written(release: Release, upstream: Upstream) -> None:
     upstream.workspace.artefacts.write_text("a file", "utf-8")
     with pytest.raises(NotWritable):
-        fetch_all(release, upstream.workspace)
+        fetch_wheels(release, upstream.workspace)
 
 
 def test_many_at_once(release: Release, upstream: Upstream) -> None:
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: fetch_all(release, upstream.workspace), range(16)))
+        paths = set(pool.map(lambda _: fetch_wheels(release, upstream.workspace), range(16)))
     assert (len(paths), len(cached(upstream))) == (1, 2)
 
 
@@ -122,7 +122,7 @@ def test_a_busy_server_is_waited_for(
         asked = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     for request in (
         lambda: find(upstream),
-        lambda: fetch(release.artefacts[0], upstream.workspace),
+        lambda: fetch_wheel(release.artefacts[0], upstream.workspace),
     ):
         waits.clear()
         upstream.index.busy = [(status, asked)]
@@ -149,7 +149,7 @@ def test_a_busy_server_is_not_waited_for_without_end(
 ) -> None:
     for request in (
         lambda: find(upstream),
-        lambda: fetch(release.artefacts[0], upstream.workspace),
+        lambda: fetch_wheel(release.artefacts[0], upstream.workspace),
     ):
         waits.clear()
         upstream.index.busy = [*answers]

@@ -21,7 +21,7 @@ from wheels import AGENTS, PLUGIN
 
 from toolkit.pipeline.results import Result, show
 from toolkit.releases import pypi
-from toolkit.releases.download import fetch
+from toolkit.releases.download import fetch_wheel
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Artefact, Release
 from toolkit.util import http
@@ -106,7 +106,7 @@ def test_page_without_an_end(
 def test_wheel_without_an_end(answer: Answer, pair: Index, workspace: Workspace) -> None:
     artefact = find(pair.url, workspace).artefacts[0]
     with answering(answer) as url, little_memory(40 << 20), pytest.raises(HashMismatch):
-        fetch(replace(artefact, url=url), workspace)
+        fetch_wheel(replace(artefact, url=url), workspace)
     assert not [path for path in workspace.artefacts.rglob("*") if path.is_file()]
 
 
@@ -201,7 +201,7 @@ def test_writers_of_different_bytes(pair: Index, workspace: Workspace) -> None:
 
         def attempt(number: int) -> str:
             try:
-                path = fetch(other if number % 2 else artefact, workspace)
+                path = fetch_wheel(other if number % 2 else artefact, workspace)
             except HashMismatch:
                 return "refused"
             return "honest" if path.read_bytes() == honest else "hostile"

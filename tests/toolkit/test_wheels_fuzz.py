@@ -38,7 +38,7 @@ from wheels import (
 )
 
 from toolkit.patches.series import Series
-from toolkit.releases.download import fetch
+from toolkit.releases.download import fetch_wheel
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.verify import verify_repacked
 from toolkit.util.errors import InvalidWheel
@@ -281,7 +281,7 @@ def test_damaged_official_wheel(folder: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "cache")
     with PyPI(workspace=workspace) as pypi:
         (artefact,) = pypi.find("1.8.9").of(PARTNER)
-    official = fetch(artefact, workspace)
+    official = fetch_wheel(artefact, workspace)
 
     @FUZZ
     @given(damaged(official.read_bytes()))

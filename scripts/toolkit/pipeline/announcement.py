@@ -28,7 +28,7 @@ _TEMPORARY = {error.exit_code for error in (Unreachable, HashMismatch, NotWritab
 _MAX_BODY, _MAX_TITLE = 60_000, 200
 
 # A row of `release --json`.
-Row = dict[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Announcement:
     body: str
 
 
-def announce(rows: Sequence[Row], diff: str, conflicts: Path) -> list[Announcement]:
+def announce(rows: Sequence[_Row], diff: str, conflicts: Path) -> list[Announcement]:
     """Turn the rows of `release --json` and the diff of patches/ into at most one of each kind.
 
     ``conflicts`` holds the reports of releases that wait for a maintainer. Raises
@@ -80,7 +80,7 @@ def write(announcements: Sequence[Announcement], folder: Path) -> str:
     return kinds
 
 
-def _pull_request(rows: Sequence[Row], published: Sequence[Row], diff: str) -> Announcement:
+def _pull_request(rows: Sequence[_Row], published: Sequence[_Row], diff: str) -> Announcement:
     files = re.findall(r"^diff --git a/\S+ b/(\S+)$", diff, re.M)
     names = ", ".join(value_of(row["release"], str, "release") for row in published)
     title = f"Carry the series to {MAIN} {names}" if names else "Bring releases.toml up to date"
@@ -90,15 +90,15 @@ def _pull_request(rows: Sequence[Row], published: Sequence[Row], diff: str) -> A
     return Announcement(PULL_REQUEST, title, "\n".join(lines))
 
 
-def _is_temporary(row: Row) -> bool:
+def _is_temporary(row: _Row) -> bool:
     return _verdict(row) == "error" and row.get("exit_code") in (None, *_TEMPORARY)
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: _Row) -> str:
     return value_of(row["verdict"], str, "verdict")
 
 
-def _proof(row: Row) -> str:
+def _proof(row: _Row) -> str:
     """Describe the losses of both sides, or the reason why there was no proof, in one line."""
     rebased = [f"carried from {row['carried_from']}"] if "carried_from" in row else []
     losses = [
@@ -111,7 +111,7 @@ def _proof(row: Row) -> str:
     return "; ".join([_verdict(row), *rebased, *(losses or [reason])])
 
 
-def _section(row: Row, conflicts: Path) -> str:
+def _section(row: _Row, conflicts: Path) -> str:
     """Describe one release in an issue, with its conflict report if there is one."""
     release = value_of(row["release"], str, "release")
     reason = fence(str(row.get("error") or row.get("reason", "")))

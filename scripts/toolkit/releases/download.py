@@ -29,7 +29,7 @@ def cached_release(version: Version | str, workspace: Workspace) -> Release:
         ) from error
 
 
-def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = None) -> Path:
+def fetch_wheel(artefact: Artefact, workspace: Workspace, progress: Progress | None = None) -> Path:
     """Return the official wheel's path in the cache; download it if it is missing or damaged.
 
     Calls ``progress`` with the number of bytes of every piece that arrives. Raises Unreachable if
@@ -43,14 +43,14 @@ def fetch(artefact: Artefact, workspace: Workspace, progress: Progress | None = 
     return path
 
 
-def fetch_all(
+def fetch_wheels(
     release: Release, workspace: Workspace, progress: Progress | None = None
 ) -> tuple[Path, ...]:
     """Return every official wheel of a release, in its order; download them side by side."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return tuple(pool.map(lambda a: fetch(a, workspace, progress), release.artefacts))
+        return tuple(pool.map(lambda a: fetch_wheel(a, workspace, progress), release.artefacts))
 
 
 def is_cached(artefact: Artefact, workspace: Workspace) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from toolkit.releases.catalogue import Catalogue, Entry
-from toolkit.releases.download import cached_path, cached_release, fetch_all, is_cached
+from toolkit.releases.download import cached_path, cached_release, fetch_wheels, is_cached
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
 from toolkit.util.errors import UnknownRelease, Unreachable
@@ -94,7 +94,7 @@ class Settings:
                 release = pypi.with_addresses(release)
         if missing:
             with download_progress(str(release.version), quiet) as progress:
-                fetch_all(release, self.workspace, progress)
+                fetch_wheels(release, self.workspace, progress)
         paths = tuple(cached_path(artefact, self.workspace) for artefact in release.artefacts)
         return OfficialWheels(release, paths, self.workspace.sound)
 
@@ -113,7 +113,7 @@ class OfficialWheels:
     def each(self, distribution: str) -> Iterator[Wheel]:
         """The wheels of one distribution: one, or one a platform, of which only one is held.
 
-        They are opened and checked, each once ever, as :func:`fetch_all` vouches for the bytes.
+        They are opened and checked, each once ever, as :func:`fetch_wheels` vouches for the bytes.
         """
         chosen = [p for p, a in self._pairs if a.distribution == distribution]
         for path in chosen:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.releases.download import fetch
+from toolkit.releases.download import fetch_wheel
 from toolkit.releases.project_page import FIRST, artefacts_of, wheels_on
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.addresses import for_same_server, index_address
@@ -166,7 +166,7 @@ class PyPI:
 
         from toolkit.wheels.wheelfile import Wheel
 
-        wheel = Wheel.open(fetch(partner, self.workspace))
+        wheel = Wheel.open(fetch_wheel(partner, self.workspace))
         raw, _ = parse_email(wheel.read(f"{wheel.dist_info}/METADATA"))
         try:
             requirements = [Requirement(line) for line in raw.get("requires_dist", [])]
