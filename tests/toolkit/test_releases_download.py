@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -90,12 +89,6 @@ def test_a_cache_that_cannot_be_written(release: Release, upstream: Upstream) ->
     upstream.workspace.artefacts.write_text("a file", "utf-8")
     with pytest.raises(NotWritable):
         fetch_wheels(release, upstream.workspace)
-
-
-def test_many_at_once(release: Release, upstream: Upstream) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: fetch_wheels(release, upstream.workspace), range(16)))
-    assert (len(paths), len(cached(upstream))) == (1, 2)
 
 
 @pytest.fixture

@@ -229,25 +229,6 @@ def test_a_mirror_that_cannot_serve(
     assert not out.exists()
 
 
-@pytest.mark.parametrize(
-    ("fault", "problem"),
-    [(500, "no usable answer"), ("HTML", "HTML (PEP 503) tell no sizes and no upload times")],
-)
-def test_no_page(
-    upstream: Upstream, fault: int | str, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def html(path: str) -> tuple[int, str, bytes, bool]:
-        return 200, "text/html; charset=utf-8", page(path)[2], False
-
-    page = upstream.index.answer
-    if fault == "HTML":
-        monkeypatch.setattr(upstream.index, "answer", html)
-    else:
-        upstream.index.faults[PLUGIN] = fault
-    assert problem in upstream.run("update", code=12).err
-    assert not upstream.workspace.catalogue.exists()
-
-
 def noisy(page: Page) -> None:
     """What a mirror may do: spell otherwise, cut seconds, list files twice, and patched wheels."""
     page["name"] = page["name"].replace("-", "_").title()
