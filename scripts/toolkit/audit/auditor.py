@@ -173,9 +173,9 @@ class Auditor:
         ``claimed`` is the digest of the series that it claims to be made with, or empty. A wheel
         that was made with another state of the series is OTHER_REVISION.
         """
-        series = self.remaker.recorded_series(origin, claimed)
-        recorded = self.remaker.recorded_revision(origin.release)
-        is_other = series != originals.series if series else recorded not in (None, origin.revision)
+        row = self.remaker.catalogue.row(origin.release)
+        series = row.series if row and row.revision == origin.revision else claimed
+        is_other = series != originals.series if series else row is not None
         if name in originals.patched and is_other:
             return OTHER_REVISION, _step_to_revision(series, origin)
         if name.startswith(f"{PACKAGE}-") and all(map(_OWN_CODE.match, details)):

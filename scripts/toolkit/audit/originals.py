@@ -115,13 +115,3 @@ class Remaker:
             )
             contents = {path.name: path.read_bytes() for path in wheels}
         return {**contents, metapackage.filename: metapackage.data}
-
-    def recorded_series(self, origin: Origin, claimed: str) -> str:
-        """Return the series' digest that the catalogue recorded of ``origin``, or the claimed."""
-        row = self.catalogue.row(origin.release)
-        return row.series if row and row.revision == origin.revision else claimed
-
-    def recorded_revision(self, release: Version) -> int | None:
-        """Return the revision of a release that the catalogue recorded; None if none was."""
-        row = self.catalogue.row(release)
-        return row.revision if row else None

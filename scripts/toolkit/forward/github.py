@@ -1,7 +1,7 @@
-"""GitHub's REST API, asked gently: conditional requests, its limits kept, a token that stays there.
+"""GitHub's REST API: conditional requests, its rate limits, and a token that only it is sent.
 
 https://docs.github.com/en/rest/using-the-rest-api: best practices, rate limits, and the ETag of an
-answer that has not changed. Nothing is tried twice: whoever asks daily may ask again tomorrow.
+answer that has not changed. No request is repeated: the next run may try again.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from toolkit.util.errors import Unreachable, printable
-from toolkit.util.files import not_writable_errors, sha256, write_whole
 from toolkit.util.http import Response, ask_once, reason_of, request_errors
-from toolkit.util.strict_json import Malformed, load, members, value_of
+from toolkit.util.store import Store
+from toolkit.util.strict_json import Malformed, decode, encode, load
 
 if TYPE_CHECKING:
     from toolkit.util.http import PreparedRequest
@@ -29,7 +29,7 @@ API, API_VARIABLE = "https://api.github.com", "LIVEKIT_DISPATCHED_GITHUB_API"
 # Upstream is on GitHub's own, also when that is a company's.
 RUNNER_VARIABLE = "GITHUB_API_URL"
 TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
-TIMEOUT = 5.0
+TIMEOUT = 5.0  # seconds
 _HOPS = 3
 _LARGEST = 4 << 20  # bytes
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -40,8 +40,11 @@ _HEADERS = {
 }
 
 
+Kept = TypeVar("Kept")
+
+
 class NoAnswer(Exception):
-    """GitHub said nothing that can be used. ``missing``: it said that there is no such thing."""
+    """GitHub sent nothing that can be used. ``missing``: it has no such thing."""
 
     def __init__(self, reason: str, *, missing: bool = False) -> None:
         super().__init__(reason)
@@ -50,22 +53,27 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A JSON document, and when GitHub last said that it is so."""
+    """A JSON document, and when GitHub last confirmed it."""
 
-    url: str
     etag: str
-    asked: str
+    asked: datetime
     document: Any
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Until when GitHub answers no requests."""
+
+    until: datetime
 
 
 class GitHub:
     """The API at ``base``, with answers in ``cache``.
 
     ``base`` is GitHub's own if it is None and LIVEKIT_DISPATCHED_GITHUB_API names no other.
-    ``token`` (None: GITHUB_TOKEN or GH_TOKEN, if they are for ``base``: GITHUB_API_URL names no
-    other; may be empty) goes to that server only, and only over TLS or to this machine; it is
-    neither printed nor stored. ``timeout`` in seconds is for
-    each step of a request. Once the server is out of reach, it is not asked again.
+    ``token`` goes to that server only, and only over TLS or to this machine; it is neither printed
+    nor stored. None is that in GITHUB_TOKEN or GH_TOKEN, unless GITHUB_API_URL names another
+    server; it may be empty. Once the server is unreachable, no further request is sent.
     """
 
     def __init__(
@@ -74,57 +82,56 @@ class GitHub:
         *,
         base: str | None = None,
         token: str | None = None,
-        timeout: float = TIMEOUT,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.base = (base or os.environ.get(API_VARIABLE) or API).rstrip("/")
-        self._cache = cache
-        self._timeout = timeout
+        self._store = Store(cache)
         self._now = now
         self._down = ""
         self._token = token_for(self.base) if token is None else token
-        # a limit is that of a server, and of whoever asks it
-        asker = sha256(f"{self.base}\n{self._token}".encode())
-        self._limit = cache / f"limit-{asker}.json"
 
     def get(self, path: str) -> Answer:
-        """The document at ``path``, which begins with a slash. Raises NoAnswer, and NotWritable."""
+        """Return the document at ``path``, which begins with a slash.
+
+        Raises NoAnswer, and NotWritable.
+        """
         self._keep_limit()
         if self._down:
             raise NoAnswer(self._down)
-        url, kept = f"{self.base}{path}", self.remembered(path)
+        url, cached = f"{self.base}{path}", self.cached(path)
         for _ in range(_HOPS):
-            answer = self._ask(url, kept.etag if kept else "")
-            if answer.status not in (301, 302, 307, 308):
-                return self._read(answer, path, url, kept)
-            url = self._next(url, answer.headers.get("Location", ""))
+            response = self._ask(url, cached.etag if cached else "")
+            if response.status not in (301, 302, 307, 308):
+                answer = self._read(response, cached)
+                self._put(path, answer)
+                return answer
+            url = self._redirected(url, response.headers.get("Location", ""))
         raise NoAnswer("sent on and on")
 
-    def remembered(self, path: str) -> Answer | None:
-        """What GitHub last said, without asking it; None if it never did."""
-        with suppress(OSError, ValueError):
-            kinds = {"url": str, "etag": str, "asked": str, "document": object}
-            raw = members(load(self._place(path).read_bytes(), "it"), "answer", kinds, {})
-            datetime.fromisoformat(raw["asked"])
-            return Answer(**raw)
-        return None
+    def cached(self, path: str) -> Answer | None:
+        """Return the last answer without a request; None if there was none."""
+        return self._get(path, Answer)
 
-    def _next(self, url: str, location: str) -> str:
-        """Where a redirect leads, which must be the same server."""
-        there = urljoin(url, location)
-        if urlsplit(there)[:2] != urlsplit(self.base)[:2]:
-            where = printable(urlsplit(there).hostname or "")
-            raise NoAnswer(f"sent on to another server ({where}), which is not asked")
-        return there
+    def get_or_cached(self, path: str) -> tuple[Answer | None, NoAnswer | None]:
+        """Return the answer, or else the last one and why there is no new one."""
+        try:
+            return self.get(path), None
+        except NoAnswer as error:
+            return self.cached(path), error
 
-    def _place(self, path: str) -> Path:
-        return self._cache / f"{sha256(f'{self.base}{path}'.encode())}.json"
+    def _redirected(self, url: str, location: str) -> str:
+        """Return where a redirect leads, which must be the same server."""
+        target = urljoin(url, location)
+        if urlsplit(target)[:2] != urlsplit(self.base)[:2]:
+            host = printable(urlsplit(target).hostname or "")
+            raise NoAnswer(f"sent on to another server ({host}), which is not asked")
+        return target
 
     def _ask(self, url: str, etag: str) -> Response:
-        """Return the answer to one request."""
+        """Send one request."""
         headers = {**_HEADERS, **({"If-None-Match": etag} if etag else {})}
         try:
-            return ask_once(url, headers, sign=self._sign, limit=_LARGEST, timeout=self._timeout)
+            return ask_once(url, headers, sign=self._sign, limit=_LARGEST, timeout=TIMEOUT)
         except Unreachable as error:
             raise NoAnswer(error.problem) from error
         except request_errors() as error:
@@ -135,65 +142,68 @@ class GitHub:
             raise NoAnswer("sent on to no address") from error
 
     def _sign(self, request: PreparedRequest) -> PreparedRequest:
-        place = urlsplit(self.base)
-        if self._token and (place.scheme == "https" or place.hostname in _LOOPBACK):
+        server = urlsplit(self.base)
+        if self._token and (server.scheme == "https" or server.hostname in _LOOPBACK):
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
-    def _read(self, answer: Response, path: str, url: str, kept: Answer | None) -> Answer:
-        self._heed(answer)
-        code = answer.status
-        if code == 304 and kept:
-            document, etag = kept.document, kept.etag
-        elif code == 200:
+    def _read(self, response: Response, cached: Answer | None) -> Answer:
+        self._remember_limit(response)
+        code = response.status
+        if code == 304 and cached:
+            return Answer(cached.etag, self._time(), cached.document)
+        if code == 200:
             try:
-                document, etag = load(answer.body, "it"), answer.headers.get("ETag", "")
+                document = load(response.body, "it")
             except Malformed as error:
                 raise NoAnswer(f"its answer is not JSON: {error}") from error
-        elif code in (404, 410):
+            return Answer(response.headers.get("ETag", ""), self._time(), document)
+        if code in (404, 410):
             raise NoAnswer("GitHub has no such thing", missing=True)
-        elif code >= 500:
-            self._down = printable(f"unreachable: it answers {code} {answer.reason}".rstrip())
-            raise NoAnswer(self._down)
-        else:
-            raise NoAnswer(printable(f"it answers {code} {answer.reason}".rstrip()))
-        found = Answer(url, etag, self._now().isoformat(timespec="seconds"), document)
-        self._write(self._place(path), asdict(found))
-        return found
+        reason = printable(f"it answers {code} {response.reason}".rstrip())
+        if code >= 500:
+            self._down = f"unreachable: {reason}"
+        raise NoAnswer(self._down or reason)
 
-    def _heed(self, answer: Response) -> None:
+    def _remember_limit(self, response: Response) -> None:
         """Remember a rate limit that was reached, the primary or a secondary one."""
-        headers = answer.headers
+        headers, code = response.headers, response.status
         spent = headers.get("X-RateLimit-Remaining") == "0"
-        if answer.status not in (403, 429) or not (
-            spent or "Retry-After" in headers or answer.status == 429
-        ):
+        if code != 429 and not (code == 403 and (spent or "Retry-After" in headers)):
             return
-        until = self._now() + timedelta(minutes=1)
+        until = self._time() + timedelta(minutes=1)
         with suppress(ValueError, OverflowError, OSError):
             if "Retry-After" in headers:
-                until = self._now() + timedelta(seconds=int(headers["Retry-After"]))
+                until = self._time() + timedelta(seconds=int(headers["Retry-After"]))
             elif spent:
                 until = datetime.fromtimestamp(int(headers.get("X-RateLimit-Reset", "")), UTC)
-        self._write(self._limit, {"until": until.isoformat(timespec="seconds")})
+        # a limit is that of a server, and of whoever asks it
+        self._put(self._token, _Limit(until))
         self._keep_limit()
 
     def _keep_limit(self) -> None:
-        """Raise NoAnswer as long as GitHub wants not to be asked."""
-        with suppress(OSError, Malformed, ValueError, KeyError, TypeError):
-            raw = load(self._limit.read_bytes(), "it")
-            until = datetime.fromisoformat(value_of(raw["until"], str, "until"))
-            if self._now() < until:
-                help_ = "" if self._token else "; a token in GITHUB_TOKEN raises the limit"
-                raise NoAnswer(f"rate limited until {until:%Y-%m-%d %H:%M:%S} UTC{help_}")
+        """Raise NoAnswer as long as GitHub answers no requests."""
+        limit = self._get(self._token, _Limit)
+        if limit and self._now() < limit.until:
+            hint = "" if self._token else "; a token in GITHUB_TOKEN raises the limit"
+            raise NoAnswer(f"rate limited until {limit.until:%Y-%m-%d %H:%M:%S} UTC{hint}")
 
-    def _write(self, path: Path, document: object) -> None:
-        with not_writable_errors(self._cache):
-            write_whole(path, json.dumps(document).encode())
+    def _time(self) -> datetime:
+        return self._now().replace(microsecond=0)
+
+    def _get(self, key: str, kind: type[Kept]) -> Kept | None:
+        def read(data: bytes) -> Kept:
+            return decode(kind, load(data, "it"), "it")
+
+        return self._store.get([kind.__name__, self.base, key], read)
+
+    def _put(self, key: str, value: Answer | _Limit) -> None:
+        inputs = [type(value).__name__, self.base, key]
+        self._store.put(inputs, json.dumps(encode(value)).encode())
 
 
 def token_for(base: str) -> str:
-    """The token in GITHUB_TOKEN or GH_TOKEN, if it is one for the API at ``base``."""
+    """Return the token in GITHUB_TOKEN or GH_TOKEN, if it is one for the API at ``base``."""
     if (os.environ.get(RUNNER_VARIABLE) or base).rstrip("/") != base:
         return ""
     return next((os.environ[name] for name in TOKENS if os.environ.get(name)), "")
