@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
+from typing import Any
 
 import pytest
 from limits import little_memory
-from packaging.version import Version
 from simple_index import Index, listening, serving
-from upstream_index import upload
-from verbs import RunVerb
+from upstream_index import Upstream, artefact
 from wheels import AGENTS, PLUGIN
 
 from toolkit.pipeline.results import Result, show
 from toolkit.releases import pypi
 from toolkit.releases.download import fetch_wheel
+from toolkit.releases.project_page import artefacts_of, wheels_on
 from toolkit.releases.pypi import PyPI
-from toolkit.releases.release import Artefact, Release
+from toolkit.releases.release import Artefact
 from toolkit.util import http
 from toolkit.util.errors import HashMismatch, InvalidWheel, Unreachable, printable
 from toolkit.util.workspace import Workspace
@@ -33,22 +33,11 @@ NAME = "livekit_agents-1.8.9-py3-none-any.whl"
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-@pytest.fixture
-def pair(index: Index, tmp_path: Path) -> Index:
-    upload(index, tmp_path / "offered", "1.8.9")
-    return index
-
-
-def find(url: str, workspace: Workspace) -> Release:
-    with PyPI(url, workspace=workspace) as client:
-        return client.find("1.8.9", yanked=True)
-
-
 def problem(url: str, workspace: Workspace) -> str:
     """Why a release cannot be found; nothing is written."""
     before = sorted(workspace.root.parent.rglob("*"))
-    with pytest.raises(Unreachable) as caught:
-        find(url, workspace)
+    with PyPI(url, workspace=workspace) as client, pytest.raises(Unreachable) as caught:
+        client.find("1.8.9")
     assert sorted(workspace.root.parent.rglob("*")) == before
     return caught.value.problem
 
@@ -92,21 +81,40 @@ def bomb(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(packer.flush())
 
 
-@pytest.mark.parametrize("answer", [endless, bomb])
-def test_page_without_an_end(
-    answer: Answer, pair: Index, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+def html(handler: BaseHTTPRequestHandler) -> None:
+    headed(handler, Content_Type="text/html")
+    handler.wfile.write(f"<a href=x>{NAME}</a>".encode())
+
+
+@pytest.fixture
+def official(upstream: Upstream) -> Artefact:
+    """A wheel on the index, once all is imported, which needs more memory than an answer may."""
+    upstream.upload("1.8.9")
+    with PyPI(workspace=upstream.workspace) as client:
+        return client.find("1.8.9").artefacts[0]
+
+
+@pytest.mark.usefixtures("official")
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (endless, "the page is longer than 1048576 bytes"),
+        (bomb, "the page is longer than 1048576 bytes"),
+        (html, "answers with 'text/html', not application/vnd"),
+    ],
+)
+def test_what_is_no_page(
+    answer: Answer, sentence: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find(pair.url, workspace)  # imports need more memory than an answer may
     monkeypatch.setattr(pypi, "MAX_PAGE", 1 << 20)
     with answering(answer) as url, little_memory(40 << 20):
-        assert "the page is longer than 1048576 bytes" in problem(url, workspace)
+        assert sentence in problem(url, workspace)
 
 
 @pytest.mark.parametrize("answer", [endless, bomb])
-def test_wheel_without_an_end(answer: Answer, pair: Index, workspace: Workspace) -> None:
-    artefact = find(pair.url, workspace).artefacts[0]
+def test_wheel_without_an_end(answer: Answer, official: Artefact, workspace: Workspace) -> None:
     with answering(answer) as url, little_memory(40 << 20), pytest.raises(HashMismatch):
-        fetch_wheel(replace(artefact, url=url), workspace)
+        fetch_wheel(replace(official, url=url), workspace)
     assert not [path for path in workspace.artefacts.rglob("*") if path.is_file()]
 
 
@@ -131,6 +139,16 @@ def test_redirects_that_lead_nowhere(target: str, workspace: Workspace) -> None:
     assert len(asked) <= 6
 
 
+@pytest.fixture
+def page(upstream: Upstream) -> str:
+    upstream.upload("1.8.9", names=[AGENTS])
+    return upstream.index.page(AGENTS).decode()
+
+
+def read(page: str) -> list[Artefact]:
+    return artefacts_of(AGENTS, wheels_on(AGENTS, page.encode(), "http://127.0.0.1/simple/"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -152,65 +170,54 @@ def test_redirects_that_lead_nowhere(target: str, workspace: Workspace) -> None:
         ("livekit_agents-1.8.9-py3", "livekit_other-1.8.9-py3", "a file of livekit-other"),
         ("-none-any.whl", "-none-\\u001b[31many.whl", r"none-\x1b[31many.whl"),
         ('"requires-python": ">=3.10"', '"requires-python": "\\ud800"', "no sound JSON"),
-        ("../../files/", "http://[::1/", "no usable answer"),
     ],
 )
-def test_pages_that_lie(
-    old: str, new: str, sentence: str, pair: Index, workspace: Workspace
-) -> None:
-    page = pair.page(AGENTS).decode()
+def test_pages_that_lie(old: str, new: str, sentence: str, page: str) -> None:
     assert old in page
-    pair.faults[AGENTS] = page.replace(old, new, 1).encode()
-    assert sentence in problem(pair.url, workspace)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        read(page.replace(old, new, 1))
 
 
-def test_page_with_two_files_of_one_name(pair: Index, workspace: Workspace) -> None:
-    page = json.loads(pair.page(AGENTS))
-    page["files"].append({**page["files"][0], "hashes": {"sha256": "0" * 64}})
-    pair.faults[AGENTS] = json.dumps(page).encode()
-    assert "two files of the name" in problem(pair.url, workspace)
+def test_page_with_two_files_of_one_name(page: str) -> None:
+    document = json.loads(page)
+    document["files"].append({**document["files"][0], "hashes": {"sha256": "0" * 64}})
+    with pytest.raises(ValueError, match="two files of the name"):
+        read(json.dumps(document))
 
 
-def test_page_that_is_none(workspace: Workspace) -> None:
-    def html(handler: BaseHTTPRequestHandler) -> None:
-        headed(handler, Content_Type="text/html")
-        handler.wfile.write(b"<a href=x>livekit_agents-1.8.9-py3-none-any.whl</a>")
-
-    with answering(html) as url:
-        assert "answers with 'text/html', not application/vnd" in problem(url, workspace)
+def test_page_of_a_later_api_is_read(page: str) -> None:
+    assert [a.filename for a in read(page.replace('"1.1"', '"1.999"'))] == [NAME]
 
 
-def test_page_of_a_later_api_is_read(pair: Index, workspace: Workspace) -> None:
-    pair.faults[AGENTS] = pair.page(AGENTS).replace(b'"1.1"', b'"1.999"')
-    assert find(pair.url, workspace).version == Version("1.8.9")
+def test_partner_that_requires_nonsense(upstream: Upstream) -> None:
+    upstream.upload("1.8.9", names=[AGENTS])
+    upstream.upload("1.8.8", names=[PLUGIN], requires=["livekit-agents >>= !"])
+    with (
+        PyPI(workspace=upstream.workspace) as client,
+        pytest.raises(InvalidWheel, match="requires what cannot be read"),
+    ):
+        client.find("1.8.9")
 
 
-def test_partner_that_requires_nonsense(index: Index, workspace: Workspace, tmp_path: Path) -> None:
-    upload(index, tmp_path, "1.8.9", names=[AGENTS])
-    upload(index, tmp_path, "1.8.8", names=[PLUGIN], requires=["livekit-agents >>= !"])
-    with pytest.raises(InvalidWheel, match="requires what cannot be read"):
-        find(index.url, workspace)
-
-
-def test_writers_of_different_bytes(pair: Index, workspace: Workspace) -> None:
+def test_writers_of_different_bytes(upstream: Upstream, official: Artefact) -> None:
     """Two servers, of which one lies: its bytes are never seen in the cache, nor stop the other."""
-    artefact = find(pair.url, workspace).artefacts[0]
-    honest = pair.files[artefact.filename]
-    with serving(Index(files={artefact.filename: honest[::-1]})) as liar:
-        other = replace(artefact, url=artefact.url.replace(pair.url[:-7], liar.url[:-7]))
+    workspace, index = upstream.workspace, upstream.index
+    honest = index.files[NAME]
+    with serving(Index(files={NAME: honest[::-1]})) as liar:
+        other = replace(official, url=official.url.replace(index.url[:-7], liar.url[:-7]))
 
         def attempt(number: int) -> str:
             try:
-                path = fetch_wheel(other if number % 2 else artefact, workspace)
+                path = fetch_wheel(other if number % 2 else official, workspace)
             except HashMismatch:
                 return "refused"
             return "honest" if path.read_bytes() == honest else "hostile"
 
         with ThreadPoolExecutor(8) as pool:
-            done = list(pool.map(attempt, range(24)))
+            results = list(pool.map(attempt, range(24)))
     # once the honest bytes are there, the liar is not asked
-    assert set(done) <= {"honest", "refused"}
-    assert done.count("honest") >= 12
+    assert set(results) <= {"honest", "refused"}
+    assert results.count("honest") >= 12
     (kept,) = (path for path in workspace.artefacts.rglob("*") if path.is_file())
     assert kept.read_bytes() == honest
 
@@ -218,29 +225,20 @@ def test_writers_of_different_bytes(pair: Index, workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sha256": "../../x"},
-        {"sha256": "A" * 64},
-        {"filename": "../x.whl"},
-        {"filename": "x\n.whl"},
-        {"size": 0},
-        {"size": 1 << 40},
+        *({"sha256": "../../x"}, {"sha256": "A" * 64}, {"filename": "../x.whl"}),
+        *({"filename": "x\n.whl"}, {"size": 0}, {"size": 1 << 40}),
     ],
 )
-def test_artefact_that_leads_out_of_the_cache(
-    changes: dict[str, object], pair: Index, workspace: Workspace
-) -> None:
-    artefact = find(pair.url, workspace).artefacts[0]
+def test_artefact_that_leads_out_of_the_cache(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is announced with"):
-        Artefact(**{**vars(artefact), **changes})
+        artefact(AGENTS, "1.8.9", **changes)
 
 
-def test_reason_that_steers_the_terminal(
-    pair: Index, workspace: Workspace, run_verb: RunVerb, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair.yanked[NAME] = "\x1b]0;owned\x07\x1b[2Jall\r\nis \u202ewell <script>🙂" + "x" * 5000
-    monkeypatch.setenv("LIVEKIT_DISPATCHED_CACHE", str(workspace.root))
-    ran = run_verb("fetch", "1.8.9", "--pypi", pair.url, "--patches", workspace.patches)
-    assert ran.code == 11
+@pytest.mark.usefixtures("official")
+def test_reason_that_steers_the_terminal(upstream: Upstream) -> None:
+    reason = "\x1b]0;owned\x07\x1b[2Jall\r\nis \u202ewell <script>🙂" + "x" * 5000
+    upstream.index.yanked[NAME] = reason
+    ran = upstream.run("fetch", "1.8.9", code=11)
     assert r"was yanked: \x1b]0;owned\x07\x1b[2Jall is \u202ewell <script>🙂xx" in ran.err
     assert all(c.isprintable() or c == "\n" for c in ran.out + ran.err)
     assert len(ran.err) < 2000
