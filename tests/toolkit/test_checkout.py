@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, serving, write_series
+from children import call
 from packaging.version import Version
-from publishing import proof_of
-from standing_in import replace_proof
+from series import engine_patch, write_series
+from simple_index import Index, serving
+from standing_in import publishes, replace_proof
+from wheels import AGENTS, PLUGIN, make_official
 
-import release as verb
-from toolkit.environments.pair import WheelPair
+import release
 from toolkit.patches.series import Series
-from toolkit.proof.prove import ProofSettings
-from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
+from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.util.files import sha256_of, tree_digest
 from toolkit.util.process import run
 from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
@@ -39,54 +37,44 @@ class Home:
 
     folder: Path
     pypi: str
+    published: tuple[tuple[str, str], ...] = ()
 
-    def call(self, script: str, *words: str, code: int = 0) -> str:
+    def call(self, script: str, *words: str) -> str:
         """What a verb of this checkout prints."""
-        places = {CACHE_VARIABLE: str(self.folder / "cache"), "LIVEKIT_DISPATCHED_PYPI": self.pypi}
-        done = subprocess.run(
-            [sys.executable, f"scripts/{script}.py", *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env={**os.environ, **places},
-        )
-        assert done.returncode == code, done.stderr
+        env = {CACHE_VARIABLE: str(self.folder / "cache"), ENDPOINT_VARIABLE: self.pypi}
+        words = (sys.executable, f"scripts/{script}.py", *words)
+        done = call(*words, cwd=self.folder, env={**os.environ, **env})
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def released(self) -> dict[str, str]:
-        """Release 1.8.9 into ./index: the sha256 of each wheel there, by its name."""
+    def release(self) -> tuple[tuple[str, str], ...]:
+        """Release 1.8.9 into ./index: the name of each wheel there, and its sha256."""
         (row,) = json.loads(self.call("release", "1.8.9", "--index=index", "--json"))
         assert row["verdict"] == "publish"
-        return {path.name: sha256_of(path) for path in (self.folder / "index").rglob("*.whl")}
+        wheels = sorted((self.folder / "index").rglob("*.whl"))
+        return tuple((path.name, sha256_of(path)) for path in wheels)
 
+    def copied(self, folder: Path) -> Home:
+        """A copy that shares what is known, and so the verdict; what it publishes is the same."""
 
-@dataclass(frozen=True)
-class Street:
-    """A checkout that released 1.8.9, and others that are like it."""
+        def ignored(path: str, _: object) -> set[str]:
+            return {"index"} if Path(path) == self.folder else set()
 
-    first: Home
-    wheels: dict[str, str]
-
-    def another(self, folder: Path) -> Home:
-        """A copy with the first one's cache: the release's verdict is known there."""
-
-        def made(path: str, _: object) -> set[str]:
-            return {"index"} if Path(path) == self.first.folder else set()
-
-        shutil.copytree(self.first.folder, folder, ignore=made)
+        shutil.copytree(self.folder, folder, ignore=ignored)
         (folder / "patches" / "releases.toml").unlink()
-        return Home(folder, self.first.pypi)
+        return Home(folder, self.pypi, self.published)
 
-
-def publishes(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
-    """A proof of this very series; the real one has tests of its own."""
-    return replace(proof_of(list(pair.patched), pair.release), series=pair.series)
+    def require_same(self) -> None:
+        """Release, repack and audit; nothing differs from the first checkout."""
+        assert self.release() == self.published
+        self.call("repack", "1.8.9", "--no-cache", "--out=-wheels")
+        assert self.call("audit", str(self.folder / "index"), "./-wheels")
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    folder = tmp_path_factory.mktemp("street") / "first"
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A checkout that released 1.8.9."""
+    folder = tmp_path_factory.mktemp("checkouts") / "first"
     for part in PARTS[:2]:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / part, folder / part, ignore=ignored)
@@ -95,15 +83,15 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     write_series(folder / "patches", {"guard": {"1.0": engine_patch(line9="first = 1")}})
     index = Index()
     for name in (AGENTS, PLUGIN):
-        index.add(make_wheel(folder.with_name("w"), name, "1.8.9"))
+        index.add(make_official(folder.with_name("w"), name, "1.8.9"))
     with serving(index), pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
-        patch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
+        patch.setenv(ENDPOINT_VARIABLE, index.url)
         replace_proof(patch, publishes)
-        places = ["--patches", str(folder / "patches"), "--index", str(folder / "before")]
-        assert verb.main(["1.8.9", *places]) == 0
-        first = Home(folder, index.url)
-        yield Street(first, first.released())
+        places = ["--patches", str(folder / "patches"), "--index", str(folder.with_name("before"))]
+        assert release.main(["1.8.9", *places]) == 0
+        home = Home(folder, index.url)
+        yield Home(folder, index.url, home.release())
 
 
 def end_in_crlf(folder: Path) -> None:
@@ -114,50 +102,43 @@ def end_in_crlf(folder: Path) -> None:
 
 @pytest.mark.parametrize("parts", [("patches",), PARTS], ids=["patches", "all"])
 def test_crlf_gives_the_same_wheels_and_needs_no_new_proof(
-    parts: tuple[str, ...], street: Street, tmp_path: Path
+    parts: tuple[str, ...], first: Home, tmp_path: Path
 ) -> None:
-    home = street.another(tmp_path / "dos")
+    home = first.copied(tmp_path / "dos")
     for part in parts:
         end_in_crlf(home.folder / part)
     if parts == PARTS:
         dos = (home.folder / "LICENSE").read_bytes().replace(b"\n", b"\r\n")
         (home.folder / "LICENSE").write_bytes(dos)
-    assert home.released() == street.wheels
+    home.require_same()
     assert not any(b"\r" in page.read_bytes() for page in (home.folder / "index").rglob("*.html"))
-    home.call("repack", "1.8.9", "--no-cache", "--out=wheels")
-    assert home.call("audit", "index", "wheels")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_folder_will_do(name: str, first: Home, tmp_path: Path) -> None:
+    first.copied(tmp_path / name).require_same()
 
 
 def test_crlf_changes_no_digest(tmp_path: Path) -> None:
     for part in PARTS:
         shutil.copytree(REPOSITORY / part, tmp_path / part)
         end_in_crlf(tmp_path / part)
-    assert tree_digest(tmp_path / "tests/race") == tree_digest(REPOSITORY / "tests/race")
-    assert tree_digest(tmp_path / "scripts") == tree_digest(REPOSITORY / "scripts")
-    ours, theirs = (Series.load(folder / "patches") for folder in (REPOSITORY, tmp_path))
+    for part in PARTS[:2]:
+        assert tree_digest(tmp_path / part) == tree_digest(REPOSITORY / part)
+    unix, dos = (Series.load(folder / "patches") for folder in (REPOSITORY, tmp_path))
     published = Catalogue.read(tmp_path / "patches/releases.toml").rows()
-    assert Version("1.8.9") in published
-    assert [ours.digest(one) for one in published] == [theirs.digest(one) for one in published]
+    assert len(dos.variants_for(Version("1.8.9"))) == len(unix.variants_for(Version("1.8.9")))
+    assert [unix.digest(release) for release in published] == [*map(dos.digest, published)]
 
 
-def test_git_ends_no_line_in_crlf(street: Street, tmp_path: Path) -> None:
-    home = street.another(tmp_path / "home")
-    git: Callable[..., Any] = lambda *words: run(["git", "-C", home.folder, *words])  # noqa: E731
-    git("init", "--quiet")
-    git("add", "--", *FILES, *PARTS)
-    git("-c", "user.name=a", "-c", "user.email=a@invalid", "commit", "--quiet", "-m", "m")
-    clone = tmp_path / "clone"
+def test_git_ends_no_line_in_crlf(first: Home, tmp_path: Path) -> None:
+    home, clone = first.copied(tmp_path / "home"), tmp_path / "clone"
+    git = ("git", "-C", home.folder, "-c", "user.name=a", "-c", "user.email=a@invalid")
+    for words in (("init", "--quiet"), ("add", "--", *FILES, *PARTS), ("commit", "-qm", "m")):
+        run([*git, *words])
     run(["git", "clone", "--quiet", "-c", "core.autocrlf=true", home.folder, clone])
     for path in (path for part in PARTS for path in (clone / part).rglob("*") if path.is_file()):
         assert path.read_bytes() == (home.folder / path.relative_to(clone)).read_bytes()
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_any_folder_will_do(name: str, street: Street, tmp_path: Path) -> None:
-    home = street.another(tmp_path / name)
-    assert home.released() == street.wheels
-    assert home.call("repack", "1.8.9", "--no-cache", "--out=-wheels")
-    assert home.call("audit", str(home.folder / "index"), "./-wheels")
 
 
 SUITE = """
@@ -169,9 +150,9 @@ def pytest_addoption(parser):
     parser.addoption("--tier")
 
 def pytest_sessionfinish(session, exitstatus):
-    said = {"exitstatus": int(exitstatus), "tests": [item.nodeid for item in session.items]}
+    report = {"exitstatus": int(exitstatus), "tests": [item.nodeid for item in session.items]}
     with open(session.config.option.race_report, "w") as file:
-        json.dump(said, file)
+        json.dump(report, file)
 """
 PROGRAM = """
 import argparse, pathlib, sys
@@ -184,15 +165,13 @@ explore._test(argparse.Namespace(tests=report, tier="quick", plant=False))
 
 @pytest.mark.parametrize("name", ODD)
 def test_pytest_finds_the_suite_in_any_folder(name: str, tmp_path: Path) -> None:
-    suite = tmp_path / name
+    suite, report = tmp_path / name, tmp_path / "report.json"
     suite.mkdir(parents=True)
     for file in ("explore.py", "pytest.ini"):
         shutil.copy(REPOSITORY / "tests/race" / file, suite)
     (suite / "conftest.py").write_text(SUITE, "utf-8")
     (suite / "test_one.py").write_text("def test_a() -> None:\n    pass\n", "utf-8")
-    report = tmp_path / "report.json"
-    words = [sys.executable, "-P", "-c", PROGRAM, str(suite), str(report)]
-    done = run(words, cwd=tmp_path, check=False)
+    done = call(sys.executable, "-P", "-c", PROGRAM, suite, report, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(report.read_text("utf-8")) == {
         "exitstatus": 0,
