@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import Index, serving
 from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
+from simple_index import Index, serving
 from upstream_index import Upstream
 from verbs import RunVerb, runner
 

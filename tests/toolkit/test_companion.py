@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from making import contents_of
 from packaging.metadata import Metadata
 from packaging.version import Version
 from publishing import make_pair, make_wheel
 from uv import find_uv_bin
+from wheels import contents_of
 
 from toolkit.index.metapackage import (
     SOURCES,

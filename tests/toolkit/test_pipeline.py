@@ -16,26 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import (
+from packaging.tags import sys_tags
+from packaging.version import Version
+from publishing import proof_of, snapshot
+from series import diff, engine_patch, mail, write_series
+from simple_index import Index
+from standing_in import judged, replace_proof
+from wheels import (
     AGENTS,
     ENGINE,
     ENGINE_PATH,
     PLUGIN,
     REALTIME_PATH,
-    Index,
     contents_of,
-    diff,
-    engine_patch,
-    mail,
-    make_wheel,
+    make_official,
     members_of,
     source,
-    write_series,
 )
-from packaging.tags import sys_tags
-from packaging.version import Version
-from publishing import proof_of, snapshot
-from standing_in import judged, replace_proof
 
 import fetch
 import release as verb
@@ -59,7 +56,7 @@ def here(
     """Two releases on an index on loopback, and a series that fits both."""
     for version in RELEASES:
         for name in (AGENTS, PLUGIN):
-            index.add(make_wheel(tmp_path / "w", name, version))
+            index.add(make_official(tmp_path / "w", name, version))
     monkeypatch.setenv("LIVEKIT_DISPATCHED_PYPI", index.url)
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     write_series(workspace.patches, {"guard": {"1.0": engine_patch(line9="first = 1")}})
@@ -196,7 +193,7 @@ def test_nothing_can_be_taken(
 ) -> None:
     out = tmp_path / "index"
     index.yanked["livekit_agents-1.8.8-py3-none-any.whl"] = "broken"
-    index.add(make_wheel(tmp_path / "w", AGENTS, "1.0.0"), datetime(2025, 1, 1, tzinfo=UTC))
+    index.add(make_official(tmp_path / "w", AGENTS, "1.0.0"), datetime(2025, 1, 1, tzinfo=UTC))
     assert update.main(["--patches", str(here.patches)]) == 0
     capsys.readouterr()
     places = ("--index", str(out), "--patches", str(here.patches))
@@ -306,8 +303,8 @@ def test_a_platform_set_is_published_whole_or_not_at_all(
     dos = {n: text.replace(b"\n", b"\r\n") for n, text in members_of(AGENTS, "2.0.0b1").items()}
     for tag in tags:
         members = dos if "win" in tag else None
-        index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0b1", tag=tag, members=members))
-    index.add(make_wheel(tmp_path / "w", PLUGIN, "2.0.0b1"))
+        index.add(make_official(tmp_path / "w", AGENTS, "2.0.0b1", tag=tag, members=members))
+    index.add(make_official(tmp_path / "w", PLUGIN, "2.0.0b1"))
     seen: list[list[str]] = []
 
     def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
@@ -350,12 +347,12 @@ def test_an_upload_that_takes_its_time(
     replace_proof(monkeypatch, grown)
     out, later = tmp_path / "index", datetime(2026, 2, 2, tzinfo=UTC)
     here_tag = next(tag for tag in sys_tags() if tag.abi == "abi3")
-    index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0", tag=str(here_tag)), later)
+    index.add(make_official(tmp_path / "w", AGENTS, "2.0.0", tag=str(here_tag)), later)
     assert run(here, out) == 0
     assert Catalogue.read(here.catalogue)[Version("2.0.0")].partner == "1.8.9"
     for tag in ("cp310-abi3-win_amd64", "cp310-abi3-macosx_11_0_arm64"):
-        index.add(make_wheel(tmp_path / "w", AGENTS, "2.0.0", tag=tag), later)
-    index.add(make_wheel(tmp_path / "w", PLUGIN, "2.0.0"), later)
+        index.add(make_official(tmp_path / "w", AGENTS, "2.0.0", tag=tag), later)
+    index.add(make_official(tmp_path / "w", PLUGIN, "2.0.0"), later)
     capsys.readouterr()
     assert run(here, out, *words) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -372,7 +369,7 @@ def test_an_upload_that_takes_its_time(
 def test_a_plugin_that_two_releases_share(
     here: Workspace, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    index.add(make_wheel(tmp_path / "w", AGENTS, "1.8.10"), datetime(2026, 2, 2, tzinfo=UTC))
+    index.add(make_official(tmp_path / "w", AGENTS, "1.8.10"), datetime(2026, 2, 2, tzinfo=UTC))
     both = mail(
         diff(ENGINE_PATH, source(), source(line9="first = 1")),
         diff(REALTIME_PATH, source(), source(line9="first = 1")),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import engine_patch, write_series
 from packaging.version import Version
 from publishing import make_pair, proof_of
+from series import engine_patch, write_series
 
 from toolkit.index.provenance import Statement, official_name, statements
 from toolkit.index.staged_wheel import Generated

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from making import Index
 from planting import plant
+from simple_index import Index
 
 import release as release_verb
 import retire as verb

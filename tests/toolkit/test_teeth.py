@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from making import AGENTS, PLUGIN, TREES, diff, mail, write_series
+from series import diff, mail, write_series
 from standing_in import run_race
+from wheels import AGENTS, PLUGIN, TREES
 
 from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.pair import prepare

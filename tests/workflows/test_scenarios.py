@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 
 import pytest
-from making import write_series
+from series import write_series
 from world import FIRST, World, open_world, ours, patch
 
 pytest_plugins = ("opening",)

@@ -14,22 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from making import (
-    AGENTS,
-    PLUGIN,
-    Index,
-    diff,
-    mail,
-    make_wheel,
-    members_of,
-    serving,
-    source,
-    write_series,
-)
 from publishing import EXPLORER, RUNNER, SUITE
 from replaying import Recorded, replaying
 from runner import Ran, Runner
+from series import diff, mail, write_series
+from simple_index import Index, serving
 from upstream_repository import make_repository
+from wheels import AGENTS, PLUGIN, make_official, members_of, source
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST = "1.8.8"
@@ -96,7 +87,7 @@ class World:
             members = members_of(name, version)
             if name == AGENTS:
                 members[MODULE] = source(**KINDS[kind]).encode()
-            self.pypi.add(make_wheel(self.root / "wheels", name, version, members=members))
+            self.pypi.add(make_official(self.root / "wheels", name, version, members=members))
 
     def verb(self, name: str, *words: str, check: bool = True) -> str:
         """A maintainer runs a verb in the clone."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from making import AGENTS, PLUGIN
 from packaging.utils import parse_wheel_filename
+from wheels import AGENTS, PLUGIN
 from worlds import LOCAL, PATCHED, World
 
 from toolkit.environments.interpreter import uv

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, serving, write_series
 from publishing import LOSS, UPLOADED, explored, outcome, run_of
+from series import engine_patch, write_series
+from simple_index import Index, serving
 from uv import find_uv_bin
+from wheels import AGENTS, PLUGIN, make_official
 
 import audit as verb
 from toolkit.index.bundle import make_bundle
@@ -74,7 +76,7 @@ def open_market(root: Path) -> Iterator[Market]:
     index = Index()
     for version in ("1.8.9", "1.8.8"):
         for name in (AGENTS, PLUGIN):
-            index.add(make_wheel(root / "w", name, version))
+            index.add(make_official(root / "w", name, version))
     with serving(index):
         series = Series.load(workspace.patches)
         fetched = Settings(workspace, pypi=index.url).fetch("1.8.9")

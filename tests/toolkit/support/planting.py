@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from making import contents_of, write_archive
+from wheels import contents_of, write_archive
 
 from toolkit.patches.series import Series
 from toolkit.releases.official import OfficialWheels

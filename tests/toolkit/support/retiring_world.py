@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from making import AGENTS, PLUGIN, Index, engine_patch, make_wheel, members_of, write_series
 from market import proof_that
 from publishing import LOSS, MOMENT, UPLOADED, explored, findings, outcome, probe, run_of
+from series import engine_patch, write_series
+from simple_index import Index
+from wheels import AGENTS, PLUGIN, make_official, members_of
 
 import retire as verb
 from toolkit.environments.interpreter import uv
@@ -59,7 +61,7 @@ class World:
             members = members_of(name, version)
             if name == AGENTS:
                 members["livekit/agents/__init__.py"] = f"LOSES = {loses}\n".encode()
-            self.public.add(make_wheel(self.wheels, name, version, members=members), when)
+            self.public.add(make_official(self.wheels, name, version, members=members), when)
 
     def publish(self, version: str) -> None:
         """We publish it, patched."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from making import AGENTS, PLUGIN, listening, make_wheel
 from packaging.utils import parse_wheel_filename
 from publishing import MOMENT, proof_of
+from simple_index import listening
+from wheels import AGENTS, PLUGIN, make_official
 
 from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger, Listed
@@ -97,7 +98,7 @@ def official(folder: Path, version: str) -> tuple[Path, ...]:
     needs = {AGENTS: [], PLUGIN: [f"{AGENTS}>={version}"], THIRD: [f"{AGENTS}>={version}"]}
     packages = {name: {f"{name.replace('-', '_')}.py": b""} for name in needs}
     return tuple(
-        make_wheel(folder, name, version, members=packages[name], requires=requires)
+        make_official(folder, name, version, members=packages[name], requires=requires)
         for name, requires in needs.items()
     )
 
@@ -110,7 +111,7 @@ def strangers(folder: Path) -> tuple[Path, ...]:
     needs = [f"{AGENTS}==1.8.10", f"{PLUGIN}==1.8.10"]
     module = {"livekit_dispatched.py": b""}
     made = [
-        make_wheel(folder, PROJECT, version, members=module, requires=needs)
+        make_official(folder, PROJECT, version, members=module, requires=needs)
         for version in ("1.8.9.1", "1.8.9.99")
     ]
     return tuple(path.rename(str(path).replace(ANY, f"9-{ANY}")) for path in made)
@@ -150,7 +151,7 @@ def show(folder: Path, releases: Mapping[str, Sequence[Path]]) -> None:
 def publish_pair(folder: Path, tag: str) -> Path:
     """The index of a release of which only livekit-agents is patched, with its companion."""
     module = {"livekit_agents.py": b"PATCHED = True\n"}
-    agents = make_wheel(folder, AGENTS, PATCHED[AGENTS], members=module, requires=[], tag=tag)
+    agents = make_official(folder, AGENTS, PATCHED[AGENTS], members=module, requires=[], tag=tag)
     partner = official(folder / "1.8.9", "1.8.9")[1]
     wheels = [agents, partner]
     companion = make_metapackage(wheels, release="1.8.9", revision=1, series="5e" * 32)
