@@ -31,9 +31,9 @@ from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pypi_simple import DistributionPackage, PyPISimple
+    from pypi_simple import DistributionPackage
 
-ENDPOINT_VARIABLE = "LIVEKIT_DISPATCHED_PYPI"
+ENDPOINT, ENDPOINT_VARIABLE = "https://pypi.org/simple/", "LIVEKIT_DISPATCHED_PYPI"
 # In bytes; ten times as many as PyPI's longest pages have.
 MAX_PAGE = 64 << 20
 _PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
@@ -43,7 +43,7 @@ USE_ANOTHER_INDEX = "name an index that does better with --pypi URL, such as PyP
 class PyPI:
     """The simple index (PEP 691) that official releases come from.
 
-    ``endpoint`` None means LIVEKIT_DISPATCHED_PYPI, or else pypi-simple's own default. Files
+    ``endpoint`` None means LIVEKIT_DISPATCHED_PYPI, or else PyPI's own address. Files
     uploaded after ``as_of`` do not exist; yanks are today's, as no index dates them. Each release
     found is kept in ``workspace``, for :func:`cached_release`. Use it in a ``with`` block.
     """
@@ -52,17 +52,12 @@ class PyPI:
         self,
         endpoint: str | None = None,
         *,
-        workspace: Workspace | None = None,
+        workspace: Workspace,
         as_of: datetime | None = None,
     ) -> None:
-        from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
-
-        self.endpoint = index_address(
-            endpoint or os.environ.get(ENDPOINT_VARIABLE) or PYPI_SIMPLE_ENDPOINT
-        )
-        self.workspace = workspace or Workspace.default()
-        self.as_of = as_of
-        self._client: PyPISimple = PyPISimple(self.endpoint, session=open_session())
+        self.endpoint = index_address(endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT)
+        self.workspace, self.as_of = workspace, as_of
+        self._session = open_session()
         self._packages: dict[str, dict[str, DistributionPackage]] = {}
         self._pages: dict[str, dict[Version, list[Artefact]]] = {}
 
@@ -70,7 +65,7 @@ class PyPI:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.s.close()
+        self._session.close()
 
     def newest(self) -> Version:
         """Return the newest release that is stable, not yanked, and has wheels."""
@@ -213,9 +208,9 @@ class PyPI:
 
     def _get_page(self, project: str) -> tuple[bytes, str]:
         """Return the body of a project's JSON page and the address it came from."""
-        address = self._client.get_project_url(project)
+        address = f"{self.endpoint.rstrip('/')}/{project}/"
         accept = {"Accept": _PAGE_TYPE}
-        with self._client.s.get(address, stream=True, timeout=TIMEOUT, headers=accept) as response:
+        with self._session.get(address, stream=True, timeout=TIMEOUT, headers=accept) as response:
             if response.status_code == 404:
                 raise Unreachable(f"{self.endpoint} has no {project}", next_step=TRY_AGAIN)
             response.raise_for_status()
