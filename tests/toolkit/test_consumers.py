@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publishing import make_pair, make_wheel, proof_of, publish_wheels
+from indexes import publish_wheels
+from publishing import make_pair, make_wheel, proof_of
 
 from toolkit.environments.interpreter import uv
 from toolkit.index.metapackage import make_metapackage

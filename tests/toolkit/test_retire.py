@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from indexes import mark
 from making import AGENTS, PLUGIN, Index, engine_patch, write_series
-from publishing import make_runner, make_suite, mark, snapshot
+from publishing import make_runner, make_suite, snapshot
 from pypi_simple import ProjectPage, ProjectStatus
 from replaying import replaying
 from retiring_world import COMPANION, FIXED, LATER, PROJECTS, RELEASES, Client, World, open_world

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from indexes import publish_wheels
 from making import AGENTS, PLUGIN
-from publishing import MOMENT, make_pair, make_wheel, proof_of, publish_wheels
+from publishing import MOMENT, make_pair, make_wheel, proof_of
 from pypi_simple import NoSuchProjectError, PyPISimple
 from worlds import THIRD, World, Worlds, open_worlds
 

@@ -6,21 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from wheels import contents_of
 from wheels import make_wheel as make_wheel
 
-from toolkit.index.bundle import Bundle
-from toolkit.index.ledger import Mark, Status
-from toolkit.index.publish import Publication, publish
-from toolkit.index.staged_wheel import Generated
-from toolkit.index.transaction import locked_ledger
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.fault_injection import FaultInjection
 from toolkit.proof.race_report import Outcome, SuiteReport
 from toolkit.proof.race_suite import SuiteRun
-from toolkit.proof.verdict import Proof, Subject, Verdict
+from toolkit.proof.verdict import Subject, Verdict
 from toolkit.util.files import sha256_of
 
 UPLOADED = datetime(2026, 10, 24, 2, 32, 37, tzinfo=UTC)
@@ -278,23 +271,3 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 def lines_of(path: Path) -> list[dict[str, object]]:
     """The documents of a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def publish_wheels(
-    wheels: Sequence[Path], verdict: Verdict, folder: Path, **rest: Any
-) -> Publication:
-    """Publish wheels by a verdict; ``rest`` goes to :meth:`Bundle.of`."""
-    return publish(Bundle.of(wheels, Proof.of(verdict), **rest), folder)
-
-
-def mark(folder: Path, project: str, status: Status, reason: str = "") -> None:
-    """Give a project a status; no verb sets ``archived`` or ``quarantined``."""
-    with locked_ledger(folder) as ledger:
-        ledger.append(Mark("status", project, status, reason, "2026-11-22T15:00:00Z"))
-
-
-def generated_from(wheel: Path) -> Generated:
-    """A wheel file as if it had been generated."""
-    stem = "-".join(wheel.name.split("-")[:2])
-    metadata = contents_of(wheel)[f"{stem}.dist-info/METADATA"]
-    return Generated(wheel.name, wheel.read_bytes(), metadata)

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torturing import AGENTS, COMPANION, pair_bundle
+from indexes import make_index, pair_bundle
+from verbs import RunVerb
+from wheels import AGENTS, PLUGIN
 
-import publish as verb
 from toolkit.environments.interpreter import uv
-from toolkit.index.publish import publish_all, read_list
-from toolkit.util.errors import IndexConflict, ToolkitError, UploadRefused
+from toolkit.index.ledger import Ledger
+from toolkit.index.metapackage import PROJECT
+from toolkit.util.errors import IndexConflict, UploadRefused
 
 pytestmark = pytest.mark.pypi
 
@@ -28,10 +30,6 @@ pytestmark = pytest.mark.pypi
 SERVERS = {"devpi": "devpi-server==6.20.3", "pypiserver": "pypiserver==2.4.2"}
 USER = "root"  # devpi makes it
 PASSWORD = "s3cret-word"  # noqa: S105
-SAY = (
-    "from importlib.metadata import version as v;"
-    f"print(v('{AGENTS}'), v('livekit-plugins-openai'), v('{COMPANION}'))"
-)
 
 
 @pytest.fixture(scope="module", params=sorted(SERVERS))
@@ -80,8 +78,8 @@ def pypiserver(folder: Path) -> Iterator[str]:
 @contextmanager
 def started(command: list[str], port: int, log: Path) -> Iterator[None]:
     """A server, from when it listens on its port."""
-    with log.open("wb") as said:
-        child = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+    with log.open("wb") as file:
+        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     try:
         until = time.monotonic() + 60
         while True:
@@ -124,24 +122,19 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", PASSWORD)
-    for release in ("1.0.0", "1.0.1"):
-        (done,) = publish_all([pair_bundle(tmp_path / "wheels", release)], tmp_path / "index")
-        assert not isinstance(done, ToolkitError)
-    return tmp_path / "index"
+    bundles = [pair_bundle(tmp_path / "wheels", release) for release in ("1.0.0", "1.0.1")]
+    return make_index(tmp_path / "index", *bundles)
 
 
 def test_a_real_server_takes_all_and_gives_it_to_pip_and_uv(
-    server: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: str, index: Path, tmp_path: Path, run_verb: RunVerb
 ) -> None:
-    words = ["--index", str(index), "--to", server]
-    assert verb.main([*words, "--dry-run", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)["server"]
-    assert (said["uploaded"], said["known"]) == (list(read_list(index)), [])
-    assert verb.main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["server"] == said
-    assert verb.main([*words, "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)["server"]
-    assert (again["uploaded"], again["known"]) == ([], said["uploaded"])
+    words = ["publish", "--index", index, "--to", server, "--json"]
+    foretold = run_verb(*words, "--dry-run").json["server"]
+    assert (foretold["uploaded"], foretold["known"]) == ([*Ledger.read(index).files], [])
+    assert run_verb(*words).json["server"] == foretold
+    again = run_verb(*words).json["server"]
+    assert (again["uploaded"], again["known"]) == ([], foretold["uploaded"])
     for tool in ("pip", "uv"):
         python = tmp_path / tool / "bin" / "python"
         seed = ["--seed"] if tool == "pip" else []
@@ -151,27 +144,33 @@ def test_a_real_server_takes_all_and_gives_it_to_pip_and_uv(
         else:
             install = [uv(), "pip", "install", "--quiet", "--no-config", "--python", str(python)]
             install += ["--cache-dir", str(tmp_path / "cache")]
-        install += ["--index-url", said["simple"], COMPANION]
+        install += ["--index-url", foretold["simple"], PROJECT]
         subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
-        shown = subprocess.run([str(python), "-c", SAY], check=True, capture_output=True, text=True)
-        assert shown.stdout.split() == ["1.0.1+dispatched.1", "1.0.1+dispatched.1", "1.0.1.1"]
+        freeze = [uv(), "pip", "list", "--format", "json", "--python", str(python)]
+        listed = json.loads(subprocess.run(freeze, check=True, capture_output=True).stdout)
+        versions = {row["name"]: row["version"] for row in listed}
+        pair = dict.fromkeys((AGENTS, PLUGIN), "1.0.1+dispatched.1")
+        assert {**pair, PROJECT: "1.0.1.1"}.items() <= versions.items()
 
 
-def test_a_real_server_that_has_other_bytes(server: str, index: Path, tmp_path: Path) -> None:
-    assert verb.main(["--index", str(index), "--to", server]) == 0
-    (done,) = publish_all([pair_bundle(tmp_path / "w", "1.0.1", "others")], tmp_path / "others")
-    assert not isinstance(done, ToolkitError)
-    words = ["--index", str(tmp_path / "others"), "--to", server]
-    assert verb.main(words) == IndexConflict.exit_code
-    assert verb.main(["--index", str(index), "--to", server]) == 0
+def test_a_real_server_that_has_other_bytes(
+    server: str, index: Path, tmp_path: Path, run_verb: RunVerb
+) -> None:
+    assert run_verb("publish", "--index", index, "--to", server).code == 0
+    others = make_index(tmp_path / "others", pair_bundle(tmp_path / "w", "1.0.1", "others"))
+    result = run_verb("publish", "--index", others, "--to", server)
+    assert result.code == IndexConflict.exit_code
+    assert run_verb("publish", "--index", index, "--to", server).code == 0
 
 
 @pytest.mark.parametrize("server", ["devpi"], indirect=True)
 def test_a_real_server_whose_password_is_another(
-    server: str, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str,
+    index: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_verb: RunVerb,
 ) -> None:
     monkeypatch.setenv("TWINE_PASSWORD", "wrong")
-    (done,) = publish_all([pair_bundle(tmp_path / "w", "1.0.2")], tmp_path / "more")
-    assert not isinstance(done, ToolkitError)
-    words = ["--index", str(tmp_path / "more"), "--to", server]
-    assert verb.main(words) == UploadRefused.exit_code
+    more = make_index(tmp_path / "more", pair_bundle(tmp_path / "w", "1.0.2"))
+    assert run_verb("publish", "--index", more, "--to", server).code == UploadRefused.exit_code
