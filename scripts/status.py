@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.groups is not None and options.groups < 1:
         arguments.error("--groups takes a number from 1 on")
 
+    # a CI matrix of names, of recorded releases, or of these and their Pythons
     workspace = workspace_of(options)
     catalogue = Catalogue.read(workspace.catalogue)
     names = options.release or [ALL]
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print_matrix(jobs_of(taken, options.jobs))
         except ValueError as error:
             arguments.error(f"--jobs {options.jobs}: {error}")
+    # or what is known of each release
     else:
         existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
         verdicts = VerdictStore.open(workspace.outcomes, options.python)

@@ -101,9 +101,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class OfficialWheels:
-    """A release whose official wheels are here, in the order of its artefacts.
+    """A release and the paths of its official wheels, in the order of its artefacts.
 
-    ``sound`` is a folder that remembers the sha256 of wheels that were checked.
+    ``sound`` is a folder whose file names are the sha256 of wheels that were checked.
     """
 
     release: Release
@@ -111,16 +111,16 @@ class OfficialWheels:
     sound: Path
 
     def each(self, distribution: str) -> Iterator[Wheel]:
-        """The wheels of one distribution: one, or one a platform, of which only one is held.
+        """Yield the wheels of one distribution: one, or one for each platform.
 
-        They are opened and checked, each once ever, as :func:`fetch_wheels` vouches for the bytes.
+        Each is opened, and checked once ever, as its sha256 is. Of several, none is kept in memory.
         """
         chosen = [p for p, a in self._pairs if a.distribution == distribution]
         for path in chosen:
-            yield self._alone(path) if len(chosen) == 1 else self._open(path)
+            yield self._open_once(path) if len(chosen) == 1 else self._open(path)
 
     def of(self, distribution: str) -> tuple[Wheel, ...]:
-        """The wheels of one distribution, all at once."""
+        """Return the wheels of one distribution."""
         return tuple(self.each(distribution))
 
     @property
@@ -128,7 +128,7 @@ class OfficialWheels:
         return list(zip(self.paths, self.release.artefacts, strict=True))
 
     @cached_property
-    def _alone(self) -> Callable[[Path], Wheel]:
+    def _open_once(self) -> Callable[[Path], Wheel]:
         return cache(self._open)
 
     def _open(self, path: Path) -> Wheel:

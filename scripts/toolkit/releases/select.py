@@ -63,6 +63,7 @@ def select(
     """
     if not names:
         return Selection((None,))
+    # in the order of the command line, each once
     selected: dict[Version | str | None, None] = {}
     left_out: dict[Version, LeftOut] = {}
     for name in names:

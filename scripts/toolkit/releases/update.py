@@ -19,12 +19,14 @@ from toolkit.util.workspace import Workspace
 def renew(workspace: Workspace, pypi: PyPI, gone: Collection[Version] = ()) -> dict[Version, str]:
     """Bring the catalogue up to date; return what happened to each release that changed.
 
-    Raises what :func:`updated` raises, and writes nothing then.
+    ``gone`` are releases of which PyPI is known to have removed wheels. Raises Unreachable for
+    pages that lack files or change what never changes on PyPI, and HashMismatch; then nothing is
+    written.
     """
     changes: dict[Version, str] = {}
 
     def update(catalogue: Catalogue) -> dict[Version, Entry]:
-        entries = updated(catalogue, pypi, gone)
+        entries = _changed_entries(catalogue, pypi, gone)
         changes.update({v: what_changed(catalogue.get(v), entry) for v, entry in entries.items()})
         return entries
 
@@ -32,17 +34,15 @@ def renew(workspace: Workspace, pypi: PyPI, gone: Collection[Version] = ()) -> d
     return dict(sorted(changes.items()))
 
 
-def updated(
-    catalogue: Mapping[Version, Entry], pypi: PyPI, gone: Collection[Version] = ()
+def _changed_entries(
+    catalogue: Mapping[Version, Entry], pypi: PyPI, gone: Collection[Version]
 ) -> dict[Version, Entry]:
     """Return the entries that PyPI changes.
 
     Entries stay as they are if their wheels were not all uploaded by ``pypi.as_of``, or if they
-    have no official wheels. ``gone`` are releases of which PyPI is known to have removed wheels.
-
-    Raises Unreachable for pages that lack files or change what never changes on PyPI, and
-    HashMismatch.
+    have no official wheels.
     """
+    # only pages that agree with the recorded wheels are used
     recorded = {
         artefact.filename: artefact
         for entry in catalogue.values()
@@ -53,17 +53,18 @@ def updated(
     pages.require_same()
     pages.require_yanks()
     pages.require_all(gone)
+    # new releases, and what changed of the others: whether a file is yanked, and more files
     releases = {release.version: release for release in pypi.releases()}
     entries = {}
     for version, release in releases.items():
         entry = catalogue.get(version, Entry(version))
         if entry.existed(pypi.as_of):
-            # only whether a file is yanked ever changes
             official = tuple(
                 replace(recorded.get(listed.filename, listed), yanked=listed.yanked)
                 for listed in release.without_addresses()
             )
             entries[version] = replace(entry, official=official, gone=False)
+    # releases that are not listed any more
     for version, entry in catalogue.items():
         if version not in releases and entry.official and entry.existed(pypi.as_of):
             entries[version] = replace(entry, gone=True)
