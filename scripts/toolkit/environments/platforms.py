@@ -14,7 +14,7 @@ from toolkit.util.errors import EnvironmentUnresolvable
 
 
 def fitting(wheels: Sequence[Path], python: str | None = None) -> list[Path]:
-    """Of each distribution the wheel that fits this machine best, and ``python`` on it.
+    """Return of each distribution the wheel that fits ``python`` on this machine best.
 
     Raises EnvironmentUnresolvable if a distribution has none.
     """

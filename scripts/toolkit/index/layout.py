@@ -14,7 +14,7 @@ from toolkit.index.staged_wheel import StagedWheel
 from toolkit.proof.verdict import Claim, Proof
 from toolkit.util.errors import IndexConflict
 from toolkit.util.files import sha256, sha256_of, write_whole
-from toolkit.util.strict_json import load, mapping_of, value_of
+from toolkit.util.strict_json import decode, load, value_of
 
 FOLDERS = ("files", "verdicts", "constraints")
 _RESTORE = "see who changed it, and put the published file back"
@@ -127,7 +127,7 @@ def stored_verdicts(folder: Path) -> dict[str, StoredVerdict]:
                 Version(path.stem),
                 value_of(document["release"], str, "release"),
                 value_of(document["verdict"], str, "verdict"),
-                mapping_of(document["wheels"], str, "wheels"),
+                decode(dict[str, str], document["wheels"], "wheels"),
             )
         except (OSError, ValueError, KeyError) as error:
             raise IndexConflict(

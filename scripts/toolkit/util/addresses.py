@@ -1,4 +1,4 @@
-"""Addresses with users and passwords in them: who gets these, and where they must not stand."""
+"""Addresses with a user and password in them, which only their own server may see."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from toolkit.util.errors import Unreachable
 
 
 def index_address(endpoint: str) -> str:
-    """An index's address, in which a user without a password has an empty one.
+    """Return an index's address, in which a user without a password has an empty one.
 
-    Raises Unreachable, without repeating it, for what is none: there may be a password in it.
+    Raises Unreachable, without repeating a wrong address: there may be a password in it.
     """
     try:
         parts = urlsplit(endpoint)
         # of http://user:12/34@host/, `user` is the host, and the rest would stand in messages
-        cut = parts.port is not None and "@" in parts.path
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and not cut
+        is_cut = parts.port is not None and "@" in parts.path
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not is_cut
     except ValueError:
-        sound = False
-    if not sound:
+        is_valid = False
+    if not is_valid:
         raise Unreachable(
             "what is named as the index is not an address that can be asked",
             next_step="give one that begins with https://; write / in a password as %2F, @ as %40",
@@ -30,12 +30,12 @@ def index_address(endpoint: str) -> str:
 
 
 def for_same_server(url: str, endpoint: str) -> str:
-    """``url`` with the user and password of ``endpoint`` if it is on that very server."""
-    there, index = urlsplit(url), urlsplit(endpoint)
+    """Return ``url`` with the user and password of ``endpoint`` if it is on that very server."""
+    target, index = urlsplit(url), urlsplit(endpoint)
     user, at, _ = index.netloc.rpartition("@")
-    if not at or "@" in there.netloc or _server(there) != _server(index):
+    if not at or "@" in target.netloc or _server(target) != _server(index):
         return url
-    return there._replace(netloc=f"{user}@{there.netloc}").geturl()
+    return target._replace(netloc=f"{user}@{target.netloc}").geturl()
 
 
 def _server(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -43,6 +43,6 @@ def _server(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def public(url: str) -> str:
-    """``url`` without user, password and query, which may sign it."""
+    """Return ``url`` without user, password and query, which may hold a signature."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

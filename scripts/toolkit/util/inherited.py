@@ -1,7 +1,7 @@
-"""What a child process inherits: built up from nothing, each variable with its reason.
+"""The variables that a child process inherits: a list, each with its reason.
 
-Whatever is not listed here reaches no child: no PYTHON*, PYTEST_*, PIP_* or GIT_*, no keys, and of
-UV_* only what says where packages come from and how to get there.
+Variables that are not listed reach no child: no PYTHON*, PYTEST_*, PIP_* or GIT_*, no keys, and of
+UV_* only those that say where packages come from and how to get there.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 
-# how programs and their libraries are found, and where they keep files
+# How programs and their libraries are found, and where they keep files.
 _PLACES = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "HOME", "USERPROFILE"),
     *("TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_DATA_HOME"),
     # Windows starts next to nothing without these
     *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA"),
 )
-# what would change messages, sorting, encodings and dates
+# What would change messages, sorting, encodings and dates.
 _FIXED = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -39,32 +39,32 @@ _UV = (
     # where uv keeps its cache, and the Pythons that it installed
     *("UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR"),
 )
-# credentials for an index that has a name, as in UV_DEFAULT_INDEX=corp=https://…
+# Credentials for an index that has a name, as in UV_DEFAULT_INDEX=corp=https://…
 _CREDENTIALS = re.compile(r"UV_INDEX_\w+_(USERNAME|PASSWORD)")
 
 
 def plain() -> dict[str, str]:
-    """The variables of every child."""
+    """Return the variables of every child."""
     return {**_present(_PLACES), **_FIXED}
 
 
 def network() -> dict[str, str]:
-    """What a child needs besides if it speaks to the network."""
+    """Return what a child needs besides if it speaks to the network."""
     return _present(_NETWORK)
 
 
 def for_uv() -> dict[str, str]:
-    """What uv needs besides when it resolves and downloads."""
+    """Return what uv needs besides when it resolves and downloads."""
     credentials = {n: value for n, value in os.environ.items() if _CREDENTIALS.fullmatch(n)}
     return {**network(), **_present(_UV), **credentials}
 
 
 def sources() -> tuple[dict[str, str], ...]:
-    """What of :func:`for_uv` can change a resolution, without passwords; empty by default.
+    """Return what of :func:`for_uv` can change a resolution, without passwords.
 
-    What was resolved without a network may be older than what uv would find with it, so that it
-    is kept apart; the other way round there is no harm. The last item says what holds now, those
-    before it whose results serve as well.
+    The last item describes the present settings, and is empty by default; results that were made
+    with an earlier item serve as well. A resolution without a network may be older than one with
+    it, and is therefore another; one with a network serves offline too.
     """
     address = os.environ.get(_INDEX) or os.environ.get(_OLD_INDEX) or ""
     index = {"index": re.sub("//[^/]*@", "//", address)} if address else {}

@@ -1,7 +1,7 @@
-"""Markdown for GitHub, of text that may be anybody's: it stays in its cell and in its code.
+"""Markdown for GitHub, made of foreign text that stays in its cell or block of code.
 
-A summary, an issue and a pull request show what PyPI, upstream's tests and servers said. None of
-it may end a table's cell or a fence, open a tag, a link or an image, or call somebody by name.
+A summary, an issue and a pull request quote PyPI, upstream's tests and servers. None of these may
+end a table's cell or a fence, open a tag, a link or an image, or mention a user.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from pathlib import Path
 from toolkit.util.errors import printable
 from toolkit.util.files import not_writable_errors
 
-# a cell is for the eye; the whole text is in the log
+# Characters of a cell; the whole text is in the log.
 _LONGEST = 600
 
 
 def cell(text: str) -> str:
-    """``text`` as one line of code, for a table, a list or a sentence; empty if there is none."""
+    """Return ``text`` as one line of code, for a table, a list or a sentence; may be empty."""
     line = printable(" ".join(text.split()))
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}…"
     # a character reference is text wherever it stands
-    marks = re.sub(r"[^\w\s.,;()=+-]|_", lambda found: f"&#{ord(found[0])};", line)
+    marks = re.sub(r"[^\w\s.,;()=+-]|_", lambda match: f"&#{ord(match[0])};", line)
     return f"<code>{marks}</code>" if marks else ""
 
 
 def fence(text: str, language: str = "") -> str:
-    """``text`` as a block of code, with a fence that is longer than any in it."""
+    """Return ``text`` as a block of code, with a fence that is longer than any in it."""
     marks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{marks}{language}\n{printable(text)}\n{marks}"
 
 
 def cut(text: str, most: int) -> str:
-    """At most ``most`` characters of Markdown; a fence that was cut is closed."""
+    """Return at most ``most`` characters of Markdown; a fence that was cut is closed."""
     if len(text) <= most:
         return text
-    within = ""
+    fence_open = ""
     lines = text[: most - 100].split("\n")
     for line in lines:
-        found = re.match(r" {0,3}(`{3,})(.*)", line)
-        if found and not within:
-            within = found[1]
-        elif found and len(found[1]) >= len(within) and not found[2].strip("` "):
-            within = ""
-    return "\n".join([*lines, *([within] if within else []), "", "…"])
+        match = re.match(r" {0,3}(`{3,})(.*)", line)
+        if match and not fence_open:
+            fence_open = match[1]
+        elif match and len(match[1]) >= len(fence_open) and not match[2].strip("` "):
+            fence_open = ""
+    return "\n".join([*lines, *([fence_open] if fence_open else []), "", "…"])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; ``head`` is taken as it is, each of the ``rows`` has a text for each column."""
+    """Return a table; ``head`` is Markdown, each of the ``rows`` has a text for each column."""
     lines = [head, ["---"] * len(head), *([cell(text) for text in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Independent work side by side, with a progress bar on a terminal and silence in a log."""
+"""Independent work in threads, which end together with the programs that they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -23,10 +23,10 @@ def cores() -> int:
 def map_parallel(
     work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with what ``work`` made of it, as soon as it is there.
+    """Yield each item with the result of ``work`` for it, as soon as that is there.
 
-    At most ``jobs`` at a time, in threads: what takes long happens in other programs. If one
-    raises, or on Ctrl-C, the programs that run are ended and nothing further is begun.
+    At most ``jobs`` run at a time, in threads: the long steps are other programs. If one raises,
+    or on Ctrl-C, the programs that run are ended and nothing further is begun.
     """
     if jobs <= 1 or len(items) <= 1:
         yield from ((item, work(item)) for item in items)

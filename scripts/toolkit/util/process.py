@@ -72,8 +72,7 @@ def communicate(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end; return what it printed.
 
-    ``env`` as in :func:`run`; without ``stdin`` the child reads nothing. Raises TimeoutError,
-    and CommandFailed if the program is missing.
+    ``env`` as in :func:`run`; ``stdin`` is by default empty. Raises TimeoutError, CommandFailed.
     """
     pipes = (subprocess.PIPE, subprocess.PIPE)
     with _child(words, cwd, env, *pipes, stdin or subprocess.DEVNULL) as child:
@@ -96,8 +95,7 @@ def _words(command: Sequence[str | Path]) -> list[str]:
 class Job:
     """One command for :func:`run_together`; ``cwd`` and ``env`` as in :func:`run`.
 
-    Its standard input is open until the job of the number ``stdin_until`` has ended. ``log`` is a
-    file for what it prints.
+    Its standard input ends with the job of the number ``stdin_until``; ``log`` gets its output.
     """
 
     command: Sequence[str | Path]
@@ -210,7 +208,7 @@ def allow_children() -> None:
 
 
 def interrupted() -> bool:
-    """Return whether work in threads should end, because :func:`end_children` was called."""
+    """Return whether work in threads should end, after :func:`end_children`."""
     return _ending.is_set()
 
 

@@ -129,8 +129,8 @@ def _decode(kind: Any, value: object, name: str) -> Any:
         items = value_of(value, list, name)
         return tuple(_decode(arguments[0], item, f"{name}[{n}]") for n, item in enumerate(items))
     if origin in (dict, Mapping):
-        members = value_of(value, dict, name)
-        return {key: _decode(arguments[1], item, f"{name}.{key}") for key, item in members.items()}
+        pairs = value_of(value, dict, name).items()
+        return {key: _decode(arguments[1], item, f"{name}.{key}") for key, item in pairs}
     if kind in _FROM_TEXT:
         return value if isinstance(value, kind) else _from_text(kind, value, name)
     if kind in (str, int, float, bool):
@@ -179,31 +179,6 @@ def _finite(number: str) -> float:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
-
-
-def members(
-    document: object, where: str, required: Mapping[str, type], optional: Mapping[str, type]
-) -> dict[str, Any]:
-    """``document`` as a dict that has all ``required`` keys and else only ``optional`` ones.
-
-    Raises Malformed for anything else. A bool is no int here; an int passes for a float.
-    Use :func:`decode` instead: this goes when its last caller does.
-    """
-    found = value_of(document, dict, where)
-    allowed = {**required, **optional}
-    if unknown := sorted(map(str, found.keys() - allowed.keys())):
-        raise Malformed(f"{where} has unknown keys: {', '.join(unknown)}")
-    if missing := sorted(required.keys() - found.keys()):
-        raise Malformed(f"{where} lacks {', '.join(missing)}")
-    for key, value in found.items():
-        value_of(value, allowed[key], f"{where}.{key}")
-    return found
-
-
-def mapping_of(document: object, kind: type[Value], where: str) -> dict[str, Value]:
-    """Use ``decode(dict[str, kind], document, where)`` instead."""
-    found: dict[str, Any] = value_of(document, dict, where)
-    return {str(key): value_of(value, kind, f"{where}.{key}") for key, value in found.items()}
 
 
 def value_of(value: object, kind: type[Value], name: str) -> Value:
