@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from market import Market, open_market
 from publishing import UPLOADED, make_pair, make_runner, make_suite
+from rebase_world import RebaseWorld
 from simple_index import Index, serving
 from upstream_index import Upstream
 from verbs import RunVerb, runner
@@ -63,6 +64,14 @@ def upstream(
     monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
     workspace.patches.mkdir()
     return Upstream(index, workspace, tmp_path, run_verb)
+
+
+@pytest.fixture
+def world(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> RebaseWorld:
+    """Upstream's releases, a series that is rebased onto them, and no real proof."""
+    world = RebaseWorld(**vars(upstream), monkeypatch=monkeypatch)
+    world.prove_as("publish")
+    return world
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,14 +6,10 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from rebase_world import RebaseWorld
 from series import diff, engine_patch, mail
-from simple_index import Index
-from verbs import RunVerb
 from wheels import AGENTS, ENGINE_PATH, REALTIME_PATH, TREES, source
 
 from toolkit.patches import export
@@ -21,25 +17,12 @@ from toolkit.patches.git_repo import CommitMessage
 from toolkit.patches.series import Series
 from toolkit.refresh.auto_resolve import resolve
 from toolkit.util.errors import NotWritable
-from toolkit.util.workspace import Workspace
 
 NOTICE = "# Modified by us: it is so.\n"
-MOVED = "livekit/agents/moved"
 BETA_PATH = f"{REALTIME_PATH.removesuffix('.py')}_beta.py"
 SECOND = mail(
     diff(ENGINE_PATH, source(line10="first = 1"), source(line10="first = 1", line30="x = 1"))
 )
-
-
-@pytest.fixture
-def world(
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    run_verb: RunVerb,
-) -> RebaseWorld:
-    return RebaseWorld(index, workspace, tmp_path, monkeypatch, run_verb)
 
 
 def modules(*numbers: int) -> str:
@@ -67,86 +50,79 @@ RENAMED, CHANGED, OTHER = (
 BIG, SMALL = modules(*range(15)), modules(*range(15, 20))
 
 
-class Move(NamedTuple):
-    """What upstream did between two releases; files of livekit-agents are below MOVED."""
-
-    patches: Sequence[str]
-    plugin: Mapping[str, str]
-    result: Mapping[str, str]
-    agents: Mapping[str, str] = {}
-    before: Mapping[str, str] = {"realtime": WHOLE}
+BOTH = {"realtime": WHOLE, "realtime_beta": WHOLE}
 
 
-def agents_path(name: str) -> str:
-    return f"{TREES[AGENTS]}/{MOVED}/{name}.py"
+def guard(*numbers: int, on: str = WHOLE) -> str:
+    return mail(diff(REALTIME_PATH, on, guarded(on.removeprefix(NOTICE), *numbers)))
 
 
 @pytest.mark.parametrize(
-    "move",
+    ("before", "plugin", "moved", "patches", "result"),
     [
         pytest.param(
-            Move(
-                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4, 15)))],
-                {"realtime": f"from livekit.agents.moved.engine import *  # {NOTICE}"},
-                {agents_path("engine"): guarded(RENAMED, 4, 15)},
-                {"engine": RENAMED},
-            ),
+            {"realtime": WHOLE},
+            {"realtime": f"from livekit.agents.moved.engine import *  # {NOTICE}"},
+            {"engine": RENAMED},
+            [guard(4, 15)],
+            {"engine": guarded(RENAMED, 4, 15)},
             id="moved, and a shim left",
         ),
         # each hunk goes where its text is, and each file that it touches gets the notice
         pytest.param(
-            Move(
-                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4, 17)))],
-                {"realtime": "from livekit.agents.moved.big import *\n"},
-                {agents_path("big"): guarded(BIG, 4), agents_path("small"): guarded(SMALL, 17)},
-                {"big": BIG, "small": SMALL},
-            ),
+            {"realtime": WHOLE},
+            {"realtime": "from livekit.agents.moved.big import *\n"},
+            {"big": BIG, "small": SMALL},
+            [guard(4, 17)],
+            {"big": guarded(BIG, 4), "small": guarded(SMALL, 17)},
             id="split",
         ),
         # the fault was copied with it
         pytest.param(
-            Move(
-                [mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4)))],
-                {"realtime": CHANGED, "realtime_beta": RENAMED},
-                {REALTIME_PATH: guarded(CHANGED, 4), BETA_PATH: guarded(RENAMED, 4)},
-            ),
+            {"realtime": WHOLE},
+            {"realtime": CHANGED, "realtime_beta": RENAMED},
+            {},
+            [guard(4)],
+            {REALTIME_PATH: guarded(CHANGED, 4), BETA_PATH: guarded(RENAMED, 4)},
             id="copied",
         ),
         # the older variants would apply to one of the two
         pytest.param(
-            Move(
-                [
-                    mail(diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4))),
-                    mail(diff(REALTIME_PATH, guarded(WHOLE, 4), guarded(WHOLE, 4, 15))),
-                ],
-                {"realtime": OTHER, "realtime_beta": WHOLE},
-                {REALTIME_PATH: guarded(OTHER, 4, 15), BETA_PATH: guarded(WHOLE, 4, 15)},
-            ),
+            {"realtime": WHOLE},
+            {"realtime": OTHER, "realtime_beta": WHOLE},
+            {},
+            [guard(4), guard(15, on=guarded(WHOLE, 4))],
+            {REALTIME_PATH: guarded(OTHER, 4, 15), BETA_PATH: guarded(WHOLE, 4, 15)},
             id="copied as it was",
         ),
         pytest.param(
-            Move(
-                [
-                    mail(
-                        diff(REALTIME_PATH, WHOLE, guarded(WHOLE, 4)),
-                        diff(BETA_PATH, WHOLE, guarded(WHOLE, 4).replace("guard_4", "beta_4")),
-                    )
-                ],
-                {"realtime": WHOLE + modules(21)},
-                {REALTIME_PATH: guarded(WHOLE, 4) + modules(21)},
-                before={"realtime": WHOLE, "realtime_beta": WHOLE},
-            ),
+            BOTH,
+            {"realtime": WHOLE + modules(21)},
+            {},
+            [guard(4) + diff(BETA_PATH, WHOLE, guarded(WHOLE, 4).replace("guard_4", "beta_4"))],
+            {REALTIME_PATH: guarded(WHOLE, 4) + modules(21)},
             id="one of two twins deleted",
         ),
     ],
 )
-def test_text_that_moved_is_followed(world: RebaseWorld, move: Move) -> None:
-    world.release("1.8.8", plugin=move.before)
-    agents = {f"{MOVED}/{name}.py": text for name, text in move.agents.items()}
-    world.release("1.8.9", plugin=move.plugin, agents=agents)
-    world.series(**{f"patch{number}": text for number, text in enumerate(move.patches)})
-    assert world.refresh("1.8.9").code == 0
-    assert world.texts("1.8.9") == move.result
+def test_text_that_moved_is_followed(
+    world: RebaseWorld,
+    before: Mapping[str, str],
+    plugin: Mapping[str, str],
+    moved: Mapping[str, str],
+    patches: Sequence[str],
+    result: Mapping[str, str],
+) -> None:
+    """Modules of the plugin may move to a folder ``moved`` of livekit-agents."""
+    world.release("1.8.8", plugin=before)
+    agents = {f"livekit/agents/moved/{name}.py": text for name, text in moved.items()}
+    world.release("1.8.9", plugin=plugin, agents=agents)
+    world.series(**{f"patch{number}": text for number, text in enumerate(patches)})
+    world.refresh("1.8.9")
+    assert world.texts("1.8.9") == {
+        f"{TREES[AGENTS]}/livekit/agents/moved/{name}.py" if name in moved else name: text
+        for name, text in result.items()
+    }
 
 
 def test_what_changed_beside_a_hunk_is_merged(world: RebaseWorld) -> None:
@@ -168,7 +144,7 @@ def test_what_changed_beside_a_hunk_is_merged(world: RebaseWorld) -> None:
     }
     old, new = ((world.patches / f"first/{v}.patch").read_bytes() for v in ("1.0", "1.8.9"))
     assert CommitMessage.of(new) == CommitMessage.of(old)
-    assert not world.folder.exists()
+    assert not world.conflict.exists()
     assert "the series fits 1.8.9" in world.refresh("1.8.9").out
 
 
@@ -185,9 +161,7 @@ def test_a_patch_that_no_older_release_needed(world: RebaseWorld) -> None:
     head, _, tail = toml.read_text().rpartition('releases = ">=1.0"')
     toml.write_text(f'{head}releases = ">=1.8.8"{tail}')
     (world.patches / "later/1.0.patch").rename(world.patches / "later/1.8.8.patch")
-    ran = world.refresh("1.8.9")
-    assert ran.code == 16
-    assert "later, variant 1.8.8.patch: it does not apply" in ran.err
+    assert "later, variant 1.8.8.patch: it does not apply" in world.refresh("1.8.9", code=16).err
 
 
 def test_a_release_s_own_variant_is_not_replaced(world: RebaseWorld) -> None:
@@ -196,16 +170,14 @@ def test_a_release_s_own_variant_is_not_replaced(world: RebaseWorld) -> None:
     world.release("1.8.9", line8="another = 8")
     world.series(guard=engine_patch(line10="first = 1"))
     shutil.copy(world.patches / "guard/1.0.patch", world.patches / "guard/1.8.9.patch")
-    ran = world.refresh("1.8.9")
-    assert ran.code == 16
-    assert "guard, variant 1.8.9.patch" in ran.err
+    assert "guard, variant 1.8.9.patch" in world.refresh("1.8.9", code=16).err
 
 
 def test_a_patch_that_upstream_took_ends(world: RebaseWorld) -> None:
     world.release("1.8.8")
     world.release("1.8.9", line10="first = 1")
     world.series(guard=engine_patch(line10="first = 1"), second=SECOND)
-    assert world.refresh("1.8.9").code == 0
+    world.refresh("1.8.9")
     patches = Series.load(world.patches).patches
     assert [str(patch.releases) for patch in patches] == ["<1.8.9,>=1.0", ">=1.0"]
     assert world.texts("1.8.9") == {ENGINE_PATH: source(line10="first = 1", line30="x = 1")}
@@ -216,10 +188,11 @@ def test_from_a_later_release_if_there_is_no_older_one(world: RebaseWorld) -> No
     world.release("1.8.8", datetime(2025, 1, 2, tzinfo=UTC), line8="another = 8")
     world.release("1.8.9")
     world.series(guard=engine_patch(line10="first = 1"))
-    ran = world.refresh("1.8.8", "--as-of", "2025-02-02")
-    assert ran.code == 16
-    assert "there is no other release that the series fits" in ran.err
-    assert world.refresh("1.8.8").code == 0
+    assert (
+        "there is no other release that the series fits"
+        in world.refresh("1.8.8", "--as-of", "2025-02-02", code=16).err
+    )
+    world.refresh("1.8.8")
     assert world.texts("1.8.8") == {ENGINE_PATH: source(line8="another = 8", line10="first = 1")}
 
 
@@ -230,7 +203,7 @@ def test_later_releases_keep_the_variants_that_they_had(world: RebaseWorld) -> N
     world.release("1.8.9", line1="new = 1\nvalue_1 = 1")
     world.series(guard=engine_patch(line10="first = 1"), taken=engine_patch(line39="taken = 1"))
     before = world.texts("1.8.9")
-    assert world.refresh("1.8.8.1").code == 0
+    world.refresh("1.8.8.1")
     taken = source(line8="another = 8", line10="first = 1", line39="taken = 1")
     assert world.texts("1.8.8.1") == {ENGINE_PATH: taken}
     assert world.texts("1.8.9") == before

@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from series import write_series
-from simple_index import Index
 from standing_in import judged, replace_proof
-from upstream_index import JANUARY
-from verbs import Ran, RunVerb
+from upstream_index import JANUARY, Upstream
+from verbs import Ran
 from wheels import AGENTS, ENGINE, PLUGIN, REALTIME, make_official, members_of, source
 
 from toolkit.patches.series import Series
-from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
-from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.releases.sources import apply_series
 from toolkit.util.files import sha256_of
-from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 
-class RebaseWorld:
-    """All proofs come to `publish` until :meth:`prove_as` says otherwise."""
+@dataclass(frozen=True)
+class RebaseWorld(Upstream):
+    """Releases, a series and proofs that come to `publish` until :meth:`prove_as` is called."""
 
-    def __init__(
-        self,
-        index: Index,
-        workspace: Workspace,
-        root: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        run_verb: RunVerb,
-    ) -> None:
-        self.index, self.workspace, self.root = index, workspace, root
-        self.patches = workspace.patches
-        self.folder, self.out, self.conflicts = root / "conflict", root / "out", root / "conflicts"
-        self.tree = self.folder / "tree"
-        self._patch, self._run = monkeypatch, run_verb
-        monkeypatch.setenv(ENDPOINT_VARIABLE, index.url)
-        monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-        self.prove_as("publish")
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def patches(self) -> Path:
+        return self.workspace.patches
+
+    @property
+    def conflict(self) -> Path:
+        """Where ``refresh`` leaves a conflict; ``release`` does below ``conflicts``."""
+        return self.folder / "conflict"
+
+    @property
+    def tree(self) -> Path:
+        return self.conflict / "tree"
+
+    @property
+    def conflicts(self) -> Path:
+        return self.folder / "conflicts"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
 
     def prove_as(self, verdict: str) -> None:
         """Let every proof come to one verdict."""
-        replace_proof(self._patch, judged(verdict))
+        replace_proof(self.monkeypatch, judged(verdict))
 
     def release(
         self,
@@ -68,35 +72,24 @@ class RebaseWorld:
             del partner[REALTIME]
             partner |= {f"{folder}/{name}.py": text.encode() for name, text in plugin.items()}
         for name, contents in ((AGENTS, members), (PLUGIN, partner)):
-            wheel = make_official(self.root / "w", name, version, members=contents)
+            wheel = make_official(self.folder / "w", name, version, members=contents)
             self.index.add(wheel, when)
 
     def series(self, **mails: str) -> None:
         """Write a series with one variant of each patch, and run ``update``."""
         write_series(self.patches, {name: {"1.0": text} for name, text in mails.items()})
-        self.update()
+        self.run("update")
 
-    def update(self) -> None:
-        assert self.run("update").code == 0
+    def refresh(self, *args: object, code: int = 0) -> Ran:
+        return self.run("refresh", *args, "--tree", self.conflict, code=code)
 
-    def run(self, verb: str, *arguments: object) -> Ran:
-        return self._run(verb, *arguments, "--patches", self.patches)
+    def resume(self, code: int = 0) -> Ran:
+        return self.run("refresh", "--continue", self.conflict, code=code)
 
-    def refresh(self, *arguments: object) -> Ran:
-        """Run ``refresh``; a conflict goes to ``folder``."""
-        return self.run("refresh", *arguments, "--tree", self.folder)
-
-    def resume(self) -> Ran:
-        return self.run("refresh", "--continue", self.folder)
-
-    def publish(self, *arguments: object) -> Ran:
+    def publish(self, *args: object, code: int = 0) -> Ran:
         """Run ``release``, the whole pipeline."""
         places = ("--index", self.out, "--refresh", self.conflicts)
-        return self.run("release", *arguments, *places)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return Catalogue.read(self.workspace.catalogue)
+        return self.run("release", *args, *places, code=code)
 
     def texts(self, version: str) -> dict[str, str]:
         """What the series makes of a release that it fits, by monorepo path."""
