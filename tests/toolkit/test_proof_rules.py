@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publishing import explored, findings, outcome, probe, run_of, subject_of
 
-from toolkit.proof.exploration import Exploration, Explored, Level, Violation
+from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.race_report import Outcome
 from toolkit.proof.race_suite import SuiteRun
 from toolkit.proof.rules import Compared, judge
@@ -122,65 +122,44 @@ def test_a_run_without_a_report() -> None:
     assert verdict.reason == "on the patched wheels the suite did not end"
 
 
-NOTHING = findings({})
-SESSION_ONLY = findings({}, levels={"session": Level(9, 3, 1, 1)})
-# what both sides were seen to do on the schedules -> the verdict, and what its reason contains
-SCHEDULES: list[tuple[Explored, str, str]] = [
-    (
-        explored(patched=findings({"flag-twice": 1, "refused": 2})),
-        "regressed",
-        "the patched wheels break flag-twice (flag-twice: call/flag-twice:AB)",
-    ),
-    (explored(patched=findings({"deleted-in-flight": 1})), "regressed", "break deleted-in-flight"),
-    (
-        explored(added={"call:ABC": ("refused",), "call:AB": ("stuck", "refused")}),
-        "regressed",
-        "break refused, stuck on 2 schedules on which the official wheels do not (the first: "
-        "call:AB)",
-    ),
-    (
-        explored(official=findings({"deleted-in-flight": 7, "flag-twice": 1})),
-        "publish",
-        "on 7 of the schedules",
-    ),
-    (LOSSLESS, "publish", "in 1 tests and on 0 of the schedules"),
-    (
-        explored(patched=findings({}, levels={"session": Level(9, 3, 2, 1)})),
-        "inconclusive",
-        "not those of the same scenarios",
-    ),
-    (
-        explored(patched=replace(NOTHING, violations={"refused": Violation("flag", 1, "call:A")})),
-        "inconclusive",
-        "do not agree on what belongs to the flag",
-    ),
-    (explored(compared=1), "inconclusive", "only 1 of 2 results"),
-    (explored(covered=1), "inconclusive", "2 results cannot stand for 1 schedules"),
-    (explored(pairs=1), "inconclusive", "2 results cannot stand for 14 schedules"),
-    (
-        explored(official=findings({}, levels={}), patched=findings({}, levels={})),
-        "inconclusive",
-        "no schedule was explored on the official wheels",
-    ),
-    (
-        explored(official=SESSION_ONLY, patched=SESSION_ONLY),
-        "inconclusive",
-        "no schedule of the agent level was explored on the official wheels",
-    ),
-    (
-        explored(patched=findings({}, unreduced=9, mismatched=("call:B", "call:A"))),
-        "inconclusive",
-        "on the patched wheels 2 schedules (the first: call:A) are unlike",
-    ),
-    (explored(tier="full"), "inconclusive", "on the official wheels no space was run whole"),
-    (Explored(None), "inconclusive", "no schedule was explored"),
-    (Explored(None, "it broke"), "inconclusive", "it broke"),
+AS_FLAG = replace(findings({}), violations={"refused": Violation("flag", 1, "call:A")})
+OTHER_LEVEL = findings({}, levels={"session": Level(9, 3, 2, 1)})
+NO_LEVEL, NO_AGENT = ([findings({}, levels=levels)] * 2 for levels in ({}, OTHER_LEVEL.levels))
+UNLIKE = findings({}, unreduced=9, mismatched=("call:B", "call:A"))
+ADDED: dict[str, Any] = {"call:ABC": ("refused",), "call:AB": ("stuck", "refused")}
+OFFICIAL_FLAG = findings({"deleted-in-flight": 7, "flag-twice": 1})
+
+
+def sides(official: Findings, patched: Findings) -> dict[str, Findings]:
+    return {"official": official, "patched": patched}
+
+
+# what the schedules showed otherwise -> the verdict, and what its reason contains
+SCHEDULES: list[tuple[dict[str, Any], str, str]] = [
+    ({"patched": findings({"flag-twice": 1, "refused": 2})}, "regressed", "break flag-twice (fla"),
+    ({"patched": findings({"flag-twice": 1})}, "regressed", "(flag-twice: call/flag-twice:AB)"),
+    ({"patched": findings({"deleted-in-flight": 1})}, "regressed", "break deleted-in-flight"),
+    ({"added": ADDED}, "regressed", "wheels break refused, stuck on 2 schedules on which the offi"),
+    ({"added": ADDED}, "regressed", "official wheels do not (the first: call:AB)"),
+    ({"official": OFFICIAL_FLAG}, "publish", "on 7 of the schedules"),
+    ({"official": findings({"refused": 5})}, "publish", "in 1 tests and on 0 of the schedules"),
+    ({"patched": OTHER_LEVEL}, "inconclusive", "not those of the same scenarios"),
+    ({"patched": AS_FLAG}, "inconclusive", "do not agree on what belongs to the flag"),
+    ({"compared": 1}, "inconclusive", "only 1 of 2 results"),
+    ({"covered": 1}, "inconclusive", "2 results cannot stand for 1 schedules"),
+    ({"pairs": 1}, "inconclusive", "2 results cannot stand for 14 schedules"),
+    (sides(*NO_LEVEL), "inconclusive", "no schedule was explored on the official wheels"),
+    (sides(*NO_AGENT), "inconclusive", "no schedule of the agent level was explored on the offic"),
+    ({"patched": UNLIKE}, "inconclusive", "patched wheels 2 schedules (the first: call:A) are unl"),
+    ({"tier": "full"}, "inconclusive", "on the official wheels no space was run whole"),
+    ({"found": Explored(None)}, "inconclusive", "no schedule was explored"),
+    ({"found": Explored(None, "it broke")}, "inconclusive", "it broke"),
 ]
 
 
-@pytest.mark.parametrize(("found", "word", "reason"), SCHEDULES)
-def test_schedules(found: Explored, word: str, reason: str) -> None:
-    verdict = judged(GOOD, found)
+@pytest.mark.parametrize(("change", "word", "reason"), SCHEDULES)
+def test_schedules(change: dict[str, Any], word: str, reason: str) -> None:
+    verdict = judged(GOOD, change.get("found") or explored(**change))
     assert verdict.verdict == word, verdict.reason
     assert reason in verdict.reason
 

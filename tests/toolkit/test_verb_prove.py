@@ -22,7 +22,7 @@ from publishing import (
     proof_of,
 )
 from series import engine_patch, write_series
-from standing_in import replace_proof
+from standing_in import judged, replace_proof
 from upstream_index import Upstream
 from verbs import RunVerb
 
@@ -99,6 +99,33 @@ def test_a_release_is_fetched_and_patched_first(
     assert pair.release == "1.8.9"
     names = [wheel.name for wheel in pair.patched]
     assert "livekit_agents-1.8.9+dispatched.1-py3-none-any.whl" in names
+
+
+def test_wheels_named_by_hand(
+    proofs: list[WheelPair],
+    upstream: Upstream,
+    tmp_path: Path,
+    official: list[Path],
+    patched: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "verdict.json"
+    words = (*BY_HAND, "--official", *official, "--patched", *patched, "--out", out)
+    ran = upstream.run("prove", *words, "--series", "5e" * 32, "--json")
+    (line,) = ran.out.splitlines()  # a document a line, as with several releases
+    assert json.loads(line) == json.loads(out.read_text())
+    sides = (tuple(official), tuple(patched))
+    assert proofs == [WheelPair(*sides, "1.8.9", UPLOADED, "5e" * 32)]
+    assert not upstream.workspace.outcomes.exists()
+    for word, step in (
+        ("regressed", "replay the schedule"),
+        ("inconclusive", "remove the cause and prove again"),
+        ("fixed", "`nox -s retire` ends the series"),
+    ):
+        replace_proof(monkeypatch, judged(word))
+        ran = upstream.run("prove", *words, code=18)
+        assert ran.out.startswith(f"1.8.9: {word}: a test says so")
+        assert step in ran.err
 
 
 @pytest.mark.usefixtures("proofs")
@@ -187,74 +214,3 @@ def test_a_replay_shows_both_sides(
         assert "call:B breaks refused on the patched wheels" in ran.err
     make_suite(suite, explorer="import sys; sys.exit('no scenario of that name')")
     assert "no scenario of that name" in upstream.run(*words, "call:?", code=18).err
-
-
-# -- the real pytest --------------------------------------------------------------------------
-
-CONFTEST = """
-import json, platform
-from importlib.metadata import version
-from pathlib import Path
-
-TESTS = {}
-
-def pytest_addoption(parser):
-    parser.addoption("--race-report")
-
-def pytest_runtest_logreport(report):
-    if report.when == "call":
-        TESTS[report.nodeid] = {
-            "outcome": report.outcome, "check": "loses-calls", "documented": True,
-            "message": "", "seconds": report.duration,
-        }
-
-def pytest_sessionfinish(session, exitstatus):
-    Path(session.config.getoption("--race-report")).write_text(json.dumps({
-        "format": 1, "python": platform.python_version(), "exitstatus": int(exitstatus),
-        "collected": session.testscollected, "tests": TESTS,
-        "distributions": {
-            name: version(name) for name in ("livekit-agents", "livekit-plugins-openai")
-        },
-    }))
-"""
-TEST = """
-import os
-from livekit.agents import LOSES
-
-def test_kept():
-    assert os.environ["PYTHONHASHSEED"] == "0"
-    assert not LOSES
-"""
-
-
-@pytest.mark.pypi
-def test_the_command_line_with_the_real_pytest(
-    tmp_path: Path,
-    official: list[Path],
-    patched: list[Path],
-    monkeypatch: pytest.MonkeyPatch,
-    run_verb: RunVerb,
-) -> None:
-    race, out = tmp_path / "race", tmp_path / "verdict.json"
-    race.mkdir()
-    files = {"conftest.py": CONFTEST, "pytest.ini": "[pytest]\n", "explore.py": EXPLORER}
-    for name, text in {**files, "test_a.py": TEST}.items():
-        (race / name).write_text(text)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--deselect=everything -x")
-    words = ("prove", "--suite", race, *BY_HAND, "--official", *official, "--out", out)
-    ran = run_verb(*words, "--patched", *patched, "--json")
-    assert ran.code == 0, ran.err
-    (line,) = ran.out.splitlines()  # a document a line, as with several releases
-    assert json.loads(line) == json.loads(out.read_text())
-    assert ran.json["official"]["lost"] == ["test_a.py::test_kept"]
-    assert out.with_suffix(".svg").read_text() == "<svg>call:A 1.8.9</svg>"
-    ran = run_verb(*words, "--replay", "call:A", "--patched", *patched, "--json")
-    assert (ran.code, ran.json) == (0, json.loads(out.read_text()))
-    assert ran.json["official"]["violations"] == [LOST, "refused"]
-    assert ran.json["patched"]["violations"] == []
-    ran = run_verb(*words, "--patched", *official)
-    assert ran.code == 18
-    assert ran.out.startswith("1.8.9: regressed: ")
-    assert "test_a.py::test_kept" in ran.err
-    assert [p for p in race.rglob("*") if p.name == "__pycache__"] == []

@@ -39,84 +39,48 @@ from livekit.agents.engine import value_9
 OFFICIAL = value_9 == 9
 FIRST = Path({first!r})
 
-def test_passes():
-    pass
-
-def test_fails():
-    assert OFFICIAL is None, "on both sides"
-
-def test_regresses():
-    assert OFFICIAL, "the fix broke it"
-
-def test_fixed():
-    assert not OFFICIAL, "a bug"
-
+def test_passes(): pass
+def test_fails(): assert OFFICIAL is None, "on both sides"
+def test_regresses(): assert OFFICIAL, "the fix broke it"
+def test_fixed(): assert not OFFICIAL, "a bug"
 def test_flaky():
     if not OFFICIAL and not FIRST.exists():
         FIRST.touch()
         pytest.fail("once")
-
-def test_hangs():
-    threading.Event().wait()
-
-def test_captured(capsys):
-    print("sys.stderr is no file here")
-
+def test_hangs(): threading.Event().wait()
+def test_captured(capsys): print("sys.stderr is no file here")
 def test_outlives():
     while True:
-        try:
-            threading.Event().wait()
-        except BaseException:
-            pass
-
-def test_crashes():
-    os.abort()
-
+        try: threading.Event().wait()
+        except BaseException: pass
+def test_crashes(): os.abort()
 @pytest.mark.skip(reason="needs a server")
-def test_skipped():
-    pass
-
+def test_skipped(): pass
 @pytest.mark.xfail(reason="known to upstream")
-def test_expected():
-    assert False
-
-def test_deselected():
-    pass
-
-def test_name():
-    socket.create_connection(("api.example.org", 443))
-
-def test_address():
-    socket.create_connection(("192.0.2.1", 80))
-
+def test_expected(): assert False
+def test_deselected(): pass
+def test_name(): socket.create_connection(("api.example.org", 443))
+def test_address(): socket.create_connection(("192.0.2.1", 80))
 def test_loopback():
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(("localhost", server.getsockname()[1])).close()
-
 def test_child():
     program = "import socket; socket.create_connection(('192.0.2.1', 80))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stderr
     assert "no network in this run: 192.0.2.1 was refused" in said
-
 def test_surroundings():
     seen = [name for name in os.environ if "KEY" in name or name.startswith("LIVEKIT_")]
     assert not seen and not list(Path.home().iterdir())
-
 @pytest.fixture
 def stays():
     yield
     threading.Event().wait()
-
-def test_stays(stays):
-    threading.Event().wait()
-
+def test_stays(stays): threading.Event().wait()
 @pytest.fixture
 def leaves():
     yield
     assert False, "left a task behind"
-
-def test_teardown(leaves):
-    pass
+def test_teardown(leaves): pass
 """
 RELEASE, TAG = "1.7.1", "livekit-agents@1.7.0"
 TIMEOUT = "Timeout (>1.5s) from pytest-timeout."

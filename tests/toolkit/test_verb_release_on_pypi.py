@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,20 +18,20 @@ from packaging.version import Version
 from publishing import snapshot
 from standing_in import run_race
 
-import release as verb
 from toolkit.environments.environment import Environment
 from toolkit.environments.interpreter import uv
+from toolkit.proof.prove import RACE_SUITE
+from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
-pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("flow")]
+pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("released")]
 
-SCRIPTS = Path(verb.__file__).parent
-RACE = SCRIPTS.parent / "tests" / "race"
+SCRIPTS = REPOSITORY / "scripts"
 RELEASES = ("1.8.9", "1.4.6")
 
 
 @dataclass(frozen=True)
 class Released:
-    """What ``release.py`` made of RELEASES in a folder of its own."""
+    """What ``release.py`` made of RELEASES in a folder of its own, by release."""
 
     folder: Path
     rows: dict[str, dict[str, Any]]
@@ -39,33 +40,33 @@ class Released:
     def index(self) -> Path:
         return self.folder / "index"
 
-    def again(self) -> list[dict[str, Any]]:
-        """Run it once more, with nothing new to do."""
-        rows: list[dict[str, Any]] = release(self.folder)
-        return rows
-
 
 def call(folder: Path, *words: str | Path) -> str:
+    """What a program prints; it has to end with 0."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    env["LIVEKIT_DISPATCHED_CACHE"] = str(folder / "cache")
+    env[CACHE_VARIABLE] = str(folder / "cache")
     line = [str(word) for word in words]
     done = subprocess.run(line, check=False, capture_output=True, text=True, cwd=folder, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def release(folder: Path) -> Any:
+def release(folder: Path) -> list[dict[str, Any]]:
+    """The rows that ``release.py`` prints."""
     # a copy of the series: what is proved here must not end up in the repository's ledger
     patches = folder / "patches"
     if not patches.exists():
-        call(folder, "cp", "-r", SCRIPTS.parent / "patches", patches)
+        shutil.copytree(REPOSITORY / "patches", patches)
     options = ("--index", folder / "index", "--patches", patches, "--json")
-    return json.loads(call(folder, sys.executable, SCRIPTS / "release.py", *RELEASES, *options))
+    rows: list[dict[str, Any]] = json.loads(
+        call(folder, sys.executable, SCRIPTS / "release.py", *RELEASES, *options)
+    )
+    return rows
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
-    folder = tmp_path_factory.mktemp("flow")
+    folder = tmp_path_factory.mktemp("released")
     return Released(folder, {row["release"]: row for row in release(folder)})
 
 
@@ -84,17 +85,15 @@ def test_the_official_wheels_lose_calls_and_the_patched_lose_none(
 
 
 def test_the_ledger_of_the_repository_knows_these_bytes(released: Released) -> None:
-    committed = (SCRIPTS.parent / "patches" / "releases.toml").read_text()
+    committed = (REPOSITORY / "patches" / "releases.toml").read_text()
     assert (released.folder / "patches" / "releases.toml").read_text() == committed
 
 
 def test_what_upstream_would_be_sent(released: Released) -> None:
     out = released.folder / "forward"
     options = ("--out", out, "--patches", released.folder / "patches", "--json")
-    said = json.loads(
-        call(released.folder, sys.executable, SCRIPTS / "forward.py", "1.8.9", *options)
-    )
-    assert said["files"] == sorted(str(path) for path in out.iterdir())
+    printed = call(released.folder, sys.executable, SCRIPTS / "forward.py", "1.8.9", *options)
+    assert json.loads(printed)["files"] == sorted(str(path) for path in out.iterdir())
     report = (out / "report.md").read_text()
     lost, kept = "LOST: livekit-agents 1.8.9\n", "kept: livekit-agents 1.8.9+dispatched.1\n"
     for words in (lost, "was deleted while call_1 was in flight", kept, "loses calls\nin "):
@@ -103,7 +102,7 @@ def test_what_upstream_would_be_sent(released: Released) -> None:
 
 def test_nothing_to_do_changes_nothing(released: Released) -> None:
     before = snapshot(released.index)
-    rows = released.again()
+    rows = release(released.folder)
     assert [row["new"] for row in rows] == [[], []]
     assert snapshot(released.index) == before
 
@@ -111,13 +110,13 @@ def test_nothing_to_do_changes_nothing(released: Released) -> None:
 def test_schedules_end_as_they_do_alone(released: Released, tmp_path: Path) -> None:
     """In a process that ran all tests before, each event of each schedule is the same."""
     python = min(released.folder.glob("cache/environments/*/bin/python"))
-    tests, found, digests = tmp_path / "tests.json", tmp_path / "found.json", []
+    tests, report, digests = tmp_path / "tests.json", tmp_path / "report.json", []
     for first in ((), ("--tests", str(tests))):
-        line = [str(python), str(RACE / "explore.py"), *first, "--json", str(found)]
+        line = [str(python), str(RACE_SUITE / "explore.py"), *first, "--json", str(report)]
         line += ["--only", "agent/openai/call/fresh-copy-history"]
         subprocess.run(line, check=False, capture_output=True, cwd=tmp_path)
-        digests.append(json.loads(found.read_bytes())["digest"])
-        found.unlink()
+        digests.append(json.loads(report.read_bytes())["digest"])
+        report.unlink()
     assert json.loads(tests.read_bytes())["collected"] > 1000
     assert digests[0] == digests[1]
 
@@ -137,14 +136,14 @@ def test_the_printed_line_installs_wheels_that_keep_their_calls(
         call(tmp_path, uv(), "venv", venv)
         call(tmp_path, uv(), *line[1:], "--python", interpreter, "pytest")
 
-    found = Environment(venv, interpreter, "")
-    installed = found.distributions()
+    environment = Environment(venv, interpreter, "")
+    installed = environment.distributions()
     expected = [parse_wheel_filename(wheel)[:2] for wheel in row["wheels"]]
     assert [(project, Version(installed[project])) for project, _ in expected] == expected
     assert installed["livekit-agents"] == f"{name}+dispatched.1"
-    say = "import livekit.agents; print(livekit.agents.__version__)"
-    assert call(tmp_path, interpreter, "-c", say).strip() == f"{name}+dispatched.1"
-    tests = run_race(RACE, found, tmp_path / "race").tests.values()
+    show = "import livekit.agents; print(livekit.agents.__version__)"
+    assert call(tmp_path, interpreter, "-c", show).strip() == f"{name}+dispatched.1"
+    tests = run_race(RACE_SUITE, environment, tmp_path / "race").tests.values()
     assert {outcome.outcome for outcome in tests} <= {"passed", "skipped"}
     checks = {o.check for o in tests if o.outcome == "passed"}
     assert "loses-calls" in checks
