@@ -153,6 +153,14 @@ def test_folders_and_table_must_agree(tmp_path: Path) -> None:
     ]
 
 
+def test_tables_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "series.toml").write_text("series = 1\ndistribution = 1\npatch = []\n", "utf-8")
+    assert problem(tmp_path).splitlines()[1:] == [
+        f"[{kind}] is missing, or is not the table it should be"
+        for kind in ("series", "distribution", "patch")
+    ]
+
+
 def test_no_series_at_all(tmp_path: Path) -> None:
     assert "has no series.toml" in problem(tmp_path)
     (tmp_path / "series.toml").mkdir()

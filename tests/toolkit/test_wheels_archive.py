@@ -47,6 +47,14 @@ def test_members_are_written_back_as_they_were(wheel: Path) -> None:
     assert problems == []
 
 
+def test_what_is_no_zip_file_is_not_read_further(wheel: Path) -> None:
+    wheel.write_bytes(b"PK\5\6")
+    assert problem(wheel).splitlines()[1:] == [
+        "it is not a zip file, or there are bytes after its end",
+        "there is not one .dist-info folder but 0",
+    ]
+
+
 def tail(data: bytes) -> tuple[bytes, bytes, int, int]:
     """The file before its end record, that record, where the directory starts, how many entries."""
     end = data[-22:]
@@ -202,9 +210,12 @@ def test_bytes_after_a_packed_content(wheel: Path, more: bytes) -> None:
     assert LONGER in problem(wheel)
 
 
-def test_damaged_member(wheel: Path) -> None:
-    change_members(wheel, only(ENGINE, lambda member: longer(b"\xff" * 9)(member)))
-    assert f"{ENGINE} cannot be unpacked" in problem(wheel)
+def test_damaged_members(wheel: Path) -> None:
+    for name in (INIT, ENGINE):
+        change_members(wheel, only(name, longer(b"\xff" * 9)))
+    text = problem(wheel)
+    assert f"{INIT} cannot be unpacked" in text
+    assert f"{ENGINE} cannot be unpacked" in text
 
 
 def test_descriptor(wheel: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_sound_wheel(wheel: Path) -> None:
     assert {name: opened.read(name) for name in opened.members} == contents_of(wheel)
     assert list(opened.record) == list(opened.members)
     assert opened.record[RECORD] == ("", "")
+    assert opened.sha256 == sha256(wheel.read_bytes()).hexdigest()
     assert opened.record[ENGINE] == record_row(ENGINE, opened.read(ENGINE))[1:]
 
 
@@ -87,8 +89,8 @@ def test_longer_hashes(wheel: Path, algorithm: str) -> None:
         ("livekit_agents-1.8.9.whl", "wheel"),
         ("x.whl", "wheel"),
         ("livekit_agents-1.8.9-py3-none-any\n.whl", "it is not named as a wheel is"),
-        ("livekit_agents-1.9.0-py3-none-any.whl", "disagree"),
-        ("livekit_other-1.8.9-py3-none-any.whl", "disagree"),
+        ("livekit_agents-1.9.0-py3-none-any.whl", f"{STEM}.dist-info and the file name disagree"),
+        ("livekit_other-1.8.9-py3-none-any.whl", f"{STEM}.dist-info and the file name disagree"),
         ("livekit_agents-1.8.9-py2.py3-none-any.whl", "disagree about the tags"),
     ],
 )
