@@ -24,15 +24,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from toolkit.cli import parser, verb, workspace_of
-from toolkit.patches.series import Series
+from toolkit.cli import add_index, parser, verb, workspace_of
 from toolkit.pipeline.ci_matrix import Matrix, groups_of, jobs_of
-from toolkit.pipeline.status import StatusReport, entries_of, recorded_at
-from toolkit.pipeline.support_matrix import SupportMatrix
-from toolkit.proof.store import VerdictStore
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.select import ALL, HELP, select
-from toolkit.util.markdown import append
+from toolkit.releases.select import ALL, HELP, entries_of, select
 
 # GitHub runs no more jobs for one matrix.
 MOST_JOBS = 256
@@ -43,9 +38,7 @@ def command_line() -> argparse.ArgumentParser:
     arguments = parser(__doc__, without=("pypi", "yanked", "offline"))
     add = arguments.add_argument
     add("release", nargs="*", metavar="RELEASE", help=f"{HELP.partition('; yanked')[0]}")
-    add(
-        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
-    )
+    add_index(arguments)
     add("--python", help="whose verdicts (default: the running one's)")
     add("--since", metavar="COMMIT", help="only what was recorded since then")
     add("--groups", type=int, metavar="N", help="print a CI matrix of at most N groups instead")
@@ -78,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     entries = entries_of(names, catalogue, options.as_of)
     if options.since:
+        from toolkit.pipeline.status import recorded_at
+
         before = recorded_at(options.since, workspace)
         entries = [e for e in entries if e.row and e.row != before.get(e.version)]
     if options.groups:
@@ -90,6 +85,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.error(f"--jobs {options.jobs}: {error}")
     # or what is known of each release
     else:
+        from toolkit.patches.series import Series
+        from toolkit.pipeline.status import StatusReport
+        from toolkit.pipeline.support_matrix import SupportMatrix
+        from toolkit.proof.store import VerdictStore
+        from toolkit.util.markdown import append
+
         existing = {v: e for v, e in catalogue.items() if e.existed(options.as_of)}
         verdicts = VerdictStore.open(workspace.outcomes, options.python)
         matrix = SupportMatrix(Series.load(workspace.patches), verdicts, options.index)

@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from packaging.version import Version
 
 from toolkit.cli import parser, verb, workspace_of
-from toolkit.releases.pypi import PyPI
-from toolkit.releases.update import renew
 
 
 @verb
@@ -38,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="PyPI has removed wheels of this release (of agents or the plugin), as you have seen",
     )
     options = arguments.parse_args(argv)
+
+    from toolkit.releases.pypi import PyPI
+    from toolkit.releases.update import renew
 
     workspace = workspace_of(options)
     with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:

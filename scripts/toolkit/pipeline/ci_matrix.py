@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from toolkit.releases.catalogue import Entry
@@ -31,6 +30,8 @@ def pythons_of(release: Release) -> tuple[str, ...]:
     A Python that was released after the upload has no wheels among the dependencies of that day,
     so it is left out.
     """
+    from packaging.specifiers import SpecifierSet
+
     admitted = SpecifierSet(",".join({a.requires_python or "" for a in release.artefacts} - {""}))
     return tuple(
         python

@@ -14,7 +14,6 @@ from toolkit.forward.pull_requests import PullRequest, links_of, watch
 from toolkit.patches.git_repo import Repository
 from toolkit.pipeline.support_matrix import ReleaseStatus, SupportMatrix
 from toolkit.releases.catalogue import Catalogue, Entry, Row
-from toolkit.releases.select import select
 from toolkit.util.console import print_table
 from toolkit.util.errors import CommandFailed, printable
 from toolkit.util.markdown import cell, table
@@ -23,16 +22,6 @@ from toolkit.util.workspace import Workspace
 
 HEAD = ("release", "official loses calls", "verdict", "rev.", "variants of", "wheels", "remarks")
 _LOSES = {True: "yes", False: "no", None: "?"}
-
-
-def entries_of(names: Sequence[str], catalogue: Catalogue, as_of: datetime | None) -> list[Entry]:
-    """Return the entries of named releases, also of those that cannot be patched, oldest first.
-
-    Raises UnknownRelease.
-    """
-    selection = select(names, catalogue, yanked=True, as_of=as_of)
-    versions = (*selection.names, *(each.version for each in selection.left_out))
-    return sorted(map(catalogue.require, versions), key=lambda entry: entry.version)
 
 
 def recorded_at(commit: str, workspace: Workspace) -> dict[Version, Row]:

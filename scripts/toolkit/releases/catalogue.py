@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -148,6 +147,8 @@ def change(path: Path, update: Callable[[Catalogue], Mapping[Version, Entry]]) -
 
     Raises NotWritable, and InvalidSeries if the file is damaged.
     """
+    import tempfile
+
     from filelock import FileLock
 
     # Not beside the catalogue: the lock's file stays, and patches/ is under version control.

@@ -21,10 +21,10 @@ from toolkit.util.errors import UnknownRelease, Unreachable
 from toolkit.util.files import not_writable_errors
 from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
-from toolkit.wheels.wheelfile import CHECKS_VERSION, Wheel
 
 if TYPE_CHECKING:
     from toolkit.releases.pypi import PyPI
+    from toolkit.wheels.wheelfile import Wheel
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class OfficialWheels:
         return cache(self._open)
 
     def _open(self, path: Path) -> Wheel:
+        from toolkit.wheels.wheelfile import CHECKS_VERSION, Wheel
+
         sha = next(artefact.sha256 for other, artefact in self._pairs if other == path)
         mark = self.sound / f"{sha}.{CHECKS_VERSION}"
         wheel = Wheel.open(path, sound=mark.is_file())

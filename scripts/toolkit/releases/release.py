@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 
-from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from toolkit.util.addresses import public
@@ -77,6 +76,8 @@ class Artefact:
 @cache
 def _identity(filename: str) -> tuple[str, str]:
     """Return the distribution and the version of a wheel; raises ValueError."""
+    from packaging.utils import parse_wheel_filename
+
     distribution, version, _, _ = parse_wheel_filename(filename)
     return distribution, str(version)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.util.errors import SomeReleasesFailed, ToolkitError, UnknownRelease, YankedRelease
 from toolkit.util.names import PARTNER
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 ALL, NEW = "all", "new"
 HELP = (
@@ -91,6 +94,16 @@ def select(
     return Selection(tuple(selected), rest)
 
 
+def entries_of(names: Sequence[str], catalogue: Catalogue, as_of: datetime | None) -> list[Entry]:
+    """Return the entries of named releases, also of those that cannot be patched, oldest first.
+
+    Raises UnknownRelease.
+    """
+    selection = select(names, catalogue, yanked=True, as_of=as_of)
+    versions = (*selection.names, *(each.version for each in selection.left_out))
+    return sorted(map(catalogue.require, versions), key=lambda entry: entry.version)
+
+
 def among(entries: Iterable[Entry], *, yanked: bool) -> Selection:
     """Select the entries that can be used; the others are left out with the reason."""
     names: list[Version] = []
@@ -112,6 +125,8 @@ def among(entries: Iterable[Entry], *, yanked: bool) -> Selection:
 
 def _range(name: str) -> SpecifierSet | None:
     """Return the range that ``name`` is, or None for a name; raises UnknownRelease."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     if name == ALL:
         return SpecifierSet()
     try:
