@@ -1,4 +1,4 @@
-"""Brings the loopback of a new network namespace up, then becomes the program that is named.
+"""Brings up the loopback of a new network namespace, then executes the named program.
 
 Runs on Linux before upstream's tests, with nothing but the standard library.
 """
@@ -16,9 +16,9 @@ SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
 
 
 def main() -> None:
-    """Exec the words of the command line; raises OSError where there are no rights to it."""
-    with socket.socket() as some:
-        fcntl.ioctl(some, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP | IFF_RUNNING))
+    """Execute the arguments; raises OSError without the right to configure the loopback."""
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP | IFF_RUNNING))
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - which is what it is for
 
 

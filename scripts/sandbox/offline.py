@@ -1,9 +1,9 @@
-"""Refuses the network to this process: whatever is not on the loopback, names included.
+"""Refuses the network to this process: all addresses but the loopback's, and all names.
 
-Sockets are watched by an audit hook (PEP 578), which code under test can neither remove nor reach
-around by importing ``socket`` first. It sees those of Python, and says what was asked for; what
-native code opens is kept in by a network namespace, where the machine has one to give. Runs in a
-release's own environment: standard library only.
+An audit hook (PEP 578) watches Python's sockets; code under test can neither remove it nor avoid it
+by importing ``socket`` first. It records what was asked for. Sockets that native code opens are
+confined by a network namespace, where the machine allows one. Runs in a release's own environment:
+standard library only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 attempts: list[str] = []
 _NAMED = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _SENT = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getnameinfo")
-_begun = False
+_refusing = False
 
 
 class NetworkRefused(OSError):
@@ -28,15 +28,15 @@ class NameRefused(socket.gaierror):
 
 
 def begin() -> None:
-    """Refuse from now on, for as long as this process lives."""
-    global _begun
-    if not _begun:
-        _begun = True
+    """Refuse the network as long as this process lives."""
+    global _refusing
+    if not _refusing:
+        _refusing = True
         sys.addaudithook(_watch)
 
 
 def is_local(host: object) -> bool:
-    """Whether ``host``, as sockets take it, is this machine."""
+    """Return whether ``host``, as sockets take it, is this machine."""
     if isinstance(host, (bytes, bytearray)):
         host = bytes(host).decode("ascii", "replace")
     if not host or host == "localhost":
@@ -53,12 +53,12 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
         return
     if event in _NAMED and not _is_literal(arguments[0]):
         host = arguments[0]
-        shown = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
-        attempts.append(shown)
-        raise NameRefused(socket.EAI_FAIL, f"no network in this run: the name {shown} was refused")
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+        attempts.append(name)
+        raise NameRefused(socket.EAI_FAIL, f"no network in this run: the name {name} was refused")
     if event in _SENT:
         address = arguments[-1]
-        # a text is a path, and no address an answer on a socket that is connected
+        # a text is a path; without an address, data is sent on a socket that is connected
         if isinstance(address, tuple) and address and not is_local(address[0]):
             attempts.append(str(address[0]))
             raise NetworkRefused(
