@@ -215,9 +215,9 @@ def test_every_release_as_git_am_applies_it_and_as_it_was_published(tmp_path: Pa
     workspace = Workspace.default()
     series = Series.load(workspace.patches)
     catalogue = Catalogue.read(workspace.catalogue)
-    rows = {entry: entry.row for entry in catalogue.values() if entry.row}
+    rows = [(entry, entry.row) for entry in catalogue.values() if entry.row]
     assert len(rows) > 100
-    for entry, row in rows.items():
+    for entry, row in rows:
         official = Settings(workspace).fetch(entry.release)
         tree = make_series_tree(official, series, tmp_path / f"{entry.version}")
         assert tree.changed == apply_series(official, series), entry.version
