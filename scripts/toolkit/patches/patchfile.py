@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from email.utils import parseaddr
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -55,20 +56,26 @@ class Variant:
 def parse_variant(patch: str, since: Version, path: Path, problems: list[str]) -> Variant | None:
     """Read one patch file; add every fault, with the file's name, to ``problems``."""
     data = read_patch(path)
-    faults = [fault] if (fault := _damage(data)) else []
-    header: dict[str, str] = {}
-    changes: tuple[FileChange, ...] = ()
-    if not faults:
-        # what git takes for the beginning of another mail
-        if len(re.findall(rb"^From .*:\d\d", data, re.M)) != 1 or not _MAIL.match(data):
-            faults.append("is not one mail of `git format-patch --zero-commit`")
-        head, mark, diff = data.decode(ENCODING, ERRORS).partition("\ndiff --git ")
-        if _HIDDEN.search(head):
-            faults.append("has a diff before its first `diff --git`")
-        header = _header(head, faults)
-        changes = _changes(f"diff --git {diff}" if mark else "", faults)
+    header, changes, faults = _parse(data)
     problems += [f"{patch}/{path.name} {fault}" for fault in faults]
     return None if faults else Variant(patch, since, path, data, header, changes)
+
+
+# releases share most of their patches
+@lru_cache(maxsize=128)
+def _parse(data: bytes) -> tuple[dict[str, str], tuple[FileChange, ...], list[str]]:
+    """Return the header's fields, the changes, and every fault."""
+    if fault := _damage(data):
+        return {}, (), [fault]
+    faults = []
+    # what git takes for the beginning of another mail
+    if len(re.findall(rb"^From .*:\d\d", data, re.M)) != 1 or not _MAIL.match(data):
+        faults.append("is not one mail of `git format-patch --zero-commit`")
+    head, mark, diff = data.decode(ENCODING, ERRORS).partition("\ndiff --git ")
+    if _HIDDEN.search(head):
+        faults.append("has a diff before its first `diff --git`")
+    header = _header(head, faults)
+    return header, _changes(f"diff --git {diff}" if mark else "", faults), faults
 
 
 def read_patch(path: Path) -> bytes:

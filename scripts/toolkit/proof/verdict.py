@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ class Verdict:
 
     def to_json(self) -> str:
         """Return the verdict as JSON text, byte for byte the same for equal verdicts."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
         document = {"format": FORMAT, **encode(self)}
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

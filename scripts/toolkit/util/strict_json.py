@@ -70,6 +70,9 @@ def decode(kind: type[Value], document: object, name: str, *, version: int | Non
 
 def encode(value: object) -> Any:
     """Return what :func:`decode` would read ``value`` from, for ``json.dumps``."""
+    # most of a long document
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         kind: Any = type(value)
         pairs = ((member, getattr(value, member.field)) for member in _members(kind))
@@ -80,7 +83,7 @@ def encode(value: object) -> Any:
         }
     if isinstance(value, Mapping):
         return {str(key): encode(content) for key, content in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [encode(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()

@@ -78,7 +78,7 @@ class Wheel:
         except (ValueError, OSError) as error:
             _reject(path, [str(error)])
         # its members
-        members = read_members(data, problems)
+        members = read_members(data, problems, sound=sound)
         dist_info = _dist_info(members, name, version, problems)
         _reject(path, problems)
         # RECORD and the members it lists
