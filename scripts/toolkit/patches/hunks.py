@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class _Edit:
     ``at_start`` and ``at_end`` say that it must begin with the file, or end with it.
     """
 
-    old: list[str]
-    new: list[str]
+    old: list[bytes]
+    new: list[bytes]
     near: int
     far: int
     at_start: bool
@@ -91,26 +92,25 @@ def apply_exactly(text: bytes, hunks: Iterable[Hunk]) -> bytes:
     for hunk in sorted(hunks, key=lambda hunk: hunk.source_start, reverse=True):
         start = max(hunk.source_start - 1, 0)
         lines[start : start + hunk.source_length] = _side(hunk, "+")
-    return "".join(lines).encode(ENCODING, ERRORS)
+    return b"".join(lines)
 
 
-def split_lines(text: bytes) -> list[str]:
+def split_lines(text: bytes) -> list[bytes]:
     """Return the lines of ``text`` as git counts them, with their ends."""
-    lines = text.decode(ENCODING, ERRORS).split("\n")
-    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+    return list(BytesIO(text))
 
 
-def _side(hunk: Hunk, own: str) -> list[str]:
-    lines: list[str] = []
+def _side(hunk: Hunk, own: str) -> list[bytes]:
+    lines: list[bytes] = []
     last = ""
     for line in hunk:
         if line.line_type == "\\":
             if last in (" ", own):
-                lines[-1] = lines[-1].removesuffix("\n")
+                lines[-1] = lines[-1].removesuffix(b"\n")
             continue
         last = line.line_type or " "
         if last in (" ", own):
-            lines.append(line.value)
+            lines.append(line.value.encode(ENCODING, ERRORS))
     return lines
 
 
@@ -118,17 +118,17 @@ def _apply(text: bytes, edits: Sequence[_Edit]) -> tuple[bytes, int | None]:
     """Make the edits in their order; the second item is the number of the first without a place."""
     lines = split_lines(text)
     # no later hunk may match what an earlier one touched
-    free: list[str | None] = list(lines)
+    free: list[bytes | None] = list(lines)
     for number, edit in enumerate(edits):
         at = _place(free, edit)
         if at is None:
             return text, number
         lines[at : at + len(edit.old)] = edit.new
         free[at : at + len(edit.old)] = [None] * len(edit.new)
-    return "".join(lines).encode(ENCODING, ERRORS), None
+    return b"".join(lines), None
 
 
-def _place(lines: Sequence[str | None], edit: _Edit) -> int | None:
+def _place(lines: Sequence[bytes | None], edit: _Edit) -> int | None:
     """Find an edit's place, by the rules of ``find_pos`` and ``match_fragment`` in git's apply.c.
 
     Of several places the one nearest to the hunk's own line is taken, the later one in a tie.

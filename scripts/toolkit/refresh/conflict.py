@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from toolkit.patches.hunks import split_lines
+from toolkit.patches.hunks import ENCODING, ERRORS, split_lines
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.merge_sides import RebasedHunk
 from toolkit.refresh.rebase import RebaseStopped
@@ -141,15 +141,19 @@ def conflict_hunk(
     hunk: RebasedHunk, old: Mapping[str, bytes], new: Mapping[str, bytes]
 ) -> ConflictHunk:
     """Show a hunk beside what upstream changed there between the files ``old`` and ``new``."""
-    text = split_lines(old.get(hunk.path, b""))
+    text = _lines(old.get(hunk.path))
     wanted = [line.value for line in hunk.hunk if not line.is_added]
     # the hunk may hold lines of the patches before it, which upstream's text does not have
     blocks = SequenceMatcher(None, text, wanted, autojunk=False).get_matching_blocks()
     ends = [line for block in blocks if block.size > 1 for line in (block.a, block.a + block.size)]
     span = (min(ends), max(ends)) if ends else (0, 0)
-    upstream = [_upstream(text, split_lines(new.get(path, b"")), span) for path in hunk.targets]
+    upstream = [_upstream(text, _lines(new.get(path)), span) for path in hunk.targets]
     shown = str(hunk.hunk).rstrip("\n")
     return ConflictHunk(hunk.path, hunk.targets, hunk.title, shown, "\n".join(upstream))
+
+
+def _lines(text: bytes | None) -> list[str]:
+    return [line.decode(ENCODING, ERRORS) for line in split_lines(text or b"")]
 
 
 def _upstream(old: list[str], new: list[str], span: tuple[int, int]) -> str:

@@ -100,7 +100,7 @@ def _significant(text: bytes) -> tuple[str, ...]:
 def _context(hunk: Hunk, text: bytes) -> tuple[str, ...]:
     start = max(hunk.source_start - 1 - CONTEXT_LINES, 0)
     end = hunk.source_start - 1 + hunk.source_length + CONTEXT_LINES
-    return _significant("".join(split_lines(text)[start:end]).encode(ENCODING, ERRORS))
+    return _significant(b"".join(split_lines(text)[start:end]))
 
 
 def _share(wanted: Sequence[str], lines: Sequence[str]) -> float:
