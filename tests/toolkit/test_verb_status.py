@@ -174,7 +174,7 @@ def test_the_tier_full_decides(
     reason: str,
 ) -> None:
     workspace = upstream.workspace
-    world = open_world(upstream.index, workspace, upstream.folder)
+    world = open_world(upstream)
     upstream.run("update")
     store, release = VerdictStore.open(workspace.outcomes), world.fetched().release
     digest = Series.load(workspace.patches).digest(release.version)

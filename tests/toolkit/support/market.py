@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publishing import LOSS, UPLOADED, explored, outcome, run_of
+from publishing import LOSS, MOMENT, UPLOADED, explored, outcome, run_of
 from series import engine_patch, write_series
 from simple_index import Index, serving
 from uv import find_uv_bin
@@ -21,7 +21,7 @@ from wheels import AGENTS, PLUGIN, make_official
 
 import audit as verb
 from toolkit.index.bundle import make_bundle
-from toolkit.index.publish import publish_all
+from toolkit.index.publish import publish
 from toolkit.patches.series import Series
 from toolkit.proof.verdict import Proof, Subject, Verdict
 from toolkit.releases.official import Settings
@@ -78,14 +78,17 @@ def open_market(root: Path) -> Iterator[Market]:
         for name in (AGENTS, PLUGIN):
             index.add(make_official(root / "w", name, version))
     with serving(index):
-        series = Series.load(workspace.patches)
-        fetched = Settings(workspace, pypi=index.url).fetch("1.8.9")
-        made = repack_release(fetched, series, workspace)
-        wheels = [*made.wheels, *made.passthrough]
-        bundle = make_bundle(wheels, proof_that(made, wheels), series=series)
-        (done,) = publish_all([bundle], root / "index")
-        assert not isinstance(done, Exception), done
+        made = publish_patched(Settings(workspace, pypi=index.url), "1.8.9", root / "index")
         yield Market(workspace, root / "index", made, index.url)
+
+
+def publish_patched(settings: Settings, version: str, index: Path) -> RepackedRelease:
+    """Repack a release and publish it, as if it had been proved."""
+    series = Series.load(settings.workspace.patches)
+    made = repack_release(settings.fetch(version), series, settings.workspace)
+    wheels = [*made.wheels, *made.passthrough]
+    publish(make_bundle(wheels, proof_that(made, wheels), series=series, now=MOMENT), index)
+    return made
 
 
 def proof_that(made: RepackedRelease, wheels: list[Path]) -> Proof:
