@@ -256,7 +256,7 @@ def test_name_without_an_encoding(wheel: Path) -> None:
     ("extra", "expected"),
     [
         (b"", False),
-        (struct.pack("<HHL", 0x5455, 4, 0), False),
+        (struct.pack("<HHL", 0x5455, 4, 1), False),
         (struct.pack("<HH", 0x5455, 1020) + bytes(1020), False),
         (struct.pack("<HH", 0x5455, 1021) + bytes(1021), True),
         (struct.pack("<HHQ", 1, 8, 0), True),
