@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from publishing import explored, findings, outcome, probe, run_of, subject_of
 
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
-from toolkit.proof.race_report import Outcome
-from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.race_suite import Outcome, SuiteRun
 from toolkit.proof.rules import Compared, judge
 from toolkit.proof.verdict import Verdict
 from toolkit.upstream_tests.result import UpstreamResult

@@ -13,8 +13,8 @@ import pytest
 from publishing import LOSS, explored, make_pair, outcome, proof_of, run_of, subject_of
 
 from toolkit.proof import summary
-from toolkit.proof.explorer_report import ExplorerReport, parse
-from toolkit.proof.race_report import Outcome, SuiteReport
+from toolkit.proof.explorer_run import ExplorerReport, parse
+from toolkit.proof.race_suite import Outcome, SuiteReport
 from toolkit.proof.verdict import Verdict
 from toolkit.util.strict_json import Malformed
 

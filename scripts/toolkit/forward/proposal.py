@@ -14,13 +14,11 @@ from toolkit.forward.mails import Clone, Sender, check_mails, write_mails
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS, Exploration
 from toolkit.proof.store import VerdictStore, VerdictSummary
-from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import touched_files
 from toolkit.util.errors import NotWritable
 from toolkit.util.files import not_writable_errors, replacing
-from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
 _MAIL = re.compile(r"(v\d+-)?\d{4}-[^/]*\.patch")
@@ -92,10 +90,7 @@ def _read_proof(
         key = store.key(official.release, series.digest(official.release.version), tier)
         summary = store.read(key)
         if isinstance(summary, VerdictSummary) and summary.verdict == "publish":
-            proof = store.proof(key, summary)
+            verdict = store.verdict(key)
             figures = (str(summary.official), str(summary.patched))
-            try:
-                return (Verdict.parse(proof.data.decode()).exploration if proof else None), figures
-            except (Malformed, UnicodeDecodeError):
-                return None, figures
+            return (verdict.exploration if verdict else None), figures
     return None, None

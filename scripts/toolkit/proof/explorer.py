@@ -11,10 +11,12 @@ from pathlib import Path
 
 from toolkit.environments.environment import Environment
 from toolkit.proof.exploration import FLAG, Exploration, Explored
-from toolkit.proof.explorer_report import ComparisonReport, ExplorerReport, parse
 from toolkit.proof.explorer_run import (
+    ComparisonReport,
+    ExplorerReport,
     Unusable,
     explorer_job,
+    parse,
     read_document,
     read_report,
     require_ended,

@@ -13,8 +13,7 @@ from pathlib import Path
 from toolkit.environments.environment import Environment
 from toolkit.proof.exploration import LEVELS, LOSS
 from toolkit.proof.explorer_run import Unusable, explorer_job, read_report
-from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN
-from toolkit.proof.race_suite import read_run
+from toolkit.proof.race_suite import LOSES_CALLS, NOT_RUN, read_run
 from toolkit.util.process import run_together
 
 

@@ -17,8 +17,7 @@ from toolkit.environments.environment import Environment
 from toolkit.environments.pair import prepare
 from toolkit.patches.mutants import Mutant, mutants_of
 from toolkit.patches.series import Series
-from toolkit.proof.race_report import SuiteReport
-from toolkit.proof.race_suite import child_variables
+from toolkit.proof.race_suite import SuiteReport, child_variables
 from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import touched_files

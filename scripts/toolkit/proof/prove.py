@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +26,8 @@ from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
 from toolkit.util import files, inherited
 from toolkit.util.console import StepStatus, no_status
-from toolkit.util.files import not_writable_errors, sha256, sha256_of, write_whole
-from toolkit.util.strict_json import Malformed
+from toolkit.util.files import not_writable_errors, sha256_of, write_whole
+from toolkit.util.store import Store
 from toolkit.util.workspace import REPOSITORY, Workspace
 
 RACE_SUITE = REPOSITORY / "tests" / "race"
@@ -85,20 +84,20 @@ def prove(
     tell = tell or _stderr(pair)
     versions = pair.versions()[1]
     subject = _subject(pair, versions, settings)
+    store = Store(settings.workspace.verdicts)
 
     # An earlier verdict on the same inputs, or a new one
     for tier, sources in product(dict.fromkeys((TIERS[-1], settings.tier)), inherited.sources()):
-        kept = settings.workspace.verdicts / f"{_key(subject, tier, settings, sources)}.json"
-        drawing = kept.with_suffix(".svg")
-        if (verdict := _cached(kept)) is not None:
+        inputs = _inputs(subject, tier, settings, sources)
+        kept, drawing = store.path(inputs), store.path(inputs, ".svg")
+        if (verdict := store.get(inputs, Verdict.parse)) is not None:
             svg = drawing.read_bytes() if drawing.is_file() else b""
             break
     else:
         verdict, svg = _prove_anew(pair, subject, settings, kept, tell=tell, watch=watch)
         if verdict.verdict in ("publish", "fixed"):
             _draw(drawing, svg)
-            with not_writable_errors(kept.parent):
-                write_whole(kept, verdict.to_json().encode())
+            store.put(inputs, verdict.to_json().encode())
     _draw(picture, svg)
 
     # Upstream's own tests, unless the verdict has their result or stands without it
@@ -108,10 +107,10 @@ def prove(
     with watch("upstream's own tests", ()):
         result = upstream.run(pair, settings.python, settings.optional)
     both = verdict.beside(result)
-    with not_writable_errors(kept.parent):
-        if both.verdict == "publish":
-            write_whole(kept, both.to_json().encode())
-        else:
+    if both.verdict == "publish":
+        store.put(inputs, both.to_json().encode())
+    else:
+        with not_writable_errors(kept.parent):
             kept.unlink(missing_ok=True)
     for test, problem in [*result.regressed.items()][:SHOWN]:
         tell(f"upstream's own tests: {test}: {problem}")
@@ -217,8 +216,11 @@ def _revision(version: Version) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _key(subject: Subject, tier: str, settings: ProofSettings, sources: Mapping[str, str]) -> str:
-    inputs = {
+def _inputs(
+    subject: Subject, tier: str, settings: ProofSettings, sources: Mapping[str, str]
+) -> dict[str, object]:
+    """Return everything that a verdict depends on."""
+    return {
         **vars(subject),
         **sources,
         "uploaded": subject.uploaded.isoformat(),
@@ -227,11 +229,3 @@ def _key(subject: Subject, tier: str, settings: ProofSettings, sources: Mapping[
         "tier": tier,
         "formats": [environment.FORMAT, FORMAT],
     }
-    return sha256(json.dumps(inputs, sort_keys=True).encode())
-
-
-def _cached(path: Path) -> Verdict | None:
-    try:
-        return Verdict.parse(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, Malformed, UnicodeDecodeError):
-        return None

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from toolkit.environments.environment import Environment
 from toolkit.proof.explorer import Evidence
-from toolkit.proof.explorer_report import Replays
-from toolkit.proof.explorer_run import Unusable, explorer_job, read_document
+from toolkit.proof.explorer_run import Replays, Unusable, explorer_job, read_document
 from toolkit.util.process import Exited, run_together
 
 

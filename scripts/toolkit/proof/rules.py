@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.proof.exploration import FLAG, LOSS, Exploration
 from toolkit.proof.fault_injection import FaultInjection
-from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN, OUTCOMES, SuiteReport
-from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.race_suite import LOSES_CALLS, NOT_RUN, OUTCOMES, SuiteReport, SuiteRun
 from toolkit.upstream_tests.result import UpstreamResult
 
 ABSENT = "absent"

@@ -19,7 +19,7 @@ from toolkit.util.errors import PatchConflict
 from toolkit.util.files import not_writable_errors, sha256, tree_digest, write_whole
 from toolkit.util.inherited import sources
 from toolkit.util.store import digest_of
-from toolkit.util.strict_json import decode, encode, load
+from toolkit.util.strict_json import Malformed, decode, encode, load
 
 FORMAT = 2
 # inconclusive is not among them: its cause may be gone the next time
@@ -168,6 +168,15 @@ class VerdictStore:
         return (
             Proof(**Claim.fields_of(summary), data=data) if sha256(data) == summary.proof else None
         )
+
+    def verdict(self, key: str) -> Verdict | None:
+        """Return the whole verdict that will not change, judged again, if one is stored."""
+        summary = self.read(key)
+        proof = self.proof(key, summary) if isinstance(summary, VerdictSummary) else None
+        try:
+            return Verdict.parse(proof.data) if proof else None
+        except Malformed:
+            return None
 
     def picture(self, key: str) -> Path:
         """Return where the counterexample's picture is, if one was drawn."""

@@ -14,29 +14,13 @@ from toolkit.releases.repack import RepackedRelease
 from toolkit.util.console import StepStatus, no_status
 from toolkit.util.errors import NotFixed
 from toolkit.util.names import MAIN
-from toolkit.util.strict_json import Malformed
 
 FULL = TIERS[-1]
 
 
-def unpatched(fetched: OfficialWheels) -> RepackedRelease:
-    """Return a release as it is, as if the series were empty.
-
-    The verdict on it is ``fixed`` if its official wheels lose no call, whether the series would
-    fit them or not.
-    """
-    return RepackedRelease(fetched.release, 0, fetched.paths, fetched.paths, (), "", {})
-
-
 def remembered(store: VerdictStore, release: Release, tier: str = FULL) -> Verdict | None:
     """Return the cached verdict of a tier on a release's official wheels alone, if there is one."""
-    key = store.key(release, "", tier)
-    summary = store.read(key)
-    proof = store.proof(key, summary) if isinstance(summary, VerdictSummary) else None
-    try:
-        return Verdict.parse(proof.data.decode()) if proof else None
-    except (Malformed, UnicodeDecodeError):
-        return None
+    return store.verdict(store.key(release, "", tier))
 
 
 def alone(
@@ -57,7 +41,9 @@ def alone(
         verdict = cached[tier]
         if verdict and (verdict.verdict != FIXED or TIERS.index(tier) >= wanted):
             return verdict
-    pair = unpatched(fetched).pair(settings.python)
+    # the release as it is, as if the series were empty, whether the series would fit it or not
+    unpatched = RepackedRelease(fetched.release, 0, fetched.paths, fetched.paths, (), "", {})
+    pair = unpatched.pair(settings.python)
     for tier in TIERS[: wanted + 1]:
         verdict = cached[tier]
         if verdict is None:

@@ -14,8 +14,7 @@ from packaging.utils import parse_wheel_filename
 
 from toolkit.proof.exploration import Exploration, Explored
 from toolkit.proof.fault_injection import FaultInjection
-from toolkit.proof.race_report import LOSES_CALLS, NOT_RUN
-from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.race_suite import LOSES_CALLS, NOT_RUN, SuiteRun
 from toolkit.proof.rules import Compared, compare_reports, incomparable, judge
 from toolkit.upstream_tests.result import UpstreamResult
 from toolkit.util.errors import NotProved
@@ -153,7 +152,7 @@ class Verdict:
         return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
-    def parse(cls, text: str) -> Verdict:
+    def parse(cls, text: str | bytes) -> Verdict:
         """Read what :meth:`to_json` wrote, and judge its tests and schedules again.
 
         Raises Malformed for another format, and for a verdict that these do not bear out.
@@ -248,8 +247,8 @@ def read_verdict(path: Path) -> Verdict:
     Raises NotProved if there is none, or if it is not one that prove.py would write.
     """
     try:
-        return Verdict.parse(path.read_text(encoding="utf-8"))
-    except (OSError, Malformed, UnicodeDecodeError) as error:
+        return Verdict.parse(path.read_bytes())
+    except (OSError, Malformed) as error:
         raise NotProved(
             f"{path} is no verdict: {error}", next_step="write one with prove.py --out"
         ) from error

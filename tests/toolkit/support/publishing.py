@@ -11,8 +11,7 @@ from wheels import make_wheel as make_wheel
 
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.fault_injection import FaultInjection
-from toolkit.proof.race_report import Outcome, SuiteReport
-from toolkit.proof.race_suite import SuiteRun
+from toolkit.proof.race_suite import Outcome, SuiteReport, SuiteRun
 from toolkit.proof.verdict import Subject, Verdict
 from toolkit.util.files import sha256_of
 
