@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 from packaging.version import Version
-from publishing import make_pair, make_wheel
+from publishing import make_pair
 from uv import find_uv_bin
-from wheels import contents_of
+from wheels import contents_of, make_wheel
 
 from toolkit.index.metapackage import (
     SOURCES,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from clients import Client
 from indexes import SERIES, publish_wheels
-from publishing import make_pair, make_wheel, proof_of
-from wheels import AGENTS, PLUGIN
+from publishing import make_pair, proof_of
+from wheels import AGENTS, PLUGIN, make_wheel
 from worlds import static
 
 from toolkit.index.metapackage import PROJECT, make_metapackage

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from indexes import publish_wheels
-from publishing import MOMENT, lines_of, make_pair, make_wheel, proof_of
+from publishing import MOMENT, lines_of, make_pair, proof_of
 from test_index_pages import ENTRY
-from wheels import AGENTS
+from wheels import AGENTS, make_wheel
 
 from toolkit.index.ledger import Ledger, Mark, retirement_reason
 from toolkit.index.yank import unyank, yank

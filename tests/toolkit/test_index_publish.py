@@ -20,7 +20,6 @@ from publishing import (
     MOMENT,
     explored,
     make_pair,
-    make_wheel,
     outcome,
     proof_of,
     run_of,
@@ -28,7 +27,7 @@ from publishing import (
     subject_of,
     write_proof,
 )
-from wheels import AGENTS, PLUGIN
+from wheels import AGENTS, PLUGIN, make_wheel
 
 import publish as verb
 from toolkit.index.bundle import Bundle

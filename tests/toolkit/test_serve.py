@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 from indexes import publish_wheels
-from making import AGENTS, PLUGIN
-from publishing import MOMENT, make_pair, make_wheel, proof_of
+from publishing import MOMENT, make_pair, proof_of
 from pypi_simple import NoSuchProjectError, PyPISimple
+from wheels import AGENTS, PLUGIN, make_wheel
 from worlds import THIRD, World, Worlds, open_worlds
 
 import serve as verb

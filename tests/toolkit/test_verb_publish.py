@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from indexes import contents, publish_wheels
-from publishing import MOMENT, make_pair, make_wheel, proof_of, snapshot, write_proof
+from publishing import MOMENT, make_pair, proof_of, snapshot, write_proof
 from verbs import RunVerb
-from wheels import AGENTS
+from wheels import AGENTS, make_wheel
 
 from toolkit.util.errors import IndexConflict, NotProved
 

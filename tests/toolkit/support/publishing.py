@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wheels import make_wheel as make_wheel
+from wheels import make_wheel
 
 from toolkit.proof.exploration import Exploration, Explored, Findings, Level, Violation
 from toolkit.proof.fault_injection import FaultInjection
