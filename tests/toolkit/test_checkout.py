@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from children import call
+from children import ODD_NAMES, call
 from packaging.version import Version
 from series import engine_patch, write_series
 from simple_index import Index, serving
@@ -28,7 +28,6 @@ from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
 PARTS = ("scripts", "tests/race", "patches")
 FILES = (".gitattributes", "LICENSE", "pyproject.toml")
-ODD = ("a [1] 'b' \"c\"", "50%25 #ü雪;&$HOME\\*?", "-dash", "x:y", f"{'x' * 200}/y")
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def test_crlf_gives_the_same_wheels_and_needs_no_new_proof(
     assert not any(b"\r" in page.read_bytes() for page in (home.folder / "index").rglob("*.html"))
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_folder_will_do(name: str, first: Home, tmp_path: Path) -> None:
     first.copied(tmp_path / name).require_same()
 
@@ -139,41 +138,3 @@ def test_git_ends_no_line_in_crlf(first: Home, tmp_path: Path) -> None:
     run(["git", "clone", "--quiet", "-c", "core.autocrlf=true", home.folder, clone])
     for path in (path for part in PARTS for path in (clone / part).rglob("*") if path.is_file()):
         assert path.read_bytes() == (home.folder / path.relative_to(clone)).read_bytes()
-
-
-SUITE = """
-import json
-import pytest
-
-def pytest_addoption(parser):
-    parser.addoption("--race-report")
-    parser.addoption("--tier")
-
-def pytest_sessionfinish(session, exitstatus):
-    report = {"exitstatus": int(exitstatus), "tests": [item.nodeid for item in session.items]}
-    with open(session.config.option.race_report, "w") as file:
-        json.dump(report, file)
-"""
-PROGRAM = """
-import argparse, pathlib, sys
-sys.path.insert(0, sys.argv[1])
-import explore
-report = pathlib.Path(sys.argv[2])
-explore._test(argparse.Namespace(tests=report, tier="quick", plant=False))
-"""
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_pytest_finds_the_suite_in_any_folder(name: str, tmp_path: Path) -> None:
-    suite, report = tmp_path / name, tmp_path / "report.json"
-    suite.mkdir(parents=True)
-    for file in ("explore.py", "pytest.ini"):
-        shutil.copy(REPOSITORY / "tests/race" / file, suite)
-    (suite / "conftest.py").write_text(SUITE, "utf-8")
-    (suite / "test_one.py").write_text("def test_a() -> None:\n    pass\n", "utf-8")
-    done = call(sys.executable, "-P", "-c", PROGRAM, suite, report, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(report.read_text("utf-8")) == {
-        "exitstatus": 0,
-        "tests": ["test_one.py::test_a"],
-    }

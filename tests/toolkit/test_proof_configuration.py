@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from children import call
+from children import ODD_NAMES, call
 from publishing import UPLOADED
 from simple_index import Index, serving
 from upstream_repository import PYPROJECT, lend_pytest
@@ -50,14 +50,14 @@ def write(folder: Path, **texts: str) -> Path:
 
 
 @pytest.fixture
-def hostile_tree(tmp_path: Path) -> Path:
-    """A folder that pytest takes for a parameter, below files that configure it."""
+def hostile_tree(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder below files that configure pytest, which takes its name for a parameter."""
     hostile = {
         "conftest__py": "raise SystemExit('a conftest from above')\n",
         "pytest__ini": "[pytest]\naddopts = --no-such-option\n",
     }
     write(tmp_path, **hostile)
-    return write(tmp_path / "clone [1]", **hostile)
+    return write(tmp_path / getattr(request, "param", "clone [1]"), **hostile)
 
 
 @pytest.fixture
@@ -66,15 +66,16 @@ def suite(hostile_tree: Path) -> Path:
     return write(hostile_tree / "suite", **texts)
 
 
-@pytest.fixture
-def lent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+@pytest.fixture(scope="module")
+def lent(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """An environment with the pytest that runs this very test."""
-    with serving(Index()) as index:
-        for wheel in lend_pytest(tmp_path / "runners").iterdir():
+    folder = tmp_path_factory.mktemp("lent")
+    runners = ("pytest", "pytest-timeout", "pytest-xdist")
+    with serving(Index()) as index, pytest.MonkeyPatch.context() as patch:
+        for wheel in lend_pytest(folder / "runners").iterdir():
             index.add(wheel)
-        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
-        runners = ("pytest", "pytest-timeout", "pytest-xdist")
-        return Environments(tmp_path / "envs").prepare([], uploaded=UPLOADED, extra=runners)
+        patch.setenv("UV_DEFAULT_INDEX", index.url)
+        return Environments(folder / "envs").prepare([], uploaded=UPLOADED, extra=runners)
 
 
 def test_the_race_suite(
@@ -86,6 +87,7 @@ def test_the_race_suite(
     assert MutationRunner(suite, lent, copies, Store(tmp_path / "kept"), timeout=60).passing == 1
 
 
+@pytest.mark.parametrize("hostile_tree", [*ODD_NAMES, "clone [1]"], indirect=True)
 def test_the_explorer_that_runs_the_race_suite(
     suite: Path, lent: Environment, tmp_path: Path
 ) -> None:

@@ -250,42 +250,33 @@ GIT_FILES = {
     "xdg/git/config": GIT_CONFIG,
     "xdg/git/ignore": "*\n",
 }
-XDG = "XDG_CONFIG_HOME={folder}/xdg "
 GIT_PLACES = (
     *("DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "COMMON_DIR", "TEMPLATE_DIR"),
     *("EXEC_PATH", "SHALLOW_FILE", "GRAFT_FILE", "ATTR_SOURCE", "NAMESPACE"),
 )
 AUTHOR = "GIT_{0}_NAME=x GIT_{0}_EMAIL=x GIT_{0}_DATE=2001-01-01T00:00:00Z "
+FOLDERS = ("", "above/", "above/work/")
 
+# Whatever is ignored may stand together: if any of it is not, the result is another, or none.
 CASES = {
-    "uv: user's": Surrounding(
+    "uv: files": Surrounding(
         "XDG_CONFIG_DIRS={folder}/xdg",
-        {"home/.config/uv/uv.toml": UV_TOML, "xdg/uv/uv.toml": UV_TOML},
+        {f"{folder}pyproject.toml": PROJECT for folder in FOLDERS}
+        | {"above/work/.python-version": "3.8\n", "above/uv.toml": UV_TOML, "uv.toml": UV_TOML}
+        | {"home/.config/uv/uv.toml": UV_TOML, "xdg/uv/uv.toml": UV_TOML},
     ),
-    "uv: user's, elsewhere": Surrounding(XDG, {"xdg/uv/uv.toml": UV_TOML}),
-    "uv: in a folder above": Surrounding("", {"above/uv.toml": UV_TOML, "uv.toml": UV_TOML}),
-    "uv: of a project above": Surrounding(
-        "",
-        {f"{folder}pyproject.toml": PROJECT for folder in ("", "above/", "above/work/")}
-        | {"above/work/.python-version": "3.8\n"},
-    ),
-    "uv: a named file": Surrounding("UV_CONFIG_FILE={folder}/mine", {"mine": UV_TOML}),
-    "uv: override": Surrounding(
-        "UV_OVERRIDE={folder}/mine UV_EXCLUDE_NEWER=2030-01-01", {"mine": "helper==2.0"}
-    ),
-    "uv: constraint": Surrounding(
-        "UV_CONSTRAINT={folder}/mine UV_BUILD_CONSTRAINT=/none", {"mine": "helper<1"}
+    "uv: named files": Surrounding(
+        "XDG_CONFIG_HOME={folder}/xdg UV_CONFIG_FILE={folder}/uv.toml UV_OVERRIDE={folder}/later "
+        "UV_CONSTRAINT={folder}/earlier UV_BUILD_CONSTRAINT=/none UV_FIND_LINKS={folder}/links",
+        {"xdg/uv/uv.toml": UV_TOML, "uv.toml": UV_TOML}
+        | {"later": "helper==2.0", "earlier": "helper<1", "links/helper-1.9-py3-none-any.whl": ""},
     ),
     "uv: resolution": Surrounding(
-        "UV_PRERELEASE=allow UV_RESOLUTION=lowest UV_EXCLUDE_NEWER=2020-01-01"
+        "UV_PRERELEASE=allow UV_RESOLUTION=lowest UV_EXCLUDE_NEWER=2030-01-01 "
+        "UV_INDEX=http://127.0.0.1:9/simple UV_EXTRA_INDEX_URL=http://127.0.0.1:9/simple"
     ),
-    "uv: seed": Surrounding("UV_VENV_SEED=1 UV_LINK_MODE=symlink UV_COMPILE_BYTECODE=1"),
-    "uv: other indexes": Surrounding(
-        "UV_FIND_LINKS={folder}/links UV_INDEX=http://127.0.0.1:9/simple UV_NO_INDEX=1 "
-        "UV_EXTRA_INDEX_URL=http://127.0.0.1:9/simple",
-        {"links/helper-1.9-py3-none-any.whl": ""},
-    ),
-    "uv: refuses all": Surrounding(
+    "uv: installation": Surrounding(
+        "UV_VENV_SEED=1 UV_LINK_MODE=symlink UV_COMPILE_BYTECODE=1 UV_NO_INDEX=1 "
         "UV_REQUIRE_HASHES=1 UV_NO_BINARY=1 UV_NO_CACHE=1 UV_FROZEN=1 UV_TARGET=/none"
     ),
     "other pythons": Surrounding(
@@ -295,43 +286,35 @@ CASES = {
     "pip": Surrounding(
         "PIP_CONFIG_FILE={folder}/home/.pip/pip.conf PIP_INDEX_URL=http://127.0.0.1:9/ "
         "PIP_TARGET=/none PIP_USER=1 PIP_CONSTRAINT=/none PIP_REQUIRE_VIRTUALENV=1",
-        dict.fromkeys(
-            ("home/.config/pip/pip.conf", "home/.pip/pip.conf", "above/work/pip.conf"), PIP_CONF
-        ),
+        {f"{f}pip.conf": PIP_CONF for f in ("home/.config/pip/", "home/.pip/", "above/work/")},
     ),
-    "git: user's": Surrounding(XDG, GIT_FILES),
+    "git: user's": Surrounding("XDG_CONFIG_HOME={folder}/xdg", GIT_FILES),
     "git: named files": Surrounding(
-        XDG + "GIT_CONFIG_GLOBAL={folder}/home/.gitconfig GIT_CONFIG_NOSYSTEM=0 "
+        "GIT_CONFIG_GLOBAL={folder}/home/.gitconfig GIT_CONFIG_NOSYSTEM=0 "
         "GIT_CONFIG_SYSTEM={folder}/home/.gitconfig GIT_CONFIG={folder}/home/.gitconfig",
         GIT_FILES,
     ),
     "git: settings in variables": Surrounding(
-        XDG + "GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=core.hooksPath "
-        "GIT_CONFIG_VALUE_0={folder}/hooks GIT_CONFIG_KEY_1=commit.gpgSign "
-        "GIT_CONFIG_VALUE_1=true GIT_CONFIG_PARAMETERS='diff.noprefix'='true' "
-        "GIT_CONFIG_KEY_200=core.autocrlf GIT_CONFIG_VALUE_200=true",
+        "GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=core.hooksPath GIT_CONFIG_VALUE_0={folder}/hooks "
+        "GIT_CONFIG_KEY_1=commit.gpgSign GIT_CONFIG_VALUE_1=true GIT_CONFIG_KEY_200=core.autocrlf "
+        "GIT_CONFIG_VALUE_200=true GIT_CONFIG_PARAMETERS='diff.noprefix'='true'",
         GIT_FILES,
     ),
-    "git: diffs": Surrounding(
+    "git: variables": Surrounding(
         "GIT_DIFF_OPTS=-u10 GIT_EXTERNAL_DIFF={folder}/fails GIT_PAGER={folder}/fails "
-        "GIT_PAGER_IN_USE=1 GIT_LITERAL_PATHSPECS=1 GIT_MERGE_VERBOSITY=5",
+        "GIT_PAGER_IN_USE=1 GIT_LITERAL_PATHSPECS=1 GIT_MERGE_VERBOSITY=5 EMAIL=x GIT_EDITOR=false "
+        "GIT_SEQUENCE_EDITOR=false VISUAL=false EDITOR=false GIT_ADVICE=0 GIT_PROTOCOL=version=9 "
+        "GIT_TRACE=1 GIT_TRACE_SETUP=1 GIT_TRACE2=1 GIT_TRACE_PACKET=1 GIT_CURL_VERBOSE=1 "
+        "GIT_DEFAULT_HASH=sha256 GIT_DEFAULT_REF_FORMAT=reftable "
+        "GIT_TEST_DEFAULT_INITIAL_BRANCH_NAME=x "
+        + AUTHOR.format("AUTHOR")
+        + AUTHOR.format("COMMITTER"),
         {"fails": FAILS},
     ),
     "git: places": Surrounding(" ".join(f"GIT_{n}={{folder}}/elsewhere" for n in GIT_PLACES)),
-    "git: of tomorrow": Surrounding(
-        "GIT_DEFAULT_HASH=sha256 GIT_DEFAULT_REF_FORMAT=reftable GIT_ADVICE=0 "
-        "GIT_TEST_DEFAULT_INITIAL_BRANCH_NAME=x GIT_PROTOCOL=version=9"
-    ),
-    "git: traces": Surrounding(
-        "GIT_TRACE=1 GIT_TRACE_SETUP=1 GIT_TRACE2=1 GIT_TRACE_PACKET=1 GIT_CURL_VERBOSE=1"
-    ),
-    "git: authors": Surrounding(
-        AUTHOR.format("AUTHOR") + AUTHOR.format("COMMITTER") + "EMAIL=x GIT_EDITOR=false "
-        "GIT_SEQUENCE_EDITOR=false VISUAL=false EDITOR=false"
-    ),
     # the wheels need no git
     "git: old": Surrounding(
-        XDG + "PATH={folder}/bin:{PATH}",
+        "PATH={folder}/bin:{PATH}",
         {**GIT_FILES, "bin/git": OLD_GIT},
         code=21,
         error="error: git 2.32 or newer is needed, this is: git version 2.30.2\n",
@@ -340,26 +323,23 @@ CASES = {
         "PATH={folder}/nothing", code=21, error="error: git is not installed\n"
     ),
     "locale: C": Surrounding("LC_ALL=C LANG=C PYTHONCOERCECLOCALE=0 PYTHONUTF8=0"),
-    "locale: POSIX": Surrounding("LC_ALL=POSIX LANG=POSIX"),
     "locale: Turkish": Surrounding("LANG=tr_TR.UTF-8 LC_ALL=tr_TR.UTF-8 LANGUAGE=tr"),
     "locale: unknown": Surrounding("LC_ALL=xx_YY.EBCDIC LC_MESSAGES=de_DE LANGUAGE=de:fr"),
-    "time zone": Surrounding(
-        "TZ=Pacific/Kiritimati SOURCE_DATE_EPOCH=1 COLUMNS=20 NO_COLOR=1 FORCE_COLOR=1"
-    ),
-    "umask: closed": Surrounding(umask=0o077),
-    "umask: open": Surrounding(umask=0),
-    "python": Surrounding(
+    "python and time": Surrounding(
         "PYTHONHASHSEED=7 PYTHONOPTIMIZE=2 PYTHONDONTWRITEBYTECODE=1 PYTHONUTF8=0 "
-        "PYTHONNOUSERSITE=1 PYTHONINTMAXSTRDIGITS=0 PYTHONPLATLIBDIR=lib"
+        "PYTHONNOUSERSITE=1 PYTHONINTMAXSTRDIGITS=0 PYTHONPLATLIBDIR=lib "
+        "TZ=Pacific/Kiritimati SOURCE_DATE_EPOCH=1 COLUMNS=20 NO_COLOR=1 FORCE_COLOR=1"
     ),
     "pytest": Surrounding(
         "PYTEST_ADDOPTS=--no-such-option PYTEST_PLUGINS=no_such_plugin TMPDIR={folder}",
-        {f"{f}conftest.py": "raise SystemExit('read')\n" for f in ("", "above/", "above/work/")}
+        {f"{folder}conftest.py": "raise SystemExit('read')\n" for folder in FOLDERS}
         | {"above/work/pytest.ini": "[pytest]\naddopts = --no-such-option\n"},
     ),
     "in a repository": Surrounding(
         "", {"above/work/.git": "gitdir: /none\n", "above/.gitattributes": "* text eol=crlf\n"}
     ),
+    "umask: closed": Surrounding(umask=0o077),
+    "umask: open": Surrounding(umask=0),
     "home: none": Surrounding("HOME="),
     "home: cannot be written": Surrounding(
         "HOME={folder}/file/home LIVEKIT_DISPATCHED_CACHE= UV_CACHE_DIR=",

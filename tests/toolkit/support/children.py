@@ -11,6 +11,8 @@ from typing import Any
 from toolkit.util.workspace import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scripts"
+# Names of folders that shells, TOML, URLs, options, PATH and file systems read in their own way.
+ODD_NAMES = ("a [1] 'b' \"c\"", "50%25 #ü雪;&$HOME\\*?", "-dash", "x:y", f"{'x' * 200}/y")
 ENV = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
 
 
