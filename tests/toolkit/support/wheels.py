@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 from toolkit.wheels.archive import Member, read_members, zip_bytes
 
@@ -32,6 +33,11 @@ def source(**changes: str) -> str:
     """A module of 40 assignments; ``line7="…"`` replaces the seventh."""
     text = [changes.get(f"line{number}", f"value_{number} = {number}") for number in range(1, 41)]
     return "\n".join(text) + "\n"
+
+
+def noise(size: int) -> bytes:
+    """Bytes that cannot be compressed, always the same."""
+    return Random(1).randbytes(size)  # noqa: S311
 
 
 def members_of(name: str, version: str) -> dict[str, bytes]:
