@@ -220,12 +220,14 @@ def _mismatches(
     like: Wheel | None,
 ) -> Iterator[str]:
     """Compare every member with its row (PEP 376, PEP 427), one unpacked at a time."""
+    # the names; RECORD and its signatures need no row
     free = {f"{dist_info}/{name}" for name in UNRECORDED}
     files = {name for name in members if not name.endswith("/")}
     yield from (f"{name} is not in RECORD" for name in sorted(files - record.keys() - free))
     if f"{dist_info}/RECORD" not in record:
         yield "RECORD does not name itself"
     yield from (f"{name} is in RECORD only" for name in sorted(record.keys() - files))
+    # the contents
     for name, member in members.items():
         row = record.get(name)
         checked = like.members[name] if row and like and like.record.get(name) == row else None
