@@ -270,22 +270,17 @@ def test_a_revision_that_the_catalogue_left_behind(
     assert ("knows no revision 1 of 1.8.9" in finding["next_step"]) == (status == "moved")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "livekit_agents-1.8.9+other.1-py3-none-any.whl",
-        "livekit_agents-9.9.9+dispatched.1-py3-none-any.whl",
-        "livekit_agents-9.9.9-py3-none-any.whl",
+def test_unknown(market: Market, tmp_path: Path) -> None:
+    """A name of no origin, one that PyPI does not have, and one that the release does not have."""
+    for name in (
         "requests-2.0-py3-none-any.whl",
-        "livekit_dispatched-1.8.9-py3-none-any.whl",
-        "nonsense.whl",
-    ],
-)
-def test_unknown(market: Market, tmp_path: Path, name: str) -> None:
-    path = Path(shutil.copy(market.files / OURS, tmp_path / name))
-    (finding,) = market.audit(path, code=25)
-    assert finding["status"] == "unknown"
-    assert finding["details"]
+        "livekit_agents-9.9.9+dispatched.1-py3-none-any.whl",
+        "livekit_agents-1.8.9+dispatched.1-py2-none-any.whl",
+    ):
+        path = Path(shutil.copy(market.files / OURS, tmp_path / name))
+        (finding,) = market.audit(path, code=25)
+        assert finding["status"] == "unknown"
+        assert finding["details"]
 
 
 def test_nothing_to_audit(market: Market, tmp_path: Path, run_verb: RunVerb) -> None:
@@ -316,11 +311,15 @@ def test_it_believes_no_cache_of_repacked_wheels(market: Market, tmp_path: Path)
         ("livekit_plugins_openai-1.8.6-py3-none-any.whl", "1.8.6", 0),
         ("livekit_dispatched-1.8.9.12-py3-none-any.whl", "1.8.9", 12),
         ("livekit_dispatched-2.0.0b1.post2-py3-none-any.whl", "2.0.0b1", 2),
+        ("livekit_agents-1.8.9+other.1-py3-none-any.whl", "", 0),
+        ("livekit_dispatched-1.8.9-py3-none-any.whl", "", 0),
+        ("requests-2.0-py3-none-any.whl", "", 0),
+        ("nonsense.whl", "", 0),
     ],
 )
 def test_what_a_name_stands_for(market: Market, name: str, release: str, revision: int) -> None:
-    series = Series.load(market.workspace.patches)
-    assert origin_of(name, series) == Origin(Version(release), revision)
+    origin = Origin(Version(release), revision) if release else None
+    assert origin_of(name, Series.load(market.workspace.patches)) == origin
 
 
 # -- environments: every installed file is compared with a wheel made again ---------------------

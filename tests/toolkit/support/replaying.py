@@ -1,19 +1,20 @@
-"""A GitHub API on loopback that replays recorded answers, for the toolkit's tests.
+"""A GitHub API on loopback that replays recorded answers.
 
-The answers have the shape that GitHub documents, cut down to what matters; the words are ours.
+They have the shape that GitHub documents, cut down to what matters, and made-up contents.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from simple_index import listening
 
 RECORDED = Path(__file__).parent / "recorded" / "github.json"
 
@@ -52,30 +53,23 @@ def replaying() -> Iterator[Recorded]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             recorded.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
-            known = recorded.answers.get(self.path, {"status": 404, "headers": {}, "body": {}})
-            headers, body = known["headers"], known["body"]
+            answer = recorded.answers.get(self.path, {"status": 404, "headers": {}, "body": {}})
+            headers, body = answer["headers"], answer["body"]
             data = (body if isinstance(body, str) else json.dumps(body)).encode()
             etag = headers.get("ETag")
             fresh = etag is not None and self.headers.get("If-None-Match") == etag
-            self.send_response(304 if fresh else known["status"])
+            self.send_response(304 if fresh else answer["status"])
             for name, value in headers.items():
                 self.send_header(name, value)
             if not fresh:
                 self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if not fresh:
-                self.wfile.write(data[: len(data) // 2] if known.get("cut") else data)
+                self.wfile.write(data[: len(data) // 2] if answer.get("cut") else data)
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        recorded.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield recorded
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Handler) as recorded.url:
+        yield recorded
