@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "release": str(version),
             "files": files,
             "applies": proposal.applies,
-            "schedule": proposal.evidence.schedule,
-            "shortest": proposal.evidence.shortest,
+            "schedule": proposal.demonstration.schedule,
+            "shortest": proposal.demonstration.shortest,
         }
         print(json.dumps(document, indent=1))
     else:

@@ -30,7 +30,7 @@ from dataclasses import replace
 from toolkit.cli import add_proof, parser, proof_settings_of, settings_of, verb
 from toolkit.patches.export import export, new_files, write_files
 from toolkit.proof.prove import STANDSTILL
-from toolkit.refresh.conflict import Conflict
+from toolkit.refresh.conflict import RebaseConflict
 from toolkit.refresh.refresher import Refreshed, Refresher
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.sources import series_applies
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         return
     if options.resume:
-        conflict = Conflict.read(options.resume)
+        conflict = RebaseConflict.read(options.resume)
         release, base = (
             refresher.fetch(replace(settings, yanked=True).find(version))
             for version in (conflict.release, conflict.base)

@@ -27,7 +27,7 @@ from wheels import ENGINE_PATH, REALTIME_PATH, source
 
 from toolkit.environments.environment import Environment, Environments
 from toolkit.forward import bug_report, proposal
-from toolkit.forward.bug_report import KEPT, LOST, SCHEDULE, SCRIPT, Evidence
+from toolkit.forward.bug_report import KEPT, LOST, SCHEDULE, SCRIPT, Demonstration
 from toolkit.forward.mails import Clone, Sender, check_mails, write_mails
 from toolkit.patches.git_repo import Repository
 from toolkit.patches.notices import without_notices
@@ -236,9 +236,9 @@ def test_the_shortest_schedule_that_a_proof_found_is_drawn(
         with pytest.raises(NotProved, match=r"3g3dAh loses no call here\. no"):
             bug_report.gather(script, pair, exploration)
         return
-    evidence = bug_report.gather(script, pair, exploration)
-    assert (evidence.schedule, evidence.shortest) == drawn
-    assert evidence.picture == f"│ {evidence.schedule}"
+    demonstration = bug_report.gather(script, pair, exploration)
+    assert (demonstration.schedule, demonstration.shortest) == drawn
+    assert demonstration.picture == f"│ {demonstration.schedule}"
 
 
 @pytest.fixture
@@ -258,10 +258,10 @@ def released(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evidence without environments."""
-    evidence = Evidence("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
+    """Demonstration without environments."""
+    demonstration = Demonstration("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
     monkeypatch.setattr(proposal, "prepare", lambda *_: ())
-    monkeypatch.setattr(bug_report, "gather", lambda *_: evidence)
+    monkeypatch.setattr(bug_report, "gather", lambda *_: demonstration)
 
 
 @pytest.mark.usefixtures("quick")
@@ -306,8 +306,8 @@ def test_the_verb(released: Workspace, tmp_path: Path, run_verb: RunVerb) -> Non
 def test_the_report_says_which_schedule_is_drawn(released: Workspace) -> None:
     series = Series.load(released.patches)
     release = Settings(released).fetch("1.8.9").release
-    evidence = Evidence("3.11.0", "", "", "b:2", "│", shortest=True)
-    text = bug_report.report(release, series, (), evidence, ("1 of 2 tests", "0 of 2 tests"))
+    demonstration = Demonstration("3.11.0", "", "", "b:2", "│", shortest=True)
+    text = bug_report.report(release, series, (), demonstration, ("1 of 2 tests", "0 of 2 tests"))
     assert (
         "The shortest schedule that loses a call, of all that were tried, in simulated time:\n"
         f"`b:2`\n(the script's own is `{SCHEDULE}`)\n"

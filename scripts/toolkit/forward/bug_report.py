@@ -32,7 +32,7 @@ _NEXT = "prove this release first; there is nothing to report without a loss"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Demonstration:
     """What the script printed on the ``official`` and on the ``patched`` wheels, and a picture.
 
     ``schedule`` loses a call on the official wheels, and ``picture`` draws that as text. It is the
@@ -56,7 +56,9 @@ def script_for(release: Release) -> str:
     return _render(f"{SCRIPT}.j2", release, python=SpecifierSet(",".join(supported)))
 
 
-def gather(script: Path, pair: Sequence[Environment], exploration: Exploration | None) -> Evidence:
+def gather(
+    script: Path, pair: Sequence[Environment], exploration: Exploration | None
+) -> Demonstration:
     """Run the script on official and patched wheels (``pair``), and a schedule on official ones.
 
     The schedule is the shortest that ``exploration`` found, or else the script's own.
@@ -82,7 +84,7 @@ def gather(script: Path, pair: Sequence[Environment], exploration: Exploration |
         (shown,) = replay.replay(RACE_SUITE, pair[:1], schedule, timeout=STANDSTILL)
         if LOSS in shown.violations:
             picture = shown.text.strip()
-            return Evidence(pair[0].version, official, patched, schedule, picture, shortest)
+            return Demonstration(pair[0].version, official, patched, schedule, picture, shortest)
     raise NotProved(f"{SCHEDULE} loses no call here. {shown.trouble}", next_step=_NEXT)
 
 
@@ -96,7 +98,7 @@ def report(
     release: Release,
     series: Series,
     variants: Sequence[Variant],
-    evidence: Evidence,
+    demonstration: Demonstration,
     figures: tuple[str, str] | None,
 ) -> str:
     """Return the bug report, as Markdown; ``figures`` say how much each side loses in the suite."""
@@ -108,7 +110,7 @@ def report(
         own=SCHEDULE,
         links=links_of(series, related=False),
         patches=[(v.header["Description"], reasons[v.patch]) for v in variants],
-        evidence=evidence,
+        demonstration=demonstration,
         figures=figures,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.environments.pair import prepare
 from toolkit.forward import bug_report
-from toolkit.forward.bug_report import REPORT, SCRIPT, Evidence
+from toolkit.forward.bug_report import REPORT, SCRIPT, Demonstration
 from toolkit.forward.mails import Clone, Sender, check_mails, write_mails
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS, Exploration
@@ -30,7 +30,7 @@ class Proposal:
 
     files: tuple[Path, ...]
     applies: tuple[str, ...]
-    evidence: Evidence
+    demonstration: Demonstration
 
 
 def write_proposal(
@@ -61,12 +61,12 @@ def write_proposal(
         repacked = repack_release(official, series, workspace, scratch / "wheels")
         pair = prepare(repacked.pair(), workspace.environments)
         exploration, figures = _read_proof(official, series, workspace)
-        evidence = bug_report.gather(draft / SCRIPT, pair, exploration)
-        text = bug_report.report(release, series, variants, evidence, figures)
+        demonstration = bug_report.gather(draft / SCRIPT, pair, exploration)
+        text = bug_report.report(release, series, variants, demonstration, figures)
         (draft / REPORT).write_text(text, "utf-8")
         written = tuple(out / name for name in sorted(path.name for path in draft.iterdir()))
         shutil.rmtree(out, ignore_errors=True)
-    return Proposal(written, tuple(trees), evidence)
+    return Proposal(written, tuple(trees), demonstration)
 
 
 def _refuse_other_files(out: Path) -> None:

@@ -40,7 +40,7 @@ class ConflictHunk:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class RebaseConflict:
     """One conflict, whose tree is in ``folder``. ``since`` is the first release that has it.
 
     ``verdict`` is set if everything was merged, and the proof does not come to `publish`. With
@@ -67,7 +67,7 @@ class Conflict:
         folder: Path,
         stopped: RebaseStopped | None,
         verdict: Verdict | None,
-    ) -> Conflict:
+    ) -> RebaseConflict:
         """Make it of a rebase that stopped, of a verdict, or of both."""
         conflict = cls(str(release), str(base), str(folder))
         if verdict:
@@ -84,7 +84,7 @@ class Conflict:
         return conflict
 
     @classmethod
-    def read(cls, folder: Path) -> Conflict:
+    def read(cls, folder: Path) -> RebaseConflict:
         """Read the conflict in ``folder``; raise InvalidSeries if there is none."""
         try:
             document = value_of(load((folder / STATE).read_bytes(), STATE), dict, STATE)

@@ -19,8 +19,8 @@ from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import (
     INCONCLUSIVE,
     TREE,
-    Conflict,
     Inconclusive,
+    RebaseConflict,
     conflict_hunk,
 )
 from toolkit.refresh.rebase import RebaseStopped
@@ -74,9 +74,10 @@ class Refresher:
     @property
     def entries(self) -> dict[Version, Entry]:
         """The releases that can be fetched, and existed as of the date in the settings, sorted."""
-        known = sorted(self.catalogue.items())
         return {
-            v: e for v, e in known if e.partner and not e.gone and e.existed(self.settings.as_of)
+            version: entry
+            for version, entry in sorted(self.catalogue.items())
+            if entry.partner and not entry.gone and entry.existed(self.settings.as_of)
         }
 
     @property
@@ -94,7 +95,7 @@ class Refresher:
         is inconclusive and none says `publish`.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise Conflict.read(folder).error()
+            raise RebaseConflict.read(folder).error()
         version, plan = official.release.version, self.plan
         bases: list[OfficialWheels] = []
         stopped: RebaseStopped | None = None
@@ -136,7 +137,7 @@ class Refresher:
         one commit a patch.
         """
         rebase = self.plan.rebase(base, official, folder / TREE)
-        rebase.require_resolution(Conflict.read(folder).patch)
+        rebase.require_resolution(RebaseConflict.read(folder).patch)
         stopped = verdict = None
         try:
             patches = self._mark_fresh(official.release.version, rebase.resume())
@@ -225,9 +226,9 @@ class Refresher:
         folder: Path,
         stopped: RebaseStopped | None,
         verdict: Verdict | None,
-    ) -> Conflict:
+    ) -> RebaseConflict:
         version = official.release.version
-        conflict = Conflict.of(version, base.release.version, folder, stopped, verdict)
+        conflict = RebaseConflict.of(version, base.release.version, folder, stopped, verdict)
         if stopped and stopped.hunks:
             old, new = (official_files(release, self.series) for release in (base, official))
             hunks = tuple(conflict_hunk(hunk, old, new) for hunk in stopped.hunks)
