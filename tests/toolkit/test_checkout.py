@@ -38,13 +38,13 @@ class Home:
     pypi: str
     published: tuple[tuple[str, str], ...] = ()
 
-    def call(self, script: str, *words: str) -> str:
+    def call(self, script: str, *args: str) -> str:
         """What a verb of this checkout prints."""
         env = {CACHE_VARIABLE: str(self.folder / "cache"), ENDPOINT_VARIABLE: self.pypi}
-        words = (sys.executable, f"scripts/{script}.py", *words)
-        done = call(*words, cwd=self.folder, env={**os.environ, **env})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        args = (sys.executable, f"scripts/{script}.py", *args)
+        result = call(*args, cwd=self.folder, env={**os.environ, **env})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def release(self) -> tuple[tuple[str, str], ...]:
         """Release 1.8.9 into ./index: the name of each wheel there, and its sha256."""
@@ -133,8 +133,8 @@ def test_crlf_changes_no_digest(tmp_path: Path) -> None:
 def test_git_ends_no_line_in_crlf(first: Home, tmp_path: Path) -> None:
     home, clone = first.copied(tmp_path / "home"), tmp_path / "clone"
     git = ("git", "-C", home.folder, "-c", "user.name=a", "-c", "user.email=a@invalid")
-    for words in (("init", "--quiet"), ("add", "--", *FILES, *PARTS), ("commit", "-qm", "m")):
-        run([*git, *words])
+    for args in (("init", "--quiet"), ("add", "--", *FILES, *PARTS), ("commit", "-qm", "m")):
+        run([*git, *args])
     run(["git", "clone", "--quiet", "-c", "core.autocrlf=true", home.folder, clone])
     for path in (path for part in PARTS for path in (clone / part).rglob("*") if path.is_file()):
         assert path.read_bytes() == (home.folder / path.relative_to(clone)).read_bytes()

@@ -121,11 +121,9 @@ def test_two_processes_share_one_environment(cache: Environments, pair: list[Pat
         "moment = datetime.fromisoformat(sys.argv[2]);"
         "print(Environments(Path(sys.argv[1])).prepare(wheels, uploaded=moment, extra=()).path)"
     )
-    words = command(script, cache.root, UPLOADED.isoformat(), *pair)
+    args = command(script, cache.root, UPLOADED.isoformat(), *pair)
     env = {**ENV, "UV_OFFLINE": "1"}
-    several = [
-        subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
+    several = [subprocess.Popen(args, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     paths = {child.communicate()[0].strip() for child in several}
     assert {child.returncode for child in several} == {0}
     (path,) = paths
@@ -275,7 +273,7 @@ def helped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[li
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("args", "problem"),
     [
         (("install", "helper==2.0"), r"helper 2\.0 is installed, and 1\.0 was resolved"),
         (("uninstall", "helper"), "helper is not installed"),
@@ -283,12 +281,12 @@ def helped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[li
     ],
 )
 def test_somebody_elses_uv_changed_what_was_resolved(
-    words: tuple[str, ...], problem: str, helped: tuple[list[Path], Index], cache: Environments
+    args: tuple[str, ...], problem: str, helped: tuple[list[Path], Index], cache: Environments
 ) -> None:
     made = made_by(cache, helped[0], DAY)
     verify_installed(made, [])
     options = ("--quiet", "--no-config", "--python", made.python)
-    subprocess.run([uv(), "pip", *words, *options], check=True)
+    subprocess.run([uv(), "pip", *args, *options], check=True)
     with pytest.raises(HashMismatch, match=problem):
         verify_installed(made, [])
 

@@ -42,15 +42,15 @@ class Place:
     def site(self) -> Path:
         return next(self.path.glob("lib/python*/site-packages"))
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return call(self.path / "bin/python", "-m", *words, cwd=self.path)
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return call(self.path / "bin/python", "-m", *args, cwd=self.path)
 
     def check(self, *options: str) -> dict[str, Any]:
         """The report, with the texts of its problems as one."""
-        done = self.run("livekit_dispatched", "--json", *options)
-        assert done.stdout, done.stderr
-        report: dict[str, Any] = json.loads(done.stdout)
-        assert report["exit_code"] == done.returncode
+        result = self.run("livekit_dispatched", "--json", *options)
+        assert result.stdout, result.stderr
+        report: dict[str, Any] = json.loads(result.stdout)
+        assert report["exit_code"] == result.returncode
         report["text"] = "\n".join(problem["text"] for problem in report["problems"])
         return report
 
@@ -173,10 +173,10 @@ def test_spoilt_files(
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"release": 1}'])
 def test_a_damaged_metapackage(place: Place, text: str) -> None:
     (place.site / "livekit_dispatched/expected.json").write_text(text)
-    done = place.run("livekit_dispatched")
-    assert done.returncode == 5
-    assert "expected.json cannot be read" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = place.run("livekit_dispatched")
+    assert result.returncode == 5
+    assert "expected.json cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_package_in_front_of_it(place: Place, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ Nox = Callable[..., subprocess.CompletedProcess[str]]
 SESSIONS = ("status", "matrix", "release", "update")
 
 
-def start(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def start(*args: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m nox`` in the checkout."""
     path = os.pathsep.join([str(Path(uv()).parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, **variables}
-    return call(sys.executable, "-m", "nox", *words, cwd=REPOSITORY, env=env, timeout=300)
+    return call(sys.executable, "-m", "nox", *args, cwd=REPOSITORY, env=env, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ def nox(environments: Path) -> Nox:
     """Run a session of the real noxfile: its name, what goes to the script, and variables."""
 
     def run(
-        session: str, *words: object, envdir: Path = environments, **variables: str
+        session: str, *args: object, envdir: Path = environments, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         options = ("--envdir", envdir, "--reuse-venv=always", "--no-install", "-s", session)
-        return start(*options, "--", *words, **variables)
+        return start(*options, "--", *args, **variables)
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("words", "variables", "member", "message"),
+    ("args", "variables", "member", "message"),
     [
         (("matrix", "--jobs", "60"), {}, "include", "nox > "),
         (("status", "--json", "--offline"), {}, "releases", "nox > "),
@@ -66,13 +66,13 @@ def nox(environments: Path) -> Nox:
     ],
 )
 def test_stdout_is_a_document(
-    words: tuple[str, ...], variables: dict[str, str], member: str, message: str, nox: Nox
+    args: tuple[str, ...], variables: dict[str, str], member: str, message: str, nox: Nox
 ) -> None:
-    done = nox(*words, **variables)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[member]
+    result = nox(*args, **variables)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[member]
     # there is something that must not be mixed in
-    assert message in done.stderr
+    assert message in result.stderr
 
 
 def test_a_good_release_beside_a_refused_one(
@@ -85,18 +85,18 @@ def test_a_good_release_beside_a_refused_one(
     replace_proof(monkeypatch, judged("publish"))
     upstream.run("release", "1.8.9", "--index", tmp_path / "before")
     options = ("--json", "--patches", upstream.workspace.patches, "--index", tmp_path / "index")
-    done = nox("release", "1.8.9", "1.8.8", *options)
-    assert done.returncode == 1
-    assert "1 of 2 releases failed" in done.stderr
-    rows = {row["release"]: row for row in json.loads(done.stdout)}
+    result = nox("release", "1.8.9", "1.8.8", *options)
+    assert result.returncode == 1
+    assert "1 of 2 releases failed" in result.stderr
+    rows = {row["release"]: row for row in json.loads(result.stdout)}
     assert rows["1.8.9"]["verdict"] == "publish"
     assert "stuck agents" in rows["1.8.8"]["error"]
     assert list((tmp_path / "index" / "files").glob("livekit_agents-1.8.9+dispatched.1-*.whl"))
 
 
-@pytest.mark.parametrize("words", [("update",), ("release", "new")])
+@pytest.mark.parametrize("args", [("update",), ("release", "new")])
 def test_a_mirror_without_times_behind_a_password(
-    words: tuple[str, ...], nox: Nox, upstream: Upstream
+    args: tuple[str, ...], nox: Nox, upstream: Upstream
 ) -> None:
     upstream.add_two_releases()
     upstream.run("update")
@@ -106,11 +106,11 @@ def test_a_mirror_without_times_behind_a_password(
     index.edit = lambda page: [file.pop("upload-time") for file in page["files"]]
     address = index.url.replace("://", f"://{index.credentials}@")
     options = ("--patches", upstream.workspace.patches, "--pypi", address)
-    done = nox(*words, *options, LIVEKIT_DISPATCHED_VERBOSE="1")
-    assert done.returncode != 0
-    assert "tells no upload time (PEP 700) of 2 of 2 wheels" in done.stderr
-    assert "http://***@127.0.0.1:" in done.stderr
-    assert "s3cr3tTok" not in done.stdout + done.stderr
+    result = nox(*args, *options, LIVEKIT_DISPATCHED_VERBOSE="1")
+    assert result.returncode != 0
+    assert "tells no upload time (PEP 700) of 2 of 2 wheels" in result.stderr
+    assert "http://***@127.0.0.1:" in result.stderr
+    assert "s3cr3tTok" not in result.stdout + result.stderr
     assert catalogue.read_bytes() == before
 
 
@@ -118,24 +118,24 @@ def test_a_folder_that_cannot_be_on_path_gets_one_line(
     environments: Path, tmp_path: Path, nox: Nox
 ) -> None:
     (tmp_path / "x:y").symlink_to(environments, target_is_directory=True)
-    done = nox("matrix", envdir=tmp_path / "x:y")
-    assert done.returncode == 1
-    assert "clone elsewhere, or have the environments elsewhere" in done.stderr
-    assert not done.stdout
+    result = nox("matrix", envdir=tmp_path / "x:y")
+    assert result.returncode == 1
+    assert "clone elsewhere, or have the environments elsewhere" in result.stderr
+    assert not result.stdout
 
 
 def test_an_old_python_gets_one_line() -> None:
     script = "import sys; from nox import main; sys.version_info = (3, 10); main()"
-    done = call(sys.executable, "-c", script, "-s", "matrix", cwd=REPOSITORY)
-    assert done.returncode == 21, done.stderr
-    problem, step = done.stderr.splitlines()
+    result = call(sys.executable, "-c", script, "-s", "matrix", cwd=REPOSITORY)
+    assert result.returncode == 21, result.stderr
+    problem, step = result.stderr.splitlines()
     assert "needs Python 3.11 or newer, and this is 3.10" in problem
     assert step.startswith("  next: ")
 
 
 @pytest.mark.pypi
 def test_the_installer_is_not_heard_on_stdout(tmp_path: Path) -> None:
-    done = start("--verbose", "--envdir", tmp_path / "nox", "-s", "matrix")
-    assert done.returncode == 0, done.stderr
-    assert "include" in json.loads(done.stdout)
-    assert "packaging==" in done.stderr
+    result = start("--verbose", "--envdir", tmp_path / "nox", "-s", "matrix")
+    assert result.returncode == 0, result.stderr
+    assert "include" in json.loads(result.stdout)
+    assert "packaging==" in result.stderr

@@ -35,10 +35,10 @@ def old_pythons() -> list[Path]:
     return [several[0] for several in pythons if several]
 
 
-def is_refused(done: subprocess.CompletedProcess[str]) -> bool:
-    problem, step = done.stderr.splitlines()
+def is_refused(result: subprocess.CompletedProcess[str]) -> bool:
+    problem, step = result.stderr.splitlines()
     assert "needs Python 3.11 or newer" in problem
-    return done.returncode == 21 and step.startswith("  next: ") and not done.stdout
+    return result.returncode == 21 and step.startswith("  next: ") and not result.stdout
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda path: path.stem)
@@ -46,8 +46,8 @@ def test_a_verb_under_any_python(verb: Path, tmp_path: Path) -> None:
     linked = tmp_path / verb.name
     linked.symlink_to(verb)
     for flag, path in (("-P", verb), ("-I", linked)):
-        done = call(sys.executable, flag, path, "--help", env=ENV)
-        assert done.returncode == 0, done.stderr
+        result = call(sys.executable, flag, path, "--help", env=ENV)
+        assert result.returncode == 0, result.stderr
     assert is_refused(call(sys.executable, "-c", SIMULATED, verb, env=ENV))
 
 

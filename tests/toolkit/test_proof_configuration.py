@@ -96,8 +96,8 @@ def test_the_explorer_that_runs_the_race_suite(
     script = f"import sys; sys.path.insert(0, {str(suite)!r}); import explore\n"
     script += f"explore._test(explore._options(['--tier=quick', {f'--tests={report}'!r}]))"
     env = {"PATH": "", "LC_ALL": "C.UTF-8"}
-    done = call(lent.python, "-c", script, cwd=tmp_path, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = call(lent.python, "-c", script, cwd=tmp_path, env=env)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads(report.read_text())["exitstatus"] == 0
 
 

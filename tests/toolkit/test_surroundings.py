@@ -124,13 +124,13 @@ class Place:
             self.env[name] = value.replace("{PATH}", self.env["PATH"])
 
     def run(
-        self, program: str, *words: object, umask: int = 0o022
+        self, program: str, *args: object, umask: int = 0o022
     ) -> subprocess.CompletedProcess[str]:
         cwd, home = self.folder / "above/work", self.folder / "home"
         for folder in (cwd, home):
             folder.mkdir(parents=True, exist_ok=True)
         return subprocess.run(
-            [sys.executable, "-c", HEAD + RESOLVE + program, *map(str, words)],
+            [sys.executable, "-c", HEAD + RESOLVE + program, *map(str, args)],
             cwd=cwd,
             env={"HOME": str(home), **self.env},
             umask=umask,
@@ -182,13 +182,13 @@ class World:
         return Place(folder, env)
 
     def work(self, place: Place, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
-        words = (place.folder, self.patches, DAY.isoformat(), *self.official)
-        return place.run(PROGRAM, *words, umask=umask)
+        args = (place.folder, self.patches, DAY.isoformat(), *self.official)
+        return place.run(PROGRAM, *args, umask=umask)
 
-    def require_same(self, place: Place, done: subprocess.CompletedProcess[str]) -> None:
-        assert done.returncode == 0, done.stderr
+    def require_same(self, place: Place, process: subprocess.CompletedProcess[str]) -> None:
+        assert process.returncode == 0, process.stderr
         assert place.wheels() == self.wheels
-        assert json.loads(done.stdout.splitlines()[-1]) == self.result
+        assert json.loads(process.stdout.splitlines()[-1]) == self.result
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +196,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving(Index()) as index:
         made = World(tmp_path_factory.mktemp("world"), index)
         plain = made.place(made.folder / "plain")
-        done = made.work(plain)
-        assert done.returncode == 0, done.stderr
-        made.wheels, made.result = plain.wheels(), json.loads(done.stdout.splitlines()[-1])
+        process = made.work(plain)
+        assert process.returncode == 0, process.stderr
+        made.wheels, made.result = plain.wheels(), json.loads(process.stdout.splitlines()[-1])
         assert len(made.wheels) == 1
         assert EXPECTED.items() <= made.result.items()
         yield made
@@ -357,14 +357,14 @@ def test_surroundings(world: World, tmp_path: Path, case: Surrounding) -> None:
     place = world.place(tmp_path)
     place.surround(case)
     before = snapshot(world.patches)
-    done = world.work(place, case.umask)
+    process = world.work(place, case.umask)
     assert snapshot(world.patches) == before
     if not case.code:
-        world.require_same(place, done)
+        world.require_same(place, process)
         return
-    assert "Traceback" not in done.stderr
-    assert done.returncode == case.code, done.stderr
-    assert case.error in done.stderr
+    assert "Traceback" not in process.stderr
+    assert process.returncode == case.code, process.stderr
+    assert case.error in process.stderr
     assert place.wheels() == (world.wheels if case.repacked else {})
 
 
@@ -403,8 +403,8 @@ def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
     files = {"home/.config/uv/uv.toml": uv_toml, "old.txt": "openai<2\n"}
     place.surround(Surrounding("UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1", files))
     program = "print(json.dumps(resolve(sys.argv[1], sys.argv[2], sys.argv[3:], [])))"
-    done = place.run(program, tmp_path / "work", "2026-10-24T02:32:37+00:00", wheel)
-    assert done.returncode == 0, done.stderr
-    installed = json.loads(done.stdout)
+    process = place.run(program, tmp_path / "work", "2026-10-24T02:32:37+00:00", wheel)
+    assert process.returncode == 0, process.stderr
+    installed = json.loads(process.stdout)
     assert (installed["openai"], installed["protobuf"]) == ("3.37.0", "7.36.2")
     assert not {"pip", "setuptools", "wheel"} & installed.keys()

@@ -51,7 +51,7 @@ def test_a_cell_holds_its_text_and_nothing_else(text: str) -> None:
     assert [token.type for token in tokens].count("td_open") == 4
     assert tokens[-1].type == "table_close"
     cells = [t.children or [] for t in tokens if t.type == "inline"][2:]
-    shown = ["".join(c.content for c in one if c.type != "html_inline") for one in cells]
+    shown = ["".join(c.content for c in parts if c.type != "html_inline") for parts in cells]
     line = printable(" ".join(text.split()))
     assert shown == [line, "after", "next", line]
     for parts in cells:

@@ -69,7 +69,7 @@ def test_memory_without_room_is_done_without(mount: str, has_room: bool, tmp_pat
     unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "-m"]
     if call(*unshare, "sh", "-c", f"mount -t tmpfs none {MEMORY}").returncode:
         pytest.skip("this machine lets us mount nothing")
-    words = (*unshare, "sh", "-c", f'{script} && exec "$0" "$@"', *command(SCRATCH, tmp_path))
-    done = call(*words, env=ENV)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(MEMORY if has_room else tmp_path / "scratch")
+    args = (*unshare, "sh", "-c", f'{script} && exec "$0" "$@"', *command(SCRATCH, tmp_path))
+    result = call(*args, env=ENV)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == str(MEMORY if has_room else tmp_path / "scratch")

@@ -61,13 +61,13 @@ class Machines:
     def verdict(self) -> Path:
         return self.proved / "1.8.9.verdict.json"
 
-    def prove(self, *words: str, code: int = 0, out: Path | None = None) -> None:
+    def prove(self, *args: str, code: int = 0, out: Path | None = None) -> None:
         options = ("--index", self.folder / "scratch", "--verdicts", out or self.proved, "--json")
-        self.upstream.run("release", *words, *options, code=code)
+        self.upstream.run("release", *args, *options, code=code)
 
-    def merge(self, *words: str, code: int = 0) -> dict[str, dict[str, Any]]:
+    def merge(self, *args: str, code: int = 0) -> dict[str, dict[str, Any]]:
         options = ("--from", self.proved, "--index", self.index, "--summary", self.summary)
-        result = self.upstream.run("publish", *options, "--json", *words, code=code)
+        result = self.upstream.run("publish", *options, "--json", *args, code=code)
         return {row["release"]: row for row in result.json}
 
     def published(self) -> list[str]:
@@ -209,7 +209,7 @@ def test_nothing_was_proved(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         ("--from", "nowhere"),
         ("--from", ".", "--yank", "1.8.9", "--reason", "x"),
@@ -218,6 +218,6 @@ def test_nothing_was_proved(machines: Machines) -> None:
     ],
 )
 def test_what_does_not_go_together(
-    words: tuple[str, ...], tmp_path: Path, run_verb: RunVerb
+    args: tuple[str, ...], tmp_path: Path, run_verb: RunVerb
 ) -> None:
-    assert run_verb("publish", "--index", tmp_path, *words).code == 2
+    assert run_verb("publish", "--index", tmp_path, *args).code == 2

@@ -16,17 +16,17 @@ ODD_NAMES = ("a [1] 'b' \"c\"", "50%25 #ü雪;&$HOME\\*?", "-dash", "x:y", f"{'x
 ENV = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
 
 
-def command(script: str, *words: object) -> list[str]:
+def command(script: str, *args: object) -> list[str]:
     """Return the command that runs a script's text."""
-    return [sys.executable, "-c", script, *map(str, words)]
+    return [sys.executable, "-c", script, *map(str, args)]
 
 
-def python(script: str, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+def python(script: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a script's text to its end."""
-    return call(*command(script, *words), env={**ENV, **env})
+    return call(*command(script, *args), env={**ENV, **env})
 
 
-def call(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def call(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, without a check of its exit code."""
-    line = [word if isinstance(word, Path) else str(word) for word in words]
+    line = [word if isinstance(word, Path) else str(word) for word in args]
     return subprocess.run(line, check=False, capture_output=True, text=True, **options)
