@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--jobs", type=int, default=cores(), help="at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
+    # the mutants of each release
     settings = settings_of(options)
     names = dict.fromkeys(options.release or RELEASES)
     series = Series.load(settings.workspace.patches)
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for name in names
     ]
+    # a table of them, and an error if one survived
     if options.json:
         print(json.dumps([asdict(release) for release in tested], indent=2))
     else:

@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = settings_of(options)
 
+    # a release at a time: what ran, and whether that is good enough
     def one(name: str | None) -> None:
         result = compare(name, options, settings)
         if options.json:

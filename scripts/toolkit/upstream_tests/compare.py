@@ -95,17 +95,19 @@ def run_upstream_tests(
             return cached
         result = _run_both(request, checkout, source, workspace)
     except (Unreachable, EnvironmentUnresolvable, CommandFailed, Malformed) as error:
-        why = getattr(error, "problem", str(error))
-        return UpstreamResult.not_run(release, _without_path(why, repository))
+        reason = getattr(error, "problem", str(error))
+        return UpstreamResult.not_run(release, _without_path(reason, repository))
     if result.status == "passed":
         store.put(inputs, result.to_json().encode())
     return result
 
 
-def _without_path(why: str, repository: str) -> str:
+def _without_path(reason: str, repository: str) -> str:
     """Return a reason that names no path of this machine."""
     path = repository.removeprefix("file://")
-    return why if "://" in path else why.replace(repository, "the clone").replace(path, "the clone")
+    for text in () if "://" in path else (repository, path):
+        reason = reason.replace(text, "the clone")
+    return reason
 
 
 def _run_both(
@@ -136,10 +138,10 @@ def _run_both(
         # the official wheels, on which some test has to pass
         before = run(official)
         if before.trouble or not before.passed:
-            why = f"no test passes on the official wheels: {before.main_reason}"
+            reason = f"no test passes on the official wheels: {before.main_reason}"
             if before.trouble:
-                why = f"on the official wheels {before.trouble}"
-            return UpstreamResult.not_run(release, why, source)
+                reason = f"on the official wheels {before.trouble}"
+            return UpstreamResult.not_run(release, reason, source)
         # the patched wheels
         after = run(patched)
         if after.trouble:

@@ -49,12 +49,12 @@ def read_report(lines: Sequence[str], *, hide: str) -> UpstreamRun:
         if "test" in document:
             _add(tests, decode(_Phase, document, "a line of the report"), hide)
         elif "uncollected" in document:
-            why = f"cannot be collected: {one_line(document['why'], hide)}"
-            left_out[document["uncollected"]] = why
+            reason = f"cannot be collected: {one_line(document['why'], hide)}"
+            left_out[document["uncollected"]] = reason
         else:
             collected |= dict.fromkeys(document.get("collected", ()))
-            why = "deselected by upstream's own configuration"
-            left_out |= dict.fromkeys(document.get("deselected", ()), why)
+            reason = "deselected by upstream's own configuration"
+            left_out |= dict.fromkeys(document.get("deselected", ()), reason)
             exit_code = document.get("exitstatus", exit_code)
     absent = [test for test in collected if test not in tests]
     tests |= dict.fromkeys(absent, UpstreamOutcome("absent", "it did not end"))
@@ -67,7 +67,7 @@ def read_report(lines: Sequence[str], *, hide: str) -> UpstreamRun:
 
 def _add(tests: dict[str, UpstreamOutcome], phase: _Phase, hide: str) -> None:
     """Join a phase of a test with those before it: the first failure counts, else the worst."""
-    why = one_line(phase.why, hide)
+    reason = one_line(phase.why, hide)
     if phase.outcome == "passed":
         # a test that is skipped passes its teardown
         if phase.when == "call":
@@ -75,12 +75,12 @@ def _add(tests: dict[str, UpstreamOutcome], phase: _Phase, hide: str) -> None:
         return
     if phase.outcome == "failed":
         if phase.tried:
-            why = f"no network here: it asked for {', '.join(phase.tried)}"
+            reason = f"no network here: it asked for {', '.join(phase.tried)}"
         elif phase.when in ("setup", "teardown"):
-            why = f"in {phase.when}: {why}"
+            reason = f"in {phase.when}: {reason}"
         if tests.get(phase.test, UpstreamOutcome("passed")).outcome == "failed":
             return
-    tests[phase.test] = UpstreamOutcome(phase.outcome, why)
+    tests[phase.test] = UpstreamOutcome(phase.outcome, reason)
 
 
 def one_line(text: str, hide: str) -> str:

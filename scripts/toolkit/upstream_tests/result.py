@@ -209,13 +209,13 @@ def compare_runs(
         left_out["not of the plugin's tests (--all takes them)"] = others
     # the summary
     regressed = classes["regressed"]
-    why = f"{passed} tests pass on both sides, {sum(map(len, failed.values()))} fail on both, "
-    why += f"{len(regressed)} regressed"
-    why += "".join(f", {len(classes[name])} {name}" for name in ("fixed", "flaky") if classes[name])
+    text = f"{passed} tests pass on both sides, {sum(map(len, failed.values()))} fail on both, "
+    text += f"{len(regressed)} regressed"
+    text += "".join(f", {len(classes[n])} {n}" for n in ("fixed", "flaky") if classes[n])
     return UpstreamResult(
         release,
         status="regressed" if regressed else "passed",
-        why=why,
+        why=text,
         source=source,
         selection=selection,
         passed=passed,
