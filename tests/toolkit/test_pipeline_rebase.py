@@ -23,11 +23,12 @@ from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace
 
 
-@pytest.fixture(autouse=True)
-def series(world: RebaseWorld) -> None:
-    """It fits 1.8.8."""
+@pytest.fixture
+def world(world: RebaseWorld) -> RebaseWorld:
+    """A series that fits 1.8.8."""
     world.release("1.8.8")
     world.series(guard=engine_patch(line10="first = 1"), other=engine_patch(line30="x = 1"))
+    return world
 
 
 def engine(world: RebaseWorld, version: str) -> str:

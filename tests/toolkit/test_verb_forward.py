@@ -198,7 +198,7 @@ def test_there_is_nothing_to_report_without_a_loss(
     codes = {"official": official, "patched": patched}
     script.write_text(f"import os\nprint('so')\nraise SystemExit({codes}[os.environ['SIDE']])")
     with pytest.raises(NotProved, match=f"{problem}:\nso"):
-        bug_report.gather(script, pair, None)
+        bug_report.demonstrate(script, pair, None)
 
 
 OTHER = "agent/openai/call/other:1"
@@ -234,9 +234,9 @@ def test_the_shortest_schedule_that_a_proof_found_is_drawn(
     exploration = explored(official=lost).exploration if shortest else None
     if drawn is None:
         with pytest.raises(NotProved, match=r"3g3dAh loses no call here\. no"):
-            bug_report.gather(script, pair, exploration)
+            bug_report.demonstrate(script, pair, exploration)
         return
-    demonstration = bug_report.gather(script, pair, exploration)
+    demonstration = bug_report.demonstrate(script, pair, exploration)
     assert (demonstration.schedule, demonstration.shortest) == drawn
     assert demonstration.picture == f"│ {demonstration.schedule}"
 
@@ -261,7 +261,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Demonstration without environments."""
     demonstration = Demonstration("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
     monkeypatch.setattr(proposal, "prepare", lambda *_: ())
-    monkeypatch.setattr(bug_report, "gather", lambda *_: demonstration)
+    monkeypatch.setattr(bug_report, "demonstrate", lambda *_: demonstration)
 
 
 @pytest.mark.usefixtures("quick")
@@ -339,7 +339,7 @@ def test_nothing_half_done_stays(
     def fail(*_: object) -> None:
         raise NotProved("no loss", next_step="rejoice")
 
-    monkeypatch.setattr(bug_report, "gather", fail)
+    monkeypatch.setattr(bug_report, "demonstrate", fail)
     ran = run_verb(*command)
     assert (ran.code, "no loss" in ran.err) == (18, True)
     assert list(out.parent.iterdir()) == []

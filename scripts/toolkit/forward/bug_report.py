@@ -56,7 +56,7 @@ def script_for(release: Release) -> str:
     return _render(f"{SCRIPT}.j2", release, python=SpecifierSet(",".join(supported)))
 
 
-def gather(
+def demonstrate(
     script: Path, pair: Sequence[Environment], exploration: Exploration | None
 ) -> Demonstration:
     """Run the script on official and patched wheels (``pair``), and a schedule on official ones.

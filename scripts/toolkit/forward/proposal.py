@@ -61,7 +61,7 @@ def write_proposal(
         repacked = repack_release(official, series, workspace, scratch / "wheels")
         pair = prepare(repacked.pair(), workspace.environments)
         exploration, figures = _read_proof(official, series, workspace)
-        demonstration = bug_report.gather(draft / SCRIPT, pair, exploration)
+        demonstration = bug_report.demonstrate(draft / SCRIPT, pair, exploration)
         text = bug_report.report(release, series, variants, demonstration, figures)
         (draft / REPORT).write_text(text, "utf-8")
         written = tuple(out / name for name in sorted(path.name for path in draft.iterdir()))
