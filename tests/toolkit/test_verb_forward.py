@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -20,9 +19,7 @@ import pytest
 from packaging.version import Version
 from publishing import explored, findings
 from series import diff, mail, write_series
-from simple_index import Index
-from upstream_index import upload
-from verbs import RunVerb
+from upstream_index import Upstream
 from wheels import ENGINE_PATH, REALTIME_PATH, source
 
 from toolkit.environments.environment import Environment, Environments
@@ -35,10 +32,9 @@ from toolkit.patches.series import Series
 from toolkit.proof import replay as replay_module
 from toolkit.proof.exploration import LOSS, Violation
 from toolkit.releases.official import Settings
-from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.releases.repack import repack_release
 from toolkit.util.errors import NotProved, PatchConflict, UnknownRelease
-from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY, Workspace
+from toolkit.util.workspace import REPOSITORY, Workspace
 
 NOTICE = "# Modified by somebody: calls survive.\n"
 FILES = {ENGINE_PATH: source().encode(), REALTIME_PATH: source().encode()}
@@ -53,17 +49,19 @@ CUTOFF = "2026-01-01T12:00:01Z"
 
 
 @pytest.fixture
-def patches(workspace: Workspace) -> Path:
-    """A series of two patches for 1.8.9."""
+def series(upstream: Upstream) -> Series:
+    """Two patches for 1.8.9, which is released."""
+    upstream.upload("1.8.9")
     guard = mail(*(diff(path, source(), FIRST[path]) for path in FILES), subject="Guard the calls")
     widen = mail(diff(ENGINE_PATH, FIRST[ENGINE_PATH], SECOND), subject="Widen the guard")
-    return write_series(workspace.patches, {"guard": {"1.0": guard}, "widen": {"1.0": widen}})
+    patches = {"guard": {"1.0": guard}, "widen": {"1.0": widen}}
+    return Series.load(write_series(upstream.workspace.patches, patches))
 
 
 @pytest.fixture
-def mails(patches: Path, tmp_path: Path) -> Callable[..., tuple[Path, ...]]:
+def mails(series: Series, tmp_path: Path) -> Callable[..., tuple[Path, ...]]:
     """Write the mails of the series, each time into a folder of its own."""
-    variants = Series.load(patches).variants_for(Version("1.8.9"))
+    variants = series.variants_for(Version("1.8.9"))
     number = count()
 
     def write(
@@ -242,21 +240,6 @@ def test_the_shortest_schedule_that_a_proof_found_is_drawn(
 
 
 @pytest.fixture
-def released(
-    patches: Path,
-    index: Index,
-    workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Workspace:
-    """Release 1.8.9, which the verb finds."""
-    monkeypatch.setenv(ENDPOINT_VARIABLE, index.url)
-    monkeypatch.setenv(CACHE_VARIABLE, str(workspace.root))
-    upload(index, tmp_path / "w", "1.8.9")
-    return workspace
-
-
-@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Demonstration without environments."""
     demonstration = Demonstration("3.11.0", "all LOST", "all kept", "a:1", "│ a picture")
@@ -264,21 +247,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bug_report, "demonstrate", lambda *_: demonstration)
 
 
-@pytest.mark.usefixtures("quick")
-def test_the_verb(released: Workspace, tmp_path: Path, run_verb: RunVerb) -> None:
-    out = tmp_path / "forward"
-    command = ("forward", "1.8.9", "--patches", released.patches, "--out")
-    ran = run_verb(*command, out, "--author", "A Sender <a@example.org>", "--json")
-    assert (ran.code, ran.json) == (
-        0,
-        {
-            "release": "1.8.9",
-            "files": sorted(str(path) for path in out.iterdir()),
-            "applies": ["the official files of 1.8.9"],
-            "schedule": "a:1",
-            "shortest": False,
-        },
-    )
+@pytest.mark.usefixtures("quick", "series")
+def test_the_verb(upstream: Upstream, tmp_path: Path) -> None:
+    out, other = tmp_path / "forward", tmp_path / "other"
+    arguments = ("--author", "A Sender <a@example.org>", "--json")
+    assert upstream.run("forward", "1.8.9", "--out", out, *arguments).json == {
+        "release": "1.8.9",
+        "files": sorted(str(path) for path in out.iterdir()),
+        "applies": ["the official files of 1.8.9"],
+        "schedule": "a:1",
+        "shortest": False,
+    }
     report = (out / "report.md").read_text()
     for text in (
         *("# w\n", "uv run lost_call.py", CUTOFF, "all LOST", "all kept", "a picture"),
@@ -290,22 +269,35 @@ def test_the_verb(released: Workspace, tmp_path: Path, run_verb: RunVerb) -> Non
     assert '"livekit-agents==1.8.9", "livekit-plugins-openai==1.8.9"' in head
     assert f'exclude-newer = "{CUTOFF}"' in head
     # again, over what it wrote itself
-    assert run_verb(*command, out, "--reroll", "2").code == 0
+    upstream.run("forward", "1.8.9", "--out", out, "--reroll", 2)
     assert (out / "v2-0000-cover-letter.patch").is_file()
     assert not (out / "0000-cover-letter.patch").exists()
     # but over nothing else, such as mails of somebody's own
-    other = tmp_path / "other"
     other.mkdir()
     for path in (out / "mine.txt", other / "0001-My-own-work.patch"):
         path.write_text("x")
-        ran = run_verb(*command, path.parent)
-        assert (ran.code, f"holds something else: {path.name}" in ran.err) == (20, True)
+        ran = upstream.run("forward", "1.8.9", "--out", path.parent, code=20)
+        assert f"holds something else: {path.name}" in ran.err
         assert path.read_text() == "x"
 
 
-def test_the_report_says_which_schedule_is_drawn(released: Workspace) -> None:
-    series = Series.load(released.patches)
-    release = Settings(released).fetch("1.8.9").release
+@pytest.mark.usefixtures("quick", "series")
+def test_nothing_half_done_stays(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NotProved("no loss", next_step="rejoice")
+
+    out = tmp_path / "out" / "a"
+    upstream.run("forward", "1.8.9", "--out", out, "--repo", tmp_path / "none", code=10)
+    monkeypatch.setattr(bug_report, "demonstrate", fail)
+    assert "no loss" in upstream.run("forward", "1.8.9", "--out", out, code=18).err
+    assert list(out.parent.iterdir()) == []
+    upstream.run("forward", "1.8.9", "--author", "nobody", code=2)
+
+
+def test_the_report_says_which_schedule_is_drawn(upstream: Upstream, series: Series) -> None:
+    release = Settings(upstream.workspace).fetch("1.8.9").release
     demonstration = Demonstration("3.11.0", "", "", "b:2", "│", shortest=True)
     text = bug_report.report(release, series, (), demonstration, ("1 of 2 tests", "0 of 2 tests"))
     assert (
@@ -316,34 +308,15 @@ def test_the_report_says_which_schedule_is_drawn(released: Workspace) -> None:
 
 
 def test_a_script_that_cannot_import_says_nothing_of_a_loss(
-    released: Workspace, tmp_path: Path
+    upstream: Upstream, tmp_path: Path
 ) -> None:
+    upstream.upload("1.8.9")
     script = tmp_path / SCRIPT
-    script.write_text(bug_report.script_for(Settings(released).fetch("1.8.9").release), "utf-8")
+    script.write_text(bug_report.script_for(Settings(upstream.workspace).find("1.8.9")), "utf-8")
     (tmp_path / "aiohttp.py").write_text("raise TypeError('of another day')")
-    result = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
-    assert (result.returncode, result.stdout) == (
-        2,
-        "neither lost nor kept: the wheels cannot be imported: TypeError('of another day')\n",
-    )
-
-
-@pytest.mark.usefixtures("quick")
-def test_nothing_half_done_stays(
-    released: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_verb: RunVerb
-) -> None:
-    out = tmp_path / "out" / "a"
-    command = ("forward", "1.8.9", "--patches", released.patches, "--out", out)
-    assert run_verb(*command, "--repo", tmp_path / "none").code == 10
-
-    def fail(*_: object) -> None:
-        raise NotProved("no loss", next_step="rejoice")
-
-    monkeypatch.setattr(bug_report, "demonstrate", fail)
-    ran = run_verb(*command)
-    assert (ran.code, "no loss" in ran.err) == (18, True)
-    assert list(out.parent.iterdir()) == []
-    assert run_verb(*command, "--author", "nobody").code == 2
+    ran = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True)
+    problem = "the wheels cannot be imported: TypeError('of another day')"
+    assert (ran.returncode, ran.stdout) == (2, f"neither lost nor kept: {problem}\n")
 
 
 @pytest.mark.pypi
@@ -354,7 +327,8 @@ def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -
     text = bug_report.script_for(official.release)
     script.write_text(text, "utf-8")
     assert text.count("\n") <= 165
-    assert imported(text) - sys.stdlib_module_names == {"aiohttp", "livekit"}
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", text, re.M))
+    assert imported - sys.stdlib_module_names == {"aiohttp", "livekit"}
     made = repack_release(official, Series.load(workspace.patches), workspace)
     for wheels, code, line in (
         (made.official, LOST, "LOST: livekit-agents 1.8.9"),
@@ -367,14 +341,3 @@ def test_the_script_shows_the_loss_with_nothing_but_the_wheels(tmp_path: Path) -
         ran = subprocess.run([place.python, script], check=False, capture_output=True, text=True)
         assert ran.returncode == code, ran.stdout + ran.stderr
         assert ran.stdout.splitlines()[-1].startswith(line)
-
-
-def imported(text: str) -> set[str]:
-    """The top-level packages that a module imports."""
-    names = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names.append(str(node.module))
-    return {name.partition(".")[0] for name in names}
