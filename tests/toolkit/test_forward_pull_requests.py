@@ -64,44 +64,42 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         yield Watch(tmp_path / "watched", recorded)
 
 
+# an issue, another repository's pull request and a second mention do not count
+NAMED = "closed, and not merged on 2026-03-19; named by #5114 (merged), #5300 (open)"
+NO_PULL = "is no pull request on GitHub"
+
+
 @pytest.mark.parametrize(
-    ("link", "state", "text"),
+    ("link", "state", "text", "asked"),
     [
-        (OPEN, "open", "open"),
-        # an issue, another repository's pull request and a second mention do not count
+        (OPEN, "open", "open", [OPEN_PATH]),
+        (CLOSED, "closed", NAMED, ["/repos/livekit/agents/pulls/5021", TIMELINE]),
         (
-            CLOSED,
+            MERGED,
+            "merged",
+            "merged on 2026-03-18, since 1.5.0",
+            [
+                "/repos/livekit/agents/pulls/5114",
+                *map(COMPARE.format, ("1.4.7", "1.5.0rc1", "1.5.0")),
+            ],
+        ),
+        (
+            "https://github.com/old/agents/pull/5021",
             "closed",
-            "closed, and not merged on 2026-03-19; named by #5114 (merged), #5300 (open)",
+            f"{NAMED}; the repository is livekit/agents now",
+            ["/repos/old/agents/pulls/5021", "/repositories/600000000/pulls/5021", TIMELINE],
         ),
-        (MERGED, "merged", "merged on 2026-03-18, since 1.5.0"),
-        ("https://github.com/no/where/pull/1", "missing", "GitHub has no such thing"),
-        ("https://example.org/1", "unknown", "is no pull request on GitHub"),
-        (
-            "https://github.com/livekit/agents/issues/4960",
-            "unknown",
-            "is no pull request on GitHub",
-        ),
+        (PULL.format(1), "missing", "GitHub has no such thing", ["/repos/livekit/agents/pulls/1"]),
+        ("https://example.org/1", "unknown", NO_PULL, []),
+        ("https://github.com/livekit/agents/issues/4960", "unknown", NO_PULL, []),
     ],
 )
-def test_states(look: Watch, link: str, state: str, text: str) -> None:
+def test_states(look: Watch, link: str, state: str, text: str, asked: list[str]) -> None:
     pull = look.one(link)
-    assert (pull.state, str(pull)) == (state, text)
+    assert (pull.state, str(pull), look.recorded.paths) == (state, text, asked)
     if link == OPEN:
         assert (pull.name, pull.title) == ("livekit/agents#7001", "Spare calls in flight")
         assert pull.asked == "2026-11-22 12:00 UTC"
-    if link == MERGED:
-        asked = [COMPARE.format(version) for version in ("1.4.7", "1.5.0rc1", "1.5.0")]
-        assert look.recorded.paths[1:] == asked
-    if "no pull request" in text:
-        assert look.recorded.asked == []
-
-
-def test_a_renamed_repository(look: Watch) -> None:
-    pull = look.one("https://github.com/old/agents/pull/5021")
-    assert (pull.state, pull.moved_to) == ("closed", "livekit/agents")
-    assert "the repository is livekit/agents now" in str(pull)
-    assert look.recorded.paths[-1].startswith("/repos/livekit/agents/issues/5021/timeline")
 
 
 @pytest.mark.parametrize(
