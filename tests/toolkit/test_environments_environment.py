@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from children import ENV, command, python
@@ -76,27 +77,25 @@ def test_other_inputs_make_another_environment(
     assert len({made.path, later.path, official.path, another_uv.path}) == 4
 
 
-def test_a_half_built_environment_is_made_again(
-    made: Environment, cache: Environments, pair: list[Path]
-) -> None:
-    partial = made.path.with_name(f"{made.path.name}.part")
-    made.path.rename(partial)
-    (partial / "bin" / "junk").touch()
-    assert made_by(cache, pair) == made
-    verify_installed(made, NAMES)
-    assert not partial.exists()
-    assert not (made.path / "bin" / "junk").exists()
+def half_built(made: Environment) -> None:
+    made.path.rename(made.path.with_name(f"{made.path.name}.part"))
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(
-    made: Environment, cache: Environments, pair: list[Path], tmp_path: Path
+def without_its_python(made: Environment) -> None:
+    made.python.unlink()
+    made.python.symlink_to(made.path / "gone")
+
+
+@pytest.mark.parametrize("spoil", [half_built, without_its_python])
+def test_what_is_of_no_use_is_made_again(
+    spoil: Callable[[Environment], None], made: Environment, cache: Environments, pair: list[Path]
 ) -> None:
     (made.path / "bin" / "junk").touch()
-    made.python.unlink()
-    made.python.symlink_to(tmp_path / "gone")
+    spoil(made)
     assert made_by(cache, pair) == made
+    verify_installed(made, NAMES)
     assert made.python.exists()
-    assert not (made.path / "bin" / "junk").exists()
+    assert list(cache.root.rglob("junk")) == list(cache.root.glob("*.part")) == []
 
 
 def test_nothing_half_built_stays_after_ctrl_c(
@@ -130,35 +129,32 @@ def test_two_processes_share_one_environment(cache: Environments, pair: list[Pat
     assert Path(path).is_dir()
 
 
+NEEDS = {"requires": ["no-such-dependency>=1"]}
+NO_INDEX = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+
+
 @pytest.mark.parametrize(
-    ("wheel", "reason"),
+    ("wheel", "env", "error", "reason"),
     [
-        ({"requires": ["no-such-dependency>=1"]}, "no-such-dependency"),
-        ({"requires_python": ">=3.99"}, r"3\.99"),
+        (NEEDS, {"UV_OFFLINE": "1"}, EnvironmentUnresolvable, "no-such-dependency"),
+        ({"requires_python": ">=3.99"}, {"UV_OFFLINE": "1"}, EnvironmentUnresolvable, r"3\.99"),
+        (NEEDS, NO_INDEX, Unreachable, r"127\.0\.0\.1:9"),
     ],
 )
 def test_what_cannot_be_resolved_says_why(
-    wheel: dict[str, object],
+    wheel: Any,
+    env: dict[str, str],
+    error: type[Exception],
     reason: str,
     cache: Environments,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    made = make_wheel(tmp_path, "livekit-agents", "1.0", **wheel)  # type: ignore[arg-type]
-    with pytest.raises(EnvironmentUnresolvable, match=reason):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    made = make_wheel(cache.root.with_name("wheels"), "livekit-agents", "1.0", **wheel)
+    with pytest.raises(error, match=reason):
         made_by(cache, [made])
     assert [path.suffix for path in cache.root.iterdir()] == [".lock"]
-
-
-def test_an_index_that_does_not_answer_is_unreachable(
-    cache: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    wheel = make_wheel(tmp_path, "livekit-agents", "1.0", requires=["no-such-dependency>=1"])
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
-        made_by(cache, [wheel])
 
 
 def test_a_folder_below_a_file_is_not_writable(tmp_path: Path, pair: list[Path]) -> None:
