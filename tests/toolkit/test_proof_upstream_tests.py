@@ -20,7 +20,7 @@ from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import Settings
 from toolkit.upstream_tests.compare import Request
 from toolkit.upstream_tests.result import Source, UpstreamResult
-from toolkit.util.errors import Unreachable, UpstreamNotRun
+from toolkit.util.errors import UpstreamNotRun
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 
@@ -158,28 +158,3 @@ def test_an_address_with_credentials_is_refused_and_not_repeated(
     assert "leave them to git's credential helper" in printed.err
     assert "s3cret" not in printed.out + printed.err
     assert options("--upstream", "ssh://git@host/agents").upstream == "ssh://git@host/agents"
-
-
-def test_a_reason_names_no_path(workspace: Workspace, tmp_path: Path) -> None:
-    for repository in (str(tmp_path / "none"), (tmp_path / "none").as_uri()):
-        why = UpstreamTests(repository, False, workspace).run(*ABOUT).why
-        assert "the clone cannot be reached" in why
-        assert str(tmp_path) not in why
-
-
-def test_offline_asks_no_server(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def tags_of(repository: str) -> tuple[()]:
-        asked.append(repository)
-        raise Unreachable("nobody answered", next_step="wait")
-
-    monkeypatch.setattr("toolkit.upstream_tests.compare.tags_of", tags_of)
-    for repository, why in (
-        ("https://upstream.invalid", "it is elsewhere, and --offline was given"),
-        (str(tmp_path), "nobody answered"),
-    ):
-        assert UpstreamTests(repository, False, workspace, True).run(*ABOUT).why == why
-    assert asked == [str(tmp_path)]

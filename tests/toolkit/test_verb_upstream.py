@@ -254,20 +254,25 @@ def test_a_repository_without_such_tests_or_out_of_reach(
     place: Place, run_verb: RunVerb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = make_repository(place.folder / "bare", {TAG: {"tests/test_vad.py": ""}})
-    ran = run_verb("upstream", *place.words("--repo", bare))
-    assert (ran.code, ran.json["why"]) == (0, f"{TAG} has no tests of the plugin")
-    missing = place.words("--repo", place.folder / "missing")
-    ran = run_verb("upstream", *missing)
-    assert (ran.code, ran.json["status"]) == (0, "not run")
-    assert ran.json["why"].startswith("the clone cannot be reached: fatal: ")
-    assert str(place.folder) not in ran.json["why"]
-    ran = run_verb("upstream", *missing, "--require-upstream")
+    missing, elsewhere = place.folder / "missing", "https://example.invalid/agents"
+    none = f"{TAG} has no tests of the plugin"
+    unreachable = "the clone cannot be reached: fatal: "
+    for words, why in (
+        ((bare,), none),
+        ((bare, "--offline"), none),
+        ((missing,), unreachable),
+        ((missing.as_uri(),), unreachable),
+        ((elsewhere, "--offline"), "it is elsewhere, and --offline was given"),
+    ):
+        if words[0] == elsewhere:
+            monkeypatch.setattr(compare, "tags_of", None)
+        ran = run_verb("upstream", *place.words("--repo", *words))
+        assert (ran.code, ran.json["status"]) == (0, "not run")
+        assert ran.json["why"].startswith(why)
+        assert str(place.folder) not in ran.json["why"]
+    ran = run_verb("upstream", *place.words("--repo", *words, "--require-upstream"))
     assert ran.code == 24
     assert "name a clone of upstream's repository" in ran.err
-    # what the verb needs is in the cache by now
-    monkeypatch.setattr(compare, "tags_of", None)
-    offline = place.words("--repo", "https://example.invalid/agents", "--offline")
-    assert run_verb("upstream", *offline).json["why"] == "it is elsewhere, and --offline was given"
 
 
 FINE = {"a": UpstreamOutcome("passed")}
