@@ -165,12 +165,6 @@ def statements(
     return texts
 
 
-def official_name(wheel: str) -> str:
-    """Return the name of the official file that a repacked wheel was made from."""
-    name, version, tag = wheel.split("-", 2)
-    return f"{name}-{version.partition('+')[0]}-{tag}"
-
-
 @cache
 def toolkit_version() -> str:
     """Return this toolkit's own version."""
@@ -181,7 +175,8 @@ def toolkit_version() -> str:
 
 def _source(wheel: str, originals: Mapping[str, str]) -> dict[str, str]:
     # a release candidate's official file may be spelt 1.4.0.rc1, its repacked one 1.4.0rc1
-    wanted = parse_wheel_filename(official_name(wheel))
+    project, version, build, tags = parse_wheel_filename(wheel)
+    wanted = (project, Version(version.public), build, tags)
     for name, digest in originals.items():
         if parse_wheel_filename(name) == wanted:
             return {name: digest}

@@ -6,7 +6,6 @@ front of it. A client is asked for the fix in each situation that is known to lo
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tomllib
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clients import clean_environment
 from packaging.utils import parse_wheel_filename
 from wheels import AGENTS, PLUGIN
 from worlds import LOCAL, PATCHED, World
@@ -80,12 +80,10 @@ class Errand:
 
     def run(self, *command: object, env: dict[str, str] | None = None) -> bool:
         """Whether a command ended well; what it said is kept."""
-        clean = {name: value for name, value in os.environ.items() if not _steers(name)}
-        here = {"HOME": str(self.folder), "UV_CACHE_DIR": str(self.folder / "uv")}
         done = subprocess.run(
             [*map(str, command)],
             cwd=self.folder,
-            env={**clean, **here, **(env or {})},
+            env={**clean_environment(self.folder), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -130,11 +128,6 @@ class Errand:
             return "error"
         wanted = {name: PATCHED[name] for name in (AGENTS, PLUGIN)}
         return "patched" if wanted.items() <= versions.items() else "LOST"
-
-
-def _steers(name: str) -> bool:
-    prefixes = ("UV_", "PIP_", "PYTHON", "VIRTUAL_ENV", "POETRY_", "PDM_", "XDG_", "NOX")
-    return name.startswith(prefixes) or name.lower().endswith("_proxy")
 
 
 def pip(errand: Errand) -> dict[str, str] | None:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import http.server
-import shutil
 import socket
 import threading
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from packaging.utils import parse_wheel_filename
+from indexes import SERIES, proof_by, publish_wheels
 from publishing import MOMENT, proof_of
 from simple_index import listening
 from wheels import AGENTS, PLUGIN, make_official
 
 from toolkit.index.bundle import Bundle
-from toolkit.index.ledger import Ledger, Listed
 from toolkit.index.metapackage import PROJECT, make_metapackage
-from toolkit.index.pages import render
 from toolkit.index.proxy import make_app
-from toolkit.index.publish import publish_all
+from toolkit.index.publish import publish
 from toolkit.index.yank import yank
-from toolkit.proof.verdict import Proof
-from toolkit.util.errors import ToolkitError
-from toolkit.util.files import sha256, sha256_of
+from toolkit.util.files import sha256_of
 
 THIRD = "livekit-plugins-third"
 LOCAL = "+dispatched.1"
@@ -43,7 +38,7 @@ ANY, ELSEWHERE = "py3-none-any", "cp39-abi3-win_arm64"
 class World:
     """Where a client finds the published index and the public one.
 
-    ``front`` serves both, ``link`` is the companion, ``index`` the published one's folder.
+    ``front`` serves both, ``link`` is the metapackage, ``index`` the published one's folder.
     """
 
     ours: str
@@ -79,8 +74,8 @@ class Worlds:
             yank(index, "1.8.9", "a mistake", now=MOMENT)
         ours = self._stack.enter_context(static(index, "html"))
         public = self._stack.enter_context(static(folder / "public", "json"))
-        (companion,) = (index / "files").glob(f"{PROJECT.replace('-', '_')}-*.whl")
-        link = f"{ours}/files/{companion.name}#sha256={sha256_of(companion)}"
+        (metapackage,) = (index / "files").glob(f"{PROJECT.replace('-', '_')}-*.whl")
+        link = f"{ours}/files/{metapackage.name}#sha256={sha256_of(metapackage)}"
         front = self._stack.enter_context(fronting(index, f"{public}/simple/"))
         urls = (f"{ours}/simple/", f"{public}/simple/", front)
         return World(*urls, link, index, releases["1.8.9"][:2])
@@ -104,7 +99,7 @@ def official(folder: Path, version: str) -> tuple[Path, ...]:
 
 
 def strangers(folder: Path) -> tuple[Path, ...]:
-    """What somebody may upload to a public index under the companion's name.
+    """What somebody may upload to a public index under the name of the metapackage.
 
     The build number lets a wheel win against one of the same version.
     """
@@ -118,46 +113,19 @@ def strangers(folder: Path) -> tuple[Path, ...]:
 
 
 def show(folder: Path, releases: Mapping[str, Sequence[Path]]) -> None:
-    """An index that is no work of ours: its pages and files, as the public one would have them."""
-    entries = []
+    """An index that has all that upstream released, when it did."""
     for release, wheels in releases.items():
-        for wheel in wheels:
-            name, version, _, _ = parse_wheel_filename(wheel.name)
-            place = folder / "files" / wheel.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(wheel, place)
-            with zipfile.ZipFile(wheel) as archive:
-                stem = "-".join(wheel.name.split("-")[:2])
-                metadata = archive.read(f"{stem}.dist-info/METADATA")
-            place.with_name(f"{wheel.name}.metadata").write_bytes(metadata)
-            entries.append(
-                Listed(
-                    wheel.name,
-                    str(name),
-                    str(version),
-                    sha256_of(wheel),
-                    wheel.stat().st_size,
-                    UPLOADED[release],
-                    "",
-                    sha256(metadata),
-                    "0" * 64,
-                )
-            )
-    for page, content in render(Ledger({entry.filename: entry for entry in entries})).items():
-        (folder / page).parent.mkdir(parents=True, exist_ok=True)
-        (folder / page).write_bytes(content)
+        proof = proof_by(wheels, release)
+        publish(Bundle.of(wheels, proof, now=datetime.fromisoformat(UPLOADED[release])), folder)
 
 
 def publish_pair(folder: Path, tag: str) -> Path:
-    """The index of a release of which only livekit-agents is patched, with its companion."""
+    """The index of a release of which only livekit-agents is patched, with its metapackage."""
     module = {"livekit_agents.py": b"PATCHED = True\n"}
     agents = make_official(folder, AGENTS, PATCHED[AGENTS], members=module, requires=[], tag=tag)
-    partner = official(folder / "1.8.9", "1.8.9")[1]
-    wheels = [agents, partner]
-    companion = make_metapackage(wheels, release="1.8.9", revision=1, series="5e" * 32)
-    bundle = Bundle.of(wheels, Proof.of(proof_of(wheels)), now=MOMENT, generated=[companion])
-    (done,) = publish_all([bundle], folder / "index")
-    assert not isinstance(done, ToolkitError), done
+    wheels = [agents, official(folder / "1.8.9", "1.8.9")[1]]
+    made = make_metapackage(wheels, release="1.8.9", revision=1, series=SERIES)
+    publish_wheels(wheels, proof_of(wheels), folder / "index", now=MOMENT, generated=[made])
     return folder / "index"
 
 

@@ -1,4 +1,4 @@
-"""One index URL: the published index in front of the public one, as clients of both see it."""
+"""``serve.py``: the local index before the public one, as clients of both see them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 from indexes import publish_wheels
 from publishing import MOMENT, make_pair, proof_of
 from pypi_simple import NoSuchProjectError, PyPISimple
+from verbs import RunVerb
 from wheels import AGENTS, PLUGIN, make_wheel
 from worlds import THIRD, World, Worlds, open_worlds
 
@@ -29,8 +30,8 @@ from toolkit.index.metapackage import PROJECT
 from toolkit.index.yank import yank
 from toolkit.util.errors import IndexConflict
 
-SCRIPT = Path(verb.__file__)
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
+STREAM = pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["redirecting", "streaming"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def world(worlds: Worlds) -> World:
 def served(*flags: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The verb as a process: the URL that it prints, and the process."""
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    command = [sys.executable, str(SCRIPT), "--port", "0", "--json", *map(str, flags)]
+    command = [sys.executable, str(verb.__file__), "--port", "0", "--json", *map(str, flags)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as child:
@@ -79,12 +80,18 @@ def ask(url: str, headers: dict[str, str] | None = None) -> tuple[int, str, byte
             return error.code, error.url, error.read()
 
 
+def files_of(front: str) -> str:
+    """Where the files of a proxy are."""
+    return front.replace("/simple/", "/resources/")
+
+
 def resolved(front: str, folder: Path, *needs: str) -> list[str]:
     """What uv takes, sorted; nothing if it fails."""
-    (folder / "in").write_text("\n".join(needs))
     words = ["pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate"]
-    words += ["--default-index", front, "--cache-dir", str(folder / "cache"), str(folder / "in")]
-    done = subprocess.run([uv(), *words], capture_output=True, text=True, cwd=folder)
+    words += ["--default-index", front, "--cache-dir", str(folder / "cache"), "-"]
+    done = subprocess.run(
+        [uv(), *words], input="\n".join(needs), capture_output=True, text=True, cwd=folder
+    )
     return sorted(done.stdout.split()) if done.returncode == 0 else []
 
 
@@ -103,32 +110,28 @@ def resolved(front: str, folder: Path, *needs: str) -> list[str]:
 def test_what_was_proved_or_nothing(
     front: str, tmp_path: Path, need: str, taken: list[str]
 ) -> None:
-    found = resolved(front, tmp_path, need)
-    assert [line for line in found if not line.startswith(PROJECT)] == taken
+    result = resolved(front, tmp_path, need)
+    assert [line for line in result if not line.startswith(PROJECT)] == taken
 
 
 def test_our_pages_tell_all_that_the_index_tells(front: str, world: World) -> None:
     for project in (AGENTS, PLUGIN, PROJECT):
         status, url, body = ask(f"{front}{project}/", JSON)
         assert (status, url) == (200, f"{front}{project}/")
-        page, known = json.loads(body), world.index / "simple" / project / "index.json"
+        stored = world.index / "simple" / project / "index.json"
+        page, wanted = json.loads(body), json.loads(stored.read_text())
         assert page["meta"]["api-version"] == "1.4"
-        left_out = ("url", "dist-info-metadata")
-        ours, theirs = (
-            [{k: v for k, v in row.items() if k not in left_out} for row in document["files"]]
-            for document in (json.loads(known.read_text()), page)
-        )
-        assert ours == theirs
+        for row in (*page["files"], *wanted["files"]):
+            del row["url"]
+            row.pop("dist-info-metadata", None)
+        assert page["files"] == wanted["files"]
     with PyPISimple(front) as client:
         (wheel,) = client.get_project_page(AGENTS).packages
         assert client.get_package_metadata_bytes(wheel)
         with pytest.raises(NoSuchProjectError):
             client.get_project_page("nobody-has-this")
-
-
-def test_the_list_is_ours_alone(front: str) -> None:
-    names = {one["name"] for one in json.loads(ask(front, JSON)[2])["projects"]}
-    assert names == {AGENTS, PLUGIN, PROJECT}
+    projects = json.loads(ask(front, JSON)[2])["projects"]
+    assert {row["name"] for row in projects} == {AGENTS, PLUGIN, PROJECT}
 
 
 @pytest.mark.parametrize("name", [AGENTS, "Livekit_Agents", "livekit.agents", "LIVEKIT--AGENTS"])
@@ -137,9 +140,7 @@ def test_no_spelling_leads_to_the_official_file(front: str, world: World, name: 
     assert b"dispatched.1" in body
     assert b"1.8.10" not in body
     assert not url.startswith(world.public)
-    files = front.replace("/simple/", "/resources/")
-    status, _, _ = ask(f"{files}{name}/livekit_agents-1.8.10-py3-none-any.whl")
-    assert status == 404
+    assert ask(f"{files_of(front)}{name}/livekit_agents-1.8.10-py3-none-any.whl")[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -147,18 +148,20 @@ def test_no_spelling_leads_to_the_official_file(front: str, world: World, name: 
     ["%2e%2e/index.jsonl", "livekit-agents/..%2f..%2findex.jsonl", "livekit-agents/index.jsonl"],
 )
 def test_nothing_else_of_the_folder_is_served(front: str, path: str) -> None:
-    assert ask(front.replace("/simple/", "/resources/") + path)[0] == 404
+    assert ask(files_of(front) + path)[0] == 404
 
 
 def test_files_come_from_where_they_should(front: str, world: World) -> None:
     with PyPISimple(front) as client:
         (ours,) = client.get_project_page(AGENTS).packages
         third = {p.version: p for p in client.get_project_page(THIRD).packages}["1.8.9"]
-    assert ours.url.startswith(front.replace("/simple/", "/resources/"))
+    assert ours.url.startswith(files_of(front))
     assert ask(ours.url)[2] == (world.index / "files" / ours.filename).read_bytes()
     streaming = third.url.startswith(front.removesuffix("simple/"))
-    direct = f"{front.replace('/simple/', '/resources/')}{THIRD}/{third.filename}"
+    # without the page before it, too
+    direct = f"{files_of(front)}{THIRD}/{third.filename}"
     assert ask(direct)[0] == (200 if streaming else 404)
+    assert ask(f"{direct}x")[0] == 404
     status, url, body = ask(third.url)
     assert (status, body[:2]) == (200, b"PK")
     assert url.startswith(front.removesuffix("simple/")) == streaming
@@ -189,38 +192,31 @@ def test_what_changes_meanwhile_shows_at_once(world: World, tmp_path: Path) -> N
         assert wheel.yanked_reason == "a 'quoted' 'b'reason'/b'"
         assert wheel.filename.endswith("dispatched.1-py3-none-any.whl")
         # a page that is gone is an error of ours, not a reason to ask elsewhere
-        shutil.rmtree(index / "simple" / AGENTS)
-        assert ask(f"{front}{AGENTS}/", JSON)[0] == 500
-        shutil.rmtree(index / "simple")
-        assert ask(f"{front}{AGENTS}/", JSON)[0] == 500
+        for gone in (index / "simple" / AGENTS, index / "simple"):
+            shutil.rmtree(gone)
+            assert ask(f"{front}{AGENTS}/", JSON)[0] == 500
 
 
-@pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["redirecting", "streaming"])
-def test_what_we_do_not_have_yet_comes_from_nowhere(
+@STREAM
+def test_each_project_comes_from_one_place(
     worlds: Worlds, tmp_path: Path, stream: list[str]
 ) -> None:
-    wheels = make_pair(tmp_path / "w", "+dispatched.1")
-    publish_wheels(wheels[:1], proof_of(wheels[:1]), tmp_path / "index")
+    """What we do not have yet comes from nowhere; what we have comes from us, whatever it is."""
+    wheels = make_pair(tmp_path / "w", "+dispatched.1")[:1]
+    publish_wheels(wheels, proof_of(wheels), tmp_path / "index")
+    third = [make_wheel(tmp_path / "w", THIRD, "1.8.9+dispatched.1")]
     public = worlds.of("taken").public
     assert ask(f"{public}{PROJECT}/")[0] == 200
     with served("--index", tmp_path / "index", "--pypi", public, *stream) as (front, _):
         for project in (PROJECT, PLUGIN):
             assert ask(f"{front}{project}/", JSON)[0] == 404
-        assert ask(f"{front}{THIRD}/", JSON)[0] == 200
+        assert len(json.loads(ask(f"{front}{THIRD}/", JSON)[2])["files"]) == 3
+        publish_wheels(third, proof_of(third, "1.8.10"), tmp_path / "index")
+        (row,) = json.loads(ask(f"{front}{THIRD}/", JSON)[2])["files"]
+        assert row["filename"] == third[0].name
 
 
-@pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["redirecting", "streaming"])
-def test_what_we_have_comes_from_us_whatever_it_is(
-    world: World, tmp_path: Path, stream: list[str]
-) -> None:
-    wheels = [make_wheel(tmp_path / "w", THIRD, "1.8.9+dispatched.1")]
-    publish_wheels(wheels, proof_of(wheels), tmp_path / "index")
-    with served("--index", tmp_path / "index", "--pypi", world.public, *stream) as (front, _):
-        page = json.loads(ask(f"{front}{THIRD}/", JSON)[2])
-    assert [file["filename"] for file in page["files"]] == [wheels[0].name]
-
-
-def test_the_public_index_fails_loudly(world: World, tmp_path: Path) -> None:
+def test_the_public_index_fails_loudly(world: World) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{nobody.getsockname()[1]}/simple/"
@@ -234,20 +230,16 @@ def test_it_ends_cleanly(world: World, signum: signal.Signals) -> None:
     with served("--index", world.index, "--pypi", world.public) as (front, child):
         assert ask(f"{front}{AGENTS}/")[0] == 200
         child.send_signal(signum)
-        out, err = child.communicate(timeout=30)
-        assert (out, err) == ("", "")
+        assert child.communicate(timeout=30) == ("", "")
         assert child.returncode == (0 if signum == signal.SIGINT else -signum)
 
 
-def test_what_is_no_index_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb.main(["--index", str(tmp_path)]) == IndexConflict.exit_code
-    assert "no index.jsonl" in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_served(world: World, tmp_path: Path, run_verb: RunVerb) -> None:
+    result = run_verb("serve", "--index", tmp_path)
+    assert result.code == IndexConflict.exit_code
+    assert "no index.jsonl" in result.err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with pytest.raises(SystemExit) as ended:
-            verb.main(["--index", str(world.index), "--port", port])
-    assert ended.value.code == 2
-    assert port in capsys.readouterr().err
+        result = run_verb("serve", "--index", world.index, "--port", port)
+    assert result.code == 2
+    assert port in result.err
