@@ -249,6 +249,9 @@ def test_only_what_differs_from_a_checked_wheel_is_unpacked(
     change_wheel(other, edit(RECORD, b",2048\n", b",2049\n"), record=False)
     with pytest.raises(InvalidWheel, match=r"data\.bin is not what RECORD says"):
         Wheel.open(other, like=checked)
+    change_wheel(other, add(RECORD, checked.read(RECORD)), record=False)
+    with pytest.raises(InvalidWheel, match=r"engine\.py is not what RECORD says"):
+        Wheel.open(other, like=checked)
     unpacked.clear()
     assert Wheel.open(wheel, sound=True)
     assert set(unpacked) == {RECORD, METADATA, WHEEL}

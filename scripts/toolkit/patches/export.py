@@ -84,7 +84,7 @@ def exported_patches(
             files = {path: data for path, data in before.items() if data is not None}
             expected = apply_in_memory([variant], files)
         mail = repository.export(commit) if paths else None
-        patches.append(ExportedPatch(variant, mail, fresh=not paths or expected != after))
+        patches.append(ExportedPatch(variant, mail, fresh=expected != after))
     return tuple(patches)
 
 
