@@ -9,6 +9,7 @@ from packaging.version import Version
 from series import engine_patch, write_series
 from wheels import ENGINE_PATH, source
 
+from toolkit.patches.git_repo import CommitMessage, GitConflict, Repository
 from toolkit.patches.series import Series
 from toolkit.patches.tree import make_tree
 
@@ -100,3 +101,43 @@ def test_git_of_the_user_has_no_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert made.changed == plain.changed
     assert not (tmp_path / "ran").exists()
     assert (tmp_path / "hostile" / ENGINE_PATH).read_bytes() == source(line9="x = 1  ").encode()
+
+
+def test_a_history_and_a_conflict(tmp_path: Path) -> None:
+    repository = Repository.create(tmp_path)
+    base, ours, theirs = (source(line9=f"x = {n}").encode() for n in range(3))
+    author = CommitMessage(
+        "A <a@example.org>", "Sun, 22 Nov 2026 12:00:00 +0000", "Change\n\nWhy.\n"
+    )
+    first = repository.commit_files("refs/heads/a", {"a.py": base, "gone.py": b"1\n"})
+    second = repository.commit_files("refs/heads/a", {"a.py": theirs, "b.py": base}, author, first)
+    assert repository.commits("", "refs/heads/a") == [first, second]
+    assert repository.commits(first, second) == [second]
+    assert repository.changed_paths(first, second) == ["a.py", "b.py", "gone.py"]
+    assert (repository.read(first, "b.py"), repository.read(second, "b.py")) == (None, base)
+    assert ("C100", "a.py", "b.py") in repository.renames(first, second)
+    assert "\n-x = 0\n+x = 2\n" in repository.diff(first, second)
+    assert CommitMessage.of(repository.export(second)) == author
+
+    # picked onto something else, it stops until its conflict is resolved
+    repository.checkout(repository.commit_files("refs/heads/b", {"a.py": ours, "gone.py": b"1\n"}))
+    assert repository.is_clean()
+    assert not repository.is_picking()
+    assert repository.unmerged() == []
+    with pytest.raises(GitConflict, match="could not apply"):
+        repository.cherry_pick(second, "histogram")
+    assert (repository.is_clean(), repository.is_picking()) == (False, True)
+    assert repository.unmerged() == ["a.py"]
+    (tmp_path / "a.py").write_bytes(theirs)
+    (tmp_path / "a.py.orig").write_bytes(ours)
+    repository.continue_pick()
+    assert not repository.is_picking()
+    repository.set_ref("refs/heads/done")
+    assert repository.commits("refs/heads/b", "refs/heads/done") == [repository.head]
+    assert repository.read("HEAD", "a.py.orig") is None
+    assert repository.changed_paths("refs/heads/b", "HEAD") == ["a.py", "b.py", "gone.py"]
+    assert CommitMessage.of(repository.export("HEAD")) == author
+    (tmp_path / "new.py").write_text("y = 1\n", "utf-8")
+    repository.amend()
+    assert repository.read("HEAD", "new.py") == b"y = 1\n"
+    assert len(repository.commits("refs/heads/b", "HEAD")) == 1
