@@ -24,6 +24,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # behind this folder, whose repack.py is meant below
 sys.path.insert(1, str(REPOSITORY / "scripts"))
 
+# release puts its own folder first, where repack is the verb
+from repack import Contest  # noqa: E402
+
+# isort: split
 from packaging.version import Version  # noqa: E402
 
 import release  # noqa: E402
@@ -142,7 +146,6 @@ def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:
 
 def usual_way(releases: Sequence[str], workspace: Workspace) -> dict[str, float]:
     """Seconds of wall and CPU time that `git am` and `uv build` take for all of ``releases``."""
-    from repack import Contest
     from toolkit.environments.interpreter import uv
 
     wall, cpu = 0.0, 0.0

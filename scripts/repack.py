@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from toolkit.cli import chosen, each, parser, settings_of, verb
 from toolkit.patches.series import Series
+from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.repack import RepackedRelease, repack_release
 from toolkit.releases.select import HELP
 
@@ -39,11 +40,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = settings_of(options)
     workspace = settings.workspace
-    series = Series.load(workspace.patches)
+    series, catalogue = Series.load(workspace.patches), Catalogue.read(workspace.catalogue)
 
     def work(name: Version | str | None) -> RepackedRelease:
-        official = settings.fetch(name)
-        return repack_release(official, series, workspace, options.out, cached=not options.no_cache)
+        return repack_release(
+            settings.fetch(settings.find(name, catalogue)),
+            series,
+            workspace,
+            options.out,
+            catalogue=catalogue,
+            cached=not options.no_cache,
+        )
 
     for done in each(chosen(options, workspace), work):
         if options.json:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from toolkit.patches.apply import apply_in_memory, require_python
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.patches.tree import PatchedTree, make_tree
 from toolkit.releases.official import OfficialWheels
 from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.files import unix
+
+if TYPE_CHECKING:
+    from toolkit.patches.tree import PatchedTree
 
 
 def official_files(fetched: OfficialWheels, series: Series) -> dict[str, bytes]:
@@ -83,8 +86,10 @@ def apply_series(
 def make_series_tree(fetched: OfficialWheels, series: Series, path: Path) -> PatchedTree:
     """Apply the series with git, as commits at ``path`` on top of the files that it touches.
 
-    Raises as :func:`make_tree` does, and InvalidWheel.
+    Raises as ``toolkit.patches.tree.make_tree`` does, and InvalidWheel.
     """
+    from toolkit.patches.tree import make_tree
+
     variants = series.variants_for(fetched.release.version)
     files = touched_files(fetched, series, variants)
     with _naming(fetched.release.version):
