@@ -85,7 +85,8 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish, yank or repair, then upload; or publish by verdicts from elsewhere."""
     options = read_options(argv)
-    index, workspace = options.index, Workspace.default(options.patches)
+    index, dry_run = options.index, options.dry_run
+    workspace = Workspace.default(options.patches)
     if options.source:
         results = publish_verdicts(options.source, index, workspace, options.pypi, options.url)
         tell(results, as_json=options.json)
@@ -94,14 +95,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         require_all(results)
         return
     ahead: list[Listed] = []
-    dry_run = options.dry_run
     report = Report(options.json, dry_run)
     if options.wheels:
         bundle = read_bundle(options.wheels, options.verdict, workspace)
         publication = publish(bundle, index, dry_run=dry_run)
         report.published(publication, consume_lines(index, bundle.proof, options.url))
-        if dry_run:
-            ahead = [w.entry for w in bundle.wheels if w.entry.filename in publication.new]
+        ahead = [wheel.entry for wheel in bundle.wheels if dry_run]
     elif options.yank:
         report.yanked(yank(index, options.yank, options.reason, dry_run=dry_run), "yank")
     elif options.unyank:
@@ -110,8 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # publishing nothing makes lost and altered pages again
         require_index(index)
         publish_all([], index)
-        files = len(Ledger.read(index).files)
-        report.add({"files": files}, [f"{files} files, all on their pages"])
+        report.repaired(len(Ledger.read(index).files))
     if options.to:
         with Server.at(options.to, options.simple) as server:
             result = mirror(index, server, dry_run=dry_run, ahead=ahead, log=report.uploading)

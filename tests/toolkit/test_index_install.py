@@ -14,6 +14,7 @@ from worlds import static
 
 from toolkit.index.metapackage import PROJECT, make_metapackage
 from toolkit.index.publish import consume_lines
+from toolkit.proof.verdict import Proof
 
 pytestmark = pytest.mark.pypi
 
@@ -44,7 +45,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
 
 def pasted(client: Client, index: Path, wheels: list[Path], url: str | None = None) -> bool:
     """Whether the printed line does its work."""
-    words = shlex.split(getattr(consume_lines(index, proof_of(wheels), url), client.tool))
+    words = shlex.split(getattr(consume_lines(index, Proof.of(proof_of(wheels)), url), client.tool))
     done = client.pip(*words[1 if client.tool == "pip" else 2 :])
     assert done.returncode == 0 or "hash" in done.stderr.lower() or not (index / "files").exists()
     return done.returncode == 0

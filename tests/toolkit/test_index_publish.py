@@ -366,7 +366,7 @@ def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
     places = [f"{url}/simple/", "--constraint", f"{url}/constraints/1.8.9-dispatched.12.txt"]
     pins = [f"{AGENTS}==1.8.9+dispatched.12", f"{PLUGIN}==1.8.9"]
     publish_wheels(wheels, proof, folder)
-    lines = consume_lines(folder, proof)
+    lines = consume_lines(folder, Proof.of(proof))
     assert "%20" in url
     assert shlex.split(lines.pip) == ["pip", "install", "--extra-index-url", *places, *pins]
     assert shlex.split(lines.uv) == ["uv", "pip", "install", "--index", *places, *pins]
@@ -376,7 +376,7 @@ def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
         for revision in (2, 12)
     )
     publish_wheels(wheels, proof, folder, generated=[other, made])
-    lines = consume_lines(folder, proof)
+    lines = consume_lines(folder, Proof.of(proof))
     *rest, last = shlex.split(lines.uv)
     assert (rest[-3:], last) == (places, f"{PROJECT}==1.8.9.12")
     path = folder / "files" / made.filename
@@ -391,4 +391,4 @@ def test_consume_lines_are_exact_and_quoted(tmp_path: Path) -> None:
 def test_one_pin_for_all_wheels_of_a_platform_set(tmp_path: Path) -> None:
     names = [f"livekit_agents-2.0+d.1-cp310-abi3-{p}.whl" for p in ("win_amd64", "linux_x86_64")]
     verdict = replace(proof_of(make_pair(tmp_path), "2.0"), wheels=dict.fromkeys(names, ""))
-    assert consume_lines(tmp_path, verdict).uv.count(f"{AGENTS}==2.0+d.1") == 1
+    assert consume_lines(tmp_path, Proof.of(verdict)).uv.count(f"{AGENTS}==2.0+d.1") == 1

@@ -16,7 +16,7 @@ from upstream_index import Upstream
 from verbs import RunVerb
 
 from toolkit.environments.pair import WheelPair
-from toolkit.index.publish import read_list
+from toolkit.index.ledger import Ledger
 from toolkit.proof.prove import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.files import sha256
@@ -83,7 +83,7 @@ def machines(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {name: entry.sha256 for name, entry in read_list(folder).items()}
+    return {name: entry.sha256 for name, entry in Ledger.read(folder).files.items()}
 
 
 def test_what_was_proved_elsewhere_is_repacked_and_published(
@@ -205,7 +205,7 @@ def test_nothing_was_proved(machines: Machines) -> None:
     machines.proved.mkdir()
     assert machines.merge() == {}
     assert "Nothing new" in machines.summary.read_text()
-    assert read_list(machines.index) == {}
+    assert Ledger.read(machines.index).files == {}
 
 
 @pytest.mark.parametrize(

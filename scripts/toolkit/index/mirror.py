@@ -44,7 +44,7 @@ def mirror(
 
     Each file is on the server's page, with its own bytes, before the next one is sent: no wheel
     is shown without its partner, and a run that was cut goes on where it ended. With ``dry_run``
-    nothing is sent, and ``ahead`` counts as listed. ``log`` is called with each file's name.
+    nothing is sent, and ``ahead`` counts as listed too. ``log`` is called with each file's name.
 
     Raises IndexConflict if the server holds other bytes under a name, or the folder is no index
     or damaged; UploadRefused, Unreachable.
@@ -54,7 +54,8 @@ def mirror(
         require_index(folder)
     ledger = Ledger.read(folder)
     for entry in ahead:
-        ledger.apply(entry)
+        if entry.filename not in ledger.files:
+            ledger.apply(entry)
     pages = {project: server.files_of(project) for project in ledger.projects}
     known, withheld, missing = [], [], []
     for entry in ledger.files.values():

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from toolkit.index.ledger import QUARANTINED, Ledger
-from toolkit.index.ledger import Listed as Listed
+from toolkit.index.ledger import QUARANTINED, Ledger, Listed
 
 if TYPE_CHECKING:
     import jinja2

@@ -28,7 +28,7 @@ from toolkit.index.ledger import CLOSED, Ledger, Listed
 from toolkit.index.metapackage import metapackage_name
 from toolkit.index.staged_wheel import StagedWheel
 from toolkit.index.transaction import locked_ledger, require_own_folder
-from toolkit.proof.verdict import Claim, Proof, Verdict
+from toolkit.proof.verdict import Claim
 from toolkit.util.errors import IndexConflict, ToolkitError
 from toolkit.util.files import sha256_of
 
@@ -82,14 +82,6 @@ def publish_all(bundles: Sequence[Bundle], folder: Path) -> list[Publication | T
         return answers
 
 
-def read_list(folder: Path) -> dict[str, Listed]:
-    """Return the index's files by name, in ledger order; empty without a ledger.
-
-    Raises IndexConflict as :meth:`Ledger.read`.
-    """
-    return Ledger.read(folder).files
-
-
 def holds(
     folder: Path, listed: Mapping[str, Listed], claim: Claim, also: Iterable[str] = ()
 ) -> bool:
@@ -108,15 +100,14 @@ def holds(
     return all(path.is_file() for path in extras_of(folder, claim))
 
 
-def consume_lines(folder: Path, verdict: Claim | Verdict, url: str | None = None) -> ConsumeLines:
-    """Return the commands that install the wheels of ``verdict`` from the index at ``folder``.
+def consume_lines(folder: Path, claim: Claim, url: str | None = None) -> ConsumeLines:
+    """Return the commands that install the wheels of ``claim`` from the index at ``folder``.
 
     ``url`` is the folder's address for others. The commands name the metapackage, which requires
     exactly the proved pair, or without one the exact pins. pip takes the best version of all
     indexes, and somebody else's metapackage could outrank this one, so pip gets the very file.
     The constraints are the proof's dependencies: old releases do not import with today's.
     """
-    claim = Proof.of(verdict) if isinstance(verdict, Verdict) else verdict
     base = (url or folder.resolve().as_uri()).rstrip("/")
     simple = f"{base}/simple/"
     constraints = ["--constraint", f"{base}/{quote(constraints_name(claim))}"]

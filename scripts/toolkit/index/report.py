@@ -56,6 +56,10 @@ class Report:
             )
         self.add({f"{verb}ed": result.files, "left": result.left}, lines)
 
+    def repaired(self, files: int) -> None:
+        """Say how many files the pages show."""
+        self.add({"files": files}, [f"{files} files, all on their pages"])
+
     def uploading(self, name: str) -> None:
         """Say that a file is uploaded."""
         self.add({}, [f"{self._uploaded:14} {name}"])

@@ -10,8 +10,7 @@ from threading import BoundedSemaphore, Lock
 from packaging.version import Version
 
 from toolkit.index.bundle import VERDICT
-from toolkit.index.pages import Listed
-from toolkit.index.publish import read_list
+from toolkit.index.ledger import Ledger, Listed
 from toolkit.patches.series import Series
 from toolkit.proof.exploration import TIERS
 from toolkit.proof.prove import ProofSettings
@@ -62,7 +61,7 @@ class Session:
         self.series = Series.load(self.workspace.patches)
         self.catalogue = Catalogue.read(self.workspace.catalogue)
         self.verdicts = VerdictStore.open(self.workspace.outcomes, self.proof.python)
-        self.listed = read_list(self.index)
+        self.listed = Ledger.read(self.index).files
 
     @property
     def workspace(self) -> Workspace:
