@@ -28,10 +28,9 @@ from collections.abc import Sequence
 
 from toolkit.cli import Arguments, verb
 from toolkit.index.bundle import read_bundle
-from toolkit.index.layout import require_index
-from toolkit.index.ledger import Ledger, Listed
+from toolkit.index.ledger import Listed
 from toolkit.index.mirror import mirror
-from toolkit.index.publish import consume_lines, publish, publish_all
+from toolkit.index.publish import consume_lines, publish, repair
 from toolkit.index.report import Report
 from toolkit.index.server import Server
 from toolkit.index.yank import unyank, yank
@@ -106,10 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif options.unyank:
         report.yanked(unyank(index, options.unyank, dry_run=dry_run), "unyank")
     elif not options.to:
-        # publishing nothing makes lost and altered pages again
-        require_index(index)
-        publish_all([], index)
-        report.repaired(len(Ledger.read(index).files))
+        report.repaired(repair(index))
     if options.to:
         with Server.at(options.to, options.simple) as server:
             result = mirror(index, server, dry_run=dry_run, ahead=ahead, log=report.uploading)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from indexes import make_index, mark, pair_bundle
+from publishing import make_pair, write_proof
 from uploads import Shop, shop_open
 from verbs import RunVerb
 from wheels import AGENTS, PLUGIN
@@ -277,7 +278,9 @@ def test_what_is_damaged_or_no_index_is_not_sent(
     assert posts(shop) == 0
 
 
-def test_the_command_line(index: Path, names: list[str], shop: Shop, run_verb: RunVerb) -> None:
+def test_the_command_line(
+    index: Path, names: list[str], shop: Shop, tmp_path: Path, run_verb: RunVerb
+) -> None:
     words = ["publish", "--index", index, "--to", shop.url.rstrip("/")]
     printed = run_verb(*words, "--dry-run").out
     assert printed.count("would upload") == 7
@@ -291,5 +294,11 @@ def test_the_command_line(index: Path, names: list[str], shop: Shop, run_verb: R
             "simple": f"{shop.url}simple/",
         }
     }
+    # what a dry run would publish is uploaded after it
+    pair = make_pair(tmp_path / "more", "+dispatched.1")
+    wheels = ["--verdict", write_proof(tmp_path / "verdict.json", pair), *pair]
+    result = run_verb(*words, *wheels, "--dry-run", "--json").json
+    assert (len(result["new"]), result["server"]["known"]) == (3, names)
+    assert sorted(result["server"]["uploaded"]) == result["new"]
     printed = run_verb(*words, "--simple", f"{shop.url}simple").out
     assert f"0 uploaded, 6 already there: {shop.url}simple/\n" in printed

@@ -19,6 +19,7 @@ from toolkit.index.layout import (
     constraints_name,
     damaged_file,
     extras_of,
+    require_index,
     require_undamaged,
     store_extras,
     store_verdict,
@@ -80,6 +81,13 @@ def publish_all(bundles: Sequence[Bundle], folder: Path) -> list[Publication | T
             except ToolkitError as error:
                 answers.append(error)
         return answers
+
+
+def repair(folder: Path) -> int:
+    """Make lost and altered pages of an index again, as every change does; return its files."""
+    require_index(folder)
+    with locked_ledger(folder) as ledger:
+        return len(ledger.files)
 
 
 def holds(
