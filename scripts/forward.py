@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--ref", help="the commit to try them on (default: the release's tag)")
     options = arguments.parse_args(argv)
 
+    # Write the proposal.
     settings = settings_of(options)
     official = settings.fetch(options.release)
     version = official.release.version
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     clone = Clone(options.repo, ref) if options.repo else None
     sender = Sender(options.author, options.reroll)
     proposal = write_proposal(official, settings.workspace, out, sender, clone)
+    # Print where it is.
     files = [str(path) for path in proposal.files]
     if options.json:
         document = {

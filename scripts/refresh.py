@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     patches = settings.workspace.patches
     catalogue = Catalogue.read(settings.workspace.catalogue)
     refresher = Refresher(settings, proof_settings_of(options, settings), catalogue)
+    # Only compare what is there.
     if options.check:
         only = options.release and catalogue.require(options.release).version
         if mismatched := list(refresher.mismatched_variants(only)):
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 next_step="apply that release with --tree, then refresh -- RELEASE --export DIR",
             )
         return
+    # Go on with what a human resolved.
     if options.resume:
         conflict = RebaseConflict.read(options.resume)
         release, base = (
@@ -87,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         show(refresher.resume(release, base, options.resume), patches, as_json=options.json)
         return
+    # Take a changed tree, or rebase the series if it does not fit.
     release = settings.fetch(options.release)
     version = release.release.version
     if options.export:

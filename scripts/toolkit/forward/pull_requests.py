@@ -137,10 +137,11 @@ def _since(
 
     The release is empty if all that may contain it were asked, and none does.
     """
+    # Releases that were uploaded after the merge may have it.
     merged = _time(pull["merged_at"])
     sha = quote(value_of(pull["merge_commit_sha"], str, "merge_commit_sha"), safe="")
     later = sorted((v for v, when in releases.items() if when >= merged), key=lambda v: releases[v])
-    # releases that may have it, since the last one that does not
+    # Ask one after the other; these may have it, since the last one that does not.
     possible: list[Version] = []
     is_assumed = False
     for version in later[:ASKED]:
