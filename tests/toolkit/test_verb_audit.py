@@ -19,12 +19,14 @@ from market import COMPANION, GOOD, OURS, PARTNER, Market, install, make_environ
 from packaging.version import Version
 from series import engine_patch
 from simple_index import listening
+from upstream_index import artefact
 from verbs import RunVerb
-from wheels import AGENTS, ENGINE, make_official, make_wheel, record_row
+from wheels import AGENTS, ENGINE, PLUGIN, make_official, make_wheel, record_row
 
-from toolkit.audit.originals import Origin, origin_of
+from toolkit.audit.originals import Origin, Remaker, origin_of
 from toolkit.patches.series import Series
-from toolkit.releases.catalogue import Row, record
+from toolkit.releases.catalogue import Entry, Row, record
+from toolkit.releases.official import Settings
 from toolkit.util.files import sha256, sha256_of
 from toolkit.util.workspace import Workspace
 
@@ -270,6 +272,17 @@ def test_what_a_name_stands_for(market: Market, name: str, release: str, revisio
     assert origin_of(name, Series.load(market.workspace.patches)) == origin
 
 
+def test_a_partner_belongs_to_the_first_release_that_has_it(market: Market) -> None:
+    older = artefact(PLUGIN, "1.8.7")
+    catalogue: Any = {
+        Version(version): Entry(Version(version), (artefact(AGENTS, version), older))
+        for version in ("1.8.9", "1.8.8")
+    }
+    series = Series.load(market.workspace.patches)
+    remaker = Remaker(Settings(market.workspace), series, catalogue)
+    assert remaker.origin(older.filename) == Origin(Version("1.8.8"), 0)
+
+
 # -- environments: every installed file is compared with a wheel made again ---------------------
 
 PATCHED = "livekit-agents 1.8.9+dispatched.1"
@@ -338,6 +351,11 @@ def test_an_environment_of_another_series(market: Market, site: Path) -> None:
         name: "official" if status == "official" else "moved" for name, status in INSTALLED.items()
     }
     assert f"git log -S {market.made.series_digest}" in result[PATCHED]["next_step"]
+
+
+def test_an_environment_of_a_wheel_for_another_platform(market: Market, site: Path) -> None:
+    replace_in(next(site.glob("livekit_agents-*/WHEEL")), "py3-none-any", "py3-none-win32")
+    assert findings(market, site)[PATCHED]["status"] == "unknown"
 
 
 def test_an_environment_with_nothing_of_ours(tmp_path: Path, run_verb: RunVerb) -> None:
