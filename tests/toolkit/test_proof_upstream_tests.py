@@ -14,11 +14,10 @@ from series import engine_patch, write_series
 
 from toolkit.cli import REPOSITORY_VARIABLE, add_proof, upstream_of
 from toolkit.environments.pair import WheelPair
-from toolkit.proof import summary, upstream_tests
+from toolkit.proof import summary
 from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import Settings
-from toolkit.upstream_tests.compare import Request
 from toolkit.upstream_tests.result import Source, UpstreamResult
 from toolkit.util.errors import UpstreamNotRun
 from toolkit.util.strict_json import Malformed
@@ -115,24 +114,14 @@ def options(*words: str) -> argparse.Namespace:
 
 
 def test_the_command_line_names_the_repository(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs: list[tuple[Request, str]] = []
-
-    def run_upstream_tests(request: Request, repository: str, *_: Any, **__: Any) -> UpstreamResult:
-        runs.append((request, repository))
-        return SILENT
-
-    monkeypatch.setattr(upstream_tests, "run_upstream_tests", run_upstream_tests)
-    settings = Settings(workspace)
+    settings, missing = Settings(workspace), str(tmp_path / "missing")
     assert upstream_of(options("--upstream", "no"), settings) is None
-    tests = upstream_of(options("--upstream", "elsewhere"), settings)
+    tests = upstream_of(options("--upstream", missing), settings)
     assert tests is not None
-    assert tests.run(*ABOUT) == SILENT
-    ((request, repository),) = runs
-    assert repository == "elsewhere"
-    assert request.trees["livekit-agents"] == "livekit-agents"
-    required = upstream_of(options("--upstream", "elsewhere", "--require-upstream"), settings)
+    assert tests.run(*ABOUT).state == "not reached"
+    required = upstream_of(options("--upstream", missing, "--require-upstream"), settings)
     assert required is not None
     with pytest.raises(UpstreamNotRun) as caught:
         required.run(*ABOUT)

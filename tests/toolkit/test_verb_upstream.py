@@ -18,7 +18,8 @@ from verbs import RunVerb
 from wheels import AGENTS, ENGINE_PATH, PLUGIN, make_official, source
 
 import upstream as verb
-from toolkit.upstream_tests import checkout, compare
+from toolkit.proof import upstream_tests
+from toolkit.upstream_tests import checkout
 from toolkit.upstream_tests.result import Source, UpstreamOutcome, UpstreamRun
 from toolkit.util.workspace import CACHE_VARIABLE
 
@@ -208,7 +209,7 @@ def test_a_cached_result_runs_nothing(
     calm = place.repository("calm", test_session="def test_one(): pass\n")
     first = run_verb("upstream", *place.words("--repo", calm))
     assert (first.code, first.json["status"]) == (0, "passed")
-    monkeypatch.setattr(compare, "prepare", None)
+    monkeypatch.setattr(upstream_tests, "prepare", None)
     assert run_verb("upstream", *place.words("--repo", calm)) == first
     with pytest.raises(TypeError, match="not callable"):
         run_verb("upstream", *place.words("--repo", calm, "--all"))
@@ -265,7 +266,7 @@ def test_a_repository_without_such_tests_or_out_of_reach(
         ((elsewhere, "--offline"), "it is elsewhere, and --offline was given"),
     ):
         if words[0] == elsewhere:
-            monkeypatch.setattr(compare, "tags_of", None)
+            monkeypatch.setattr(upstream_tests, "tags_of", None)
         ran = run_verb("upstream", *place.words("--repo", *words))
         assert (ran.code, ran.json["status"]) == (0, "not run")
         assert ran.json["why"].startswith(why)
@@ -310,8 +311,8 @@ def test_a_run_that_is_ended_excuses_nothing(
     regressed: list[str],
 ) -> None:
     left = [*runs]
-    monkeypatch.setattr(compare, "prepare", lambda *_, **__: (None, None))
-    monkeypatch.setattr(compare, "run_tests", lambda *_: left.pop(0))
+    monkeypatch.setattr(upstream_tests, "prepare", lambda *_, **__: (None, None))
+    monkeypatch.setattr(upstream_tests, "run_tests", lambda *_: left.pop(0))
     # another limit is another key
     ran = run_verb("upstream", *place.words("--repo", repository, "--timeout", 9 + len(runs)))
     assert (ran.json["status"], [*ran.json["regressed"]]) == (status, regressed)
