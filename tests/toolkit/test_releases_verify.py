@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 from series import diff, engine_patch, mail, write_series
-from test_wheels_rewrite import LOCAL, NEW, OLD, PATCHED, PINS, VERSION_FILE
+from test_wheels_rewrite import LOCAL, NEW, OLD, PATCHED, SHARED, VERSION_FILE
 from wheels import (
     AGENTS,
     ENGINE,
@@ -48,26 +48,16 @@ class Gate:
     @classmethod
     def of(cls, official: Path, folder: Path, version: Version = LOCAL) -> Gate:
         wheel = Wheel.open(official)
-        path = rewrite(
-            wheel,
-            {ENGINE: PATCHED},
-            version=version,
-            pins=PINS,
-            version_file=VERSION_FILE,
-            out_dir=folder / "out",
-        )
+        shared = {**SHARED, "version": version}
+        path = rewrite(wheel, {ENGINE: PATCHED}, out_dir=folder / "out", **shared)
         series = Series.load(write_series(folder / "patches", {"a": {"1.0": ONE}}))
         return cls(wheel, path, series, version)
 
     def check(self) -> Wheel:
+        variants = self.series.variants_for(Version("1.8.9"))
+        shared = {**SHARED, "version": self.version}
         return verify_repacked(
-            self.official,
-            self.path,
-            series=self.series,
-            variants=self.series.variants_for(Version("1.8.9")),
-            version=self.version,
-            pins=PINS,
-            version_file=VERSION_FILE,
+            self.official, self.path, series=self.series, variants=variants, **shared
         )
 
     def problem(self) -> str:

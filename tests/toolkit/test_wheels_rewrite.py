@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.version import Version
@@ -42,17 +43,12 @@ PATCHED = source(line9="first = 1").encode()
 OLD, NEW = "livekit_agents-1.8.9.dist-info", "livekit_agents-1.8.9+dispatched.1.dist-info"
 VERSION_FILE = VERSION_FILES[AGENTS]
 PINS = {PLUGIN: Version("1.8.9")}
+SHARED: dict[str, Any] = {"version": LOCAL, "pins": PINS, "version_file": VERSION_FILE}
 
 
 def repacked(official: Path, out: Path, changed: Mapping[str, bytes] | None = None) -> Path:
-    return rewrite(
-        Wheel.open(official),
-        {ENGINE: PATCHED} if changed is None else changed,
-        version=LOCAL,
-        pins=PINS,
-        version_file=VERSION_FILE,
-        out_dir=out,
-    )
+    contents = {ENGINE: PATCHED} if changed is None else changed
+    return rewrite(Wheel.open(official), contents, out_dir=out, **SHARED)
 
 
 @pytest.fixture
