@@ -24,6 +24,7 @@ from wheels import (
     source,
 )
 
+from toolkit.patches.hunks import FileChange
 from toolkit.patches.series import Series
 from toolkit.releases import repack
 from toolkit.releases.catalogue import Catalogue, Row, record
@@ -155,6 +156,16 @@ def test_a_series_without_effect_on_a_release(workspace: Workspace, tmp_path: Pa
     patches = {"guard": {"1.9": engine_patch(line9="first = 1")}}
     write_series(workspace.patches, patches, releases=">=1.9")
     with pytest.raises(InvalidSeries, match="changes nothing in"):
+        made(workspace, tmp_path / "out")
+
+
+@pytest.mark.parametrize("line", [b"more = 1\n", b"value_1 = 1\n"])
+def test_lines_that_no_patch_explains(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    really = FileChange.applied
+    monkeypatch.setattr(FileChange, "applied", lambda *a: (really(*a) or b"") + line)
+    with pytest.raises(InvalidWheel, match=r"engine\.py has other lines than the patches make"):
         made(workspace, tmp_path / "out")
 
 

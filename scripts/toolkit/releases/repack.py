@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Distribution, Series
 from toolkit.releases.catalogue import Catalogue, revision_for
 from toolkit.releases.official import OfficialWheels
@@ -101,15 +100,8 @@ def repack_release(
         sums = _names(wheels)
         if out:
             wheels = {_deliver(path, sha, out): sha for path, sha in wheels.items()}
-    return RepackedRelease(
-        fetched.release,
-        revision,
-        tuple(wheels),
-        fetched.paths,
-        work.passthrough,
-        work.series_digest,
-        sums,
-    )
+    paths = tuple(wheels), fetched.paths, work.passthrough
+    return RepackedRelease(fetched.release, revision, *paths, work.series_digest, sums)
 
 
 def repack_at(
@@ -129,17 +121,10 @@ class _Repack:
     fetched: OfficialWheels
     series: Series
 
-    @property
-    def version(self) -> Version:
-        return self.fetched.release.version
-
-    @cached_property
-    def series_digest(self) -> str:
-        return self.series.digest(self.version)
-
-    @cached_property
-    def variants(self) -> tuple[Variant, ...]:
-        return self.series.variants_for(self.version)
+    def __post_init__(self) -> None:
+        self.version = self.fetched.release.version
+        self.series_digest = self.series.digest(self.version)
+        self.variants = self.series.variants_for(self.version)
 
     @cached_property
     def patched(self) -> set[str]:
@@ -182,13 +167,15 @@ class _Repack:
 
     def make(self, revision: int, folder: Path) -> Mapping[Path, str]:
         """Write and verify the wheels of every patched distribution; return their sha256."""
-        pins, changed, paths = self.pins(revision), self.changed, []
+        pins, changed = self.pins(revision), self.changed
+        sums = {}
         for distribution in self.series.distributions:
             if distribution.name in self.patched:
                 members = changed.get(distribution.name, {})
-                for wheel in self.fetched.each(distribution.name):
-                    paths.append(self.make_one(wheel, distribution, members, pins, folder))
-        return {path: sha256_of(path) for path in paths}
+                for official in self.fetched.each(distribution.name):
+                    wheel = self.make_one(official, distribution, members, pins, folder)
+                    sums[wheel.path] = wheel.sha256
+        return sums
 
     def pins(self, revision: int) -> dict[str, Version]:
         """The version that each distribution has, and by which the other requires it."""
@@ -204,24 +191,24 @@ class _Repack:
 
     def make_one(
         self,
-        wheel: Wheel,
+        official: Wheel,
         distribution: Distribution,
         members: Mapping[str, bytes],
         pins: Mapping[str, Version],
         folder: Path,
-    ) -> Path:
+    ) -> Wheel:
         version = pins[distribution.name]
         others = {name: pin for name, pin in pins.items() if name != distribution.name}
         path = rewrite(
-            wheel,
-            {name: _ends_of(wheel, name, text) for name, text in members.items()},
+            official,
+            {name: _ends_of(official, name, text) for name, text in members.items()},
             version=version,
             pins=others,
             version_file=distribution.version_file,
             out_dir=folder,
         )
-        verify_repacked(
-            wheel,
+        return verify_repacked(
+            official,
             path,
             series=self.series,
             variants=self.variants,
@@ -229,7 +216,6 @@ class _Repack:
             pins=others,
             version_file=distribution.version_file,
         )
-        return path
 
 
 def _ends_of(wheel: Wheel, member: str, text: bytes) -> bytes:

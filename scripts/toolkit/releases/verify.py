@@ -1,7 +1,8 @@
 """The gate behind repack: is a wheel exactly the official one plus the series?
 
-It shares no computation with :mod:`.transplant` or git: hunks are folded by unidiff's reading of
-the patches, and the rules for METADATA, version file and RECORD are stated anew.
+It takes nothing over from repack: the hunks are applied anew, the lines that they add and remove
+are counted by a second reading of the patch files, and the rules for METADATA, version file and
+RECORD are stated anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -41,10 +43,12 @@ def verify_repacked(
     """
     wheel = Wheel.open(repacked, like=official)
     problems: list[str] = []
+    # name, version and tags
     tagged = (wheel.distribution, wheel.tag, wheel.version, wheel.dist_info)
     top = official.dist_info.partition("-")[0]
     if tagged != (official.distribution, official.tag, version, f"{top}-{version}.dist-info"):
         problems.append("its name, version or tags are not the official ones plus the local part")
+    # the members, in their order
     moves = {
         name: _moved(name, f"{top}-{version}", official.dist_info.removesuffix(".dist-info"))
         for name in official.members
@@ -53,19 +57,27 @@ def verify_repacked(
     added = sorted(texts.keys() - moves.keys())
     names = [*moves.values(), *added]
     if sorted(names) != sorted(wheel.members):
-        odd = sorted(set(names) ^ set(wheel.members))
-        problems.append(f"its members are not the official ones: {', '.join(odd)}")
+        different = sorted(set(names) ^ set(wheel.members))
+        problems.append(f"its members are not the official ones: {', '.join(different)}")
     if [name for name in wheel.members if name not in added] != list(moves.values()):
         problems.append("its members are not in the official order")
+    # what they hold
     edited = {f"{official.dist_info}/METADATA", f"{official.dist_info}/RECORD", *texts}
     for old, new in moves.items():
         if new in wheel.members:
-            same = _same_dates if old in edited else _same_bytes
-            if not same(official.members[old], wheel.members[new]):
+            is_same = _same_dates if old in edited else _same_bytes
+            if not is_same(official.members[old], wheel.members[new]):
                 problems.append(f"{new} is not the official member, carried over verbatim")
     for name, text in texts.items():
         if name in wheel.members and wheel.read(name) != text:
             problems.append(f"{name} is not the official text plus the series")
+    for name in texts.keys() & wheel.members.keys() - {version_file}:
+        before = official.read(name) if name in official.members else b""
+        lines = _count_lines(before)
+        lines.update(_line_changes(name, official.distribution, series, variants))
+        if +lines != _count_lines(wheel.read(name)) or min(lines.values(), default=0) < 0:
+            problems.append(f"{name} has other lines than the patches make of the official ones")
+    # METADATA and RECORD
     problems += _check_metadata(official, wheel, version, pins)
     problems += _check_requirements(wheel, pins)
     rows = {moves[name]: row for name, row in official.record.items() if name not in edited}
@@ -95,7 +107,7 @@ def _expected_texts(
     version: Version,
     version_file: str,
 ) -> dict[str, bytes]:
-    """What each edited member must say: the variants' hunks, folded one after the other."""
+    """Return what each edited member must hold: the variants' hunks, one after the other."""
     texts = {version_file: official.read(version_file)}
     for variant in variants:
         for change in variant.changes:
@@ -119,8 +131,29 @@ def _expected_texts(
     return texts
 
 
+def _count_lines(text: bytes) -> Counter[bytes]:
+    """Count equal lines, whatever their ends."""
+    lines = text.removesuffix(b"\n").split(b"\n") if text else []
+    return Counter(line.removesuffix(b"\r") for line in lines)
+
+
+def _line_changes(
+    member: str, distribution: str, series: Series, variants: Sequence[Variant]
+) -> Counter[bytes]:
+    """Count the lines that patch files add to a member; those that they remove, below zero."""
+    counts: Counter[bytes] = Counter()
+    for variant in variants:
+        for section in variant.data.split(b"\ndiff --git a/")[1:]:
+            path, _, rest = section.partition(b" b/")
+            if series.locate(path.decode()) == (distribution, member):
+                for line in rest.partition(b"\n@@")[2].split(b"\n"):
+                    if line[:1] in (b"+", b"-"):
+                        counts[line[1:].removesuffix(b"\r")] += 1 if line[:1] == b"+" else -1
+    return counts
+
+
 def _with_version(text: bytes, version: Version) -> bytes:
-    """``text`` with another literal where Python reads what ``__version__`` is."""
+    """Return ``text`` with another literal where Python reads what ``__version__`` is."""
     lines = text.splitlines(keepends=True)
     try:
         body = ast.parse(text).body
@@ -141,12 +174,9 @@ def _with_version(text: bytes, version: Version) -> bytes:
 
 def _same_dates(official: Member, repacked: Member) -> bool:
     """A changed member keeps the official date and attributes, and is stored."""
-    ours, theirs = repacked.info, official.info
-    return (
-        ours.compress_type == zipfile.ZIP_STORED
-        and ours.date_time == theirs.date_time
-        and ours.external_attr == theirs.external_attr
-        and ours.create_system == theirs.create_system
+    kept = ("date_time", "external_attr", "create_system")
+    return repacked.info.compress_type == zipfile.ZIP_STORED and all(
+        getattr(repacked.info, name) == getattr(official.info, name) for name in kept
     )
 
 
@@ -170,35 +200,35 @@ def _check_metadata(
     if len(old) != len(new):
         return ["METADATA has lines more or less than the official one"]
     end = next((at for at, line in enumerate(old) if line in (b"\n", b"\r\n")), len(old))
-    found = []
-    for at, (theirs, ours) in enumerate(zip(old, new, strict=True)):
-        field, colon, value = theirs.partition(b":")
+    problems = []
+    for at, (before, after) in enumerate(zip(old, new, strict=True)):
+        field, colon, value = before.partition(b":")
         if at < end and field.lower() == b"version":
             value = value.replace(value.strip(), str(version).encode())
         elif at < end and field.lower() == b"requires-dist":
             value = _pinned(value, pins)
         expected = field + colon + value
-        if ours != expected:
-            found.append(f"METADATA line {at + 1} is not what it should be: {ours!r}")
-    return found
+        if after != expected:
+            problems.append(f"METADATA line {at + 1} is not what it should be: {after!r}")
+    return problems
 
 
 def _check_requirements(wheel: Wheel, pins: Mapping[str, Version]) -> Iterator[str]:
     """Read the requirements as an installer does: a partner stands in none but its pin."""
     message = BytesHeaderParser().parsebytes(wheel.read(f"{wheel.dist_info}/METADATA"))
-    for said in message.get_all("Requires-Dist", []):
+    for line in map(str, message.get_all("Requires-Dist", [])):
         try:
-            required = Requirement(str(said))
+            required = Requirement(line)
         except InvalidRequirement:
-            yield f"METADATA requires {said!r}, which is no requirement"
+            yield f"METADATA requires {line!r}, which is no requirement"
             continue
         pin = pins.get(canonicalize_name(required.name))
         if pin is not None and (required.url or str(required.specifier) != f"=={pin}"):
-            yield f"METADATA requires {said!r}, not {required.name}=={pin}"
+            yield f"METADATA requires {line!r}, not {required.name}=={pin}"
 
 
 def _pinned(official: bytes, pins: Mapping[str, Version]) -> bytes:
-    """The official requirement, with the pin for all that stands between extras and marker."""
+    """Return a requirement with the pin for all that stands between extras and marker."""
     head, semicolon, marker = official.partition(b";")
     name = re.split(rb"[\s(<>=!~[]", head.strip(), maxsplit=1)[0]
     pin = pins.get(canonicalize_name(name.decode()))
