@@ -17,11 +17,11 @@ import toolkit as toolkit  # isort: split
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from toolkit.cli import parser, settings_of, verb
+from toolkit.patches.mutants import Mutant
 from toolkit.patches.series import Series
-from toolkit.proof.mutation_testing import MutantRow, mutate
+from toolkit.proof.mutation_testing import MutantResult, MutatedRelease, mutate
 from toolkit.proof.prove import RACE_SUITE
 from toolkit.util.console import print_table
 from toolkit.util.errors import MutantSurvived
@@ -30,12 +30,29 @@ from toolkit.util.parallel import cores
 RELEASES = ("1.4.6", "1.8.9")
 
 
-def cells(row: MutantRow) -> tuple[str, ...]:
+def document(tested: MutatedRelease) -> dict[str, object]:
+    """Return a release and its rows of the table, for machines."""
+    rows = [
+        {
+            "patch": mutant.patch,
+            "file": mutant.path,
+            "hunk": mutant.hunk,
+            "along": mutant.along,
+            "outcome": result.outcome,
+            "by": result.by,
+            "message": result.message,
+        }
+        for mutant, result in tested.mutants
+    ]
+    return {"release": tested.release, "passing": tested.passing, "mutants": rows}
+
+
+def cells(mutant: Mutant, result: MutantResult) -> tuple[str, ...]:
     """Return a row in short, for people."""
-    hunk = row.hunk.rpartition(" @@")[0].removeprefix("@@ ")
-    hunk += f" and {len(row.along)} later" * bool(row.along)
-    outcome = f"{row.outcome}: {row.by or row.message}".removesuffix(": ")
-    return row.patch, Path(row.file).name, hunk, outcome
+    hunk = mutant.hunk.rpartition(" @@")[0].removeprefix("@@ ")
+    hunk += f" and {len(mutant.along)} later" * bool(mutant.along)
+    outcome = f"{result.outcome}: {result.by or result.message}".removesuffix(": ")
+    return mutant.patch, Path(mutant.path).name, hunk, outcome
 
 
 @verb
@@ -66,18 +83,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     # a table of them, and an error if one survived
     if options.json:
-        print(json.dumps([asdict(release) for release in tested], indent=2))
+        print(json.dumps([document(release) for release in tested], indent=2))
     else:
         head = ("patch", "file", "hunk", "outcome")
         for release in tested:
             title = f"{release.release}, {release.passing} tests"
-            rows = [cells(row) for row in release.mutants]
+            rows = [cells(*row) for row in release.mutants]
             print_table(head, rows, folded=("outcome",), title=title, log_width=140)
     survived = [
-        f"{release.release}: {row.patch}, {row.file} {row.hunk}"
+        f"{release.release}: {mutant.patch}, {mutant.path} {mutant.hunk}"
         for release in tested
-        for row in release.mutants
-        if row.outcome == "survived"
+        for mutant, result in release.mutants
+        if result.outcome == "survived"
     ]
     if survived:
         raise MutantSurvived(

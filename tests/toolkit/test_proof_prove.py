@@ -31,7 +31,7 @@ from toolkit.proof.explorer import CANONICAL, explore
 from toolkit.proof.fault_injection import FaultInjection
 from toolkit.proof.replay import replay
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
-from toolkit.util.files import sha256_of, tree_digest
+from toolkit.util.files import sha256_of
 from toolkit.util.workspace import Workspace
 
 Edit = tuple[str, str]
@@ -111,20 +111,6 @@ def test_a_damaged_verdict_is_made_again(proved: Prove, tmp_path: Path) -> None:
     kept.write_text(first.to_json()[:-40])
     assert proved() == first
     assert kept.read_text() == first.to_json()
-
-
-def test_the_digest_of_a_suite_is_of_its_files(tmp_path: Path) -> None:
-    (tmp_path / "kit").mkdir()
-    (tmp_path / "kit" / "a.py").write_text("1")
-    first = tree_digest(tmp_path)
-    for cache in ("kit/__pycache__/a.pyc", ".pytest_cache/x"):
-        (tmp_path / cache).parent.mkdir()
-        (tmp_path / cache).write_text("junk")
-    assert tree_digest(tmp_path) == first
-    (tmp_path / "kit" / "a.py").rename(tmp_path / "kit" / "b.py")
-    renamed = tree_digest(tmp_path)
-    (tmp_path / "kit" / "b.py").write_text("2")
-    assert len({first, renamed, tree_digest(tmp_path)}) == 3
 
 
 # -- official wheels that lose nothing --------------------------------------------------------

@@ -191,31 +191,12 @@ def _write(path: Path, text: bytes, number: int) -> None:
 
 
 @dataclass(frozen=True)
-class MutantRow:
-    """A mutant and its result, as a row of the table."""
-
-    patch: str
-    file: str
-    hunk: str
-    along: tuple[str, ...]
-    outcome: str
-    by: str
-    message: str
-
-    @classmethod
-    def of(cls, mutant: Mutant, result: MutantResult) -> MutantRow:
-        """Make the row of a mutant."""
-        about = (mutant.patch, mutant.path, mutant.hunk, mutant.along)
-        return cls(*about, result.outcome, result.by, result.message)
-
-
-@dataclass(frozen=True)
 class MutatedRelease:
-    """One release's mutants, and how many tests pass without a mutant."""
+    """One release's mutants with their results, and how many tests pass without a mutant."""
 
     release: str
     passing: int
-    mutants: tuple[MutantRow, ...]
+    mutants: tuple[tuple[Mutant, MutantResult], ...]
 
 
 def mutate(
@@ -244,5 +225,5 @@ def mutate(
             results[replacement] = result
             progress(result.by)
     skipped = MutantResult("skipped", message="dropping it changes no code")
-    every = [results[replacements[m]] if m in replacements else skipped for m in mutants]
-    return MutatedRelease(release, runner.passing, tuple(map(MutantRow.of, mutants, every)))
+    every = ((m, results[replacements[m]] if m in replacements else skipped) for m in mutants)
+    return MutatedRelease(release, runner.passing, tuple(every))
