@@ -118,11 +118,11 @@ class Track:
 
     def best(self, releases: Sequence[str], runs: int) -> dict[str, float]:
         """The shortest of some runs that have all to do."""
-        found = []
+        figures = []
         for _ in range(runs):
             self.forget()
-            found.append(self.run(releases))
-        return min(found, key=lambda figures: figures["wall"])
+            figures.append(self.run(releases))
+        return min(figures, key=lambda figure: figure["wall"])
 
 
 def carried(workspace: Workspace, only: Sequence[str]) -> list[str]:

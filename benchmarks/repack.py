@@ -59,7 +59,9 @@ class Contest:
         series = Series.load(workspace.patches)
         variants = series.variants_for(fetched.release.version)
         self.patches = [variant.path for variant in variants]
-        changed = {series.locate(change.path)[0] for one in variants for change in one.changes}
+        changed = {
+            series.locate(change.path)[0] for variant in variants for change in variant.changes
+        }
         self.projects = []
         for distribution in series.distributions:
             if distribution.name not in changed:

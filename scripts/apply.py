@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = settings_of(options)
     series = Series.load(settings.workspace.patches)
-    found = settings.fetch(options.release)
-    tree = make_series_tree(found, series, options.tree)
+    official = settings.fetch(options.release)
+    tree = make_series_tree(official, series, options.tree)
     changed = {n: sorted(members) for n, members in sorted(by_member(series, tree.changed).items())}
     if options.json:
-        said = {"release": str(found.release.version), "tree": str(tree.path)}
-        print(json.dumps({**said, "commit": tree.commit, "changed": changed}))
+        facts = {"release": str(official.release.version), "tree": str(tree.path)}
+        print(json.dumps({**facts, "commit": tree.commit, "changed": changed}))
     else:
         print(f"{tree.path} at {tree.commit}")
         for name, members in changed.items():

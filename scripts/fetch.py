@@ -29,19 +29,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = settings_of(options)
     names = chosen(options, settings.workspace)
-    for found in each(names, settings.fetch):
+    for official in each(names, settings.fetch):
         if options.json:
-            print(
-                json.dumps(
-                    {
-                        "release": str(found.release.version),
-                        "uploaded": found.release.uploaded.isoformat(),
-                        "official": [str(path) for path in found.paths],
-                    }
-                )
-            )
+            row = {
+                "release": str(official.release.version),
+                "uploaded": official.release.uploaded.isoformat(),
+                "official": [str(path) for path in official.paths],
+            }
+            print(json.dumps(row))
         else:
-            print(*found.paths, sep="\n")
+            print(*official.paths, sep="\n")
 
 
 if __name__ == "__main__":

@@ -52,22 +52,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             cached=not options.no_cache,
         )
 
-    for done in each(chosen(options, workspace), work):
+    for repacked in each(chosen(options, workspace), work):
         if options.json:
-            print(json.dumps(_as_json(done)))
+            print(json.dumps(_as_json(repacked)))
         else:
-            print(*done.wheels, sep="\n")
+            print(*repacked.wheels, sep="\n")
 
 
-def _as_json(done: RepackedRelease) -> dict[str, object]:
+def _as_json(repacked: RepackedRelease) -> dict[str, object]:
     return {
-        "release": str(done.release.version),
-        "uploaded": done.release.uploaded.isoformat(),
-        "revision": done.revision,
-        "series": done.series_digest,
-        "wheels": [str(path) for path in done.wheels],
-        "passthrough": [str(path) for path in done.passthrough],
-        "official": [str(path) for path in done.official],
+        "release": str(repacked.release.version),
+        "uploaded": repacked.release.uploaded.isoformat(),
+        "revision": repacked.revision,
+        "series": repacked.series_digest,
+        "wheels": [str(path) for path in repacked.wheels],
+        "passthrough": [str(path) for path in repacked.passthrough],
+        "official": [str(path) for path in repacked.official],
     }
 
 

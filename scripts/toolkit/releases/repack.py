@@ -68,7 +68,7 @@ class RepackedRelease:
 
 
 def repack_release(
-    fetched: OfficialWheels,
+    official: OfficialWheels,
     series: Series,
     workspace: Workspace,
     out: Path | None = None,
@@ -84,7 +84,7 @@ def repack_release(
     """
     if catalogue is None:
         catalogue = Catalogue.read(workspace.catalogue)
-    work = _Repack(fetched, series)
+    work = _Repack(official, series)
     entry = catalogue.get(work.version)
     cached = cached or out is None
     with nullcontext() if cached else workspace.scratch() as scratch:
@@ -100,29 +100,29 @@ def repack_release(
         sums = _names(wheels)
         if out:
             wheels = {_deliver(path, sha, out): sha for path, sha in wheels.items()}
-    paths = tuple(wheels), fetched.paths, work.passthrough
-    return RepackedRelease(fetched.release, revision, *paths, work.series_digest, sums)
+    paths = tuple(wheels), official.paths, work.passthrough
+    return RepackedRelease(official.release, revision, *paths, work.series_digest, sums)
 
 
 def repack_at(
-    fetched: OfficialWheels, series: Series, revision: int, folder: Path
+    official: OfficialWheels, series: Series, revision: int, folder: Path
 ) -> tuple[Path, ...]:
     """Make the patched wheels at a given revision below ``folder``, from no cache.
 
     Raises as :func:`repack_release` does.
     """
-    return tuple(_Repack(fetched, series).make(revision, folder))
+    return tuple(_Repack(official, series).make(revision, folder))
 
 
 @dataclass
 class _Repack:
     """The patched wheels of one release, at any revision: the series is applied once."""
 
-    fetched: OfficialWheels
+    official: OfficialWheels
     series: Series
 
     def __post_init__(self) -> None:
-        self.version = self.fetched.release.version
+        self.version = self.official.release.version
         self.series_digest = self.series.digest(self.version)
         self.variants = self.series.variants_for(self.version)
 
@@ -143,19 +143,19 @@ class _Repack:
                 f"the series changes nothing in {self.version}",
                 next_step="use the official wheels, or widen `releases` in patches/series.toml",
             )
-        return by_member(self.series, apply_series(self.fetched, self.series, self.variants))
+        return by_member(self.series, apply_series(self.official, self.series, self.variants))
 
     @property
     def passthrough(self) -> tuple[Path, ...]:
         """The official wheels of distributions that stay as they are."""
-        names = [artefact.distribution for artefact in self.fetched.release.artefacts]
-        pairs = zip(names, self.fetched.paths, strict=True)
+        names = [artefact.distribution for artefact in self.official.release.artefacts]
+        pairs = zip(names, self.official.paths, strict=True)
         return tuple(path for name, path in pairs if name not in self.patched)
 
     def cached(self, revision: int, store: Store) -> Mapping[Path, str]:
         """Return the wheels at a revision and their sha256, made unless ``store`` has them."""
         pins = {name: str(version) for name, version in self.pins(revision).items()}
-        official = [*self.fetched.release.digests.values()]
+        official = [*self.official.release.digests.values()]
         inputs = [FORMAT, official, self.series_digest, revision, pins]
         folder = store.path(inputs, suffix="")
         if wheels := store.get(inputs, partial(_undamaged, folder)):
@@ -172,8 +172,8 @@ class _Repack:
         for distribution in self.series.distributions:
             if distribution.name in self.patched:
                 members = changed.get(distribution.name, {})
-                for official in self.fetched.each(distribution.name):
-                    wheel = self.make_one(official, distribution, members, pins, folder)
+                for source in self.official.each(distribution.name):
+                    wheel = self.make_one(source, distribution, members, pins, folder)
                     sums[wheel.path] = wheel.sha256
         return sums
 
@@ -181,7 +181,7 @@ class _Repack:
         """The version that each distribution has, and by which the other requires it."""
         pins = {}
         for distribution in self.series.distributions:
-            artefacts = self.fetched.release.of(distribution.name)
+            artefacts = self.official.release.of(distribution.name)
             if artefacts:
                 version = Version(artefacts[0].version)
                 if distribution.name in self.patched:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from toolkit.patches.tree import PatchedTree
 
 
-def official_files(fetched: OfficialWheels, series: Series) -> dict[str, bytes]:
+def official_files(official: OfficialWheels, series: Series) -> dict[str, bytes]:
     """Return every Python file of a release by monorepo path, from one wheel a distribution."""
     files = {}
     for distribution in series.distributions:
-        for wheel in fetched.each(distribution.name):
+        for wheel in official.each(distribution.name):
             for member in wheel.members:
                 if member.endswith(".py"):
                     files[distribution.path(member)] = unix(wheel.read(member))
@@ -34,7 +34,7 @@ def official_files(fetched: OfficialWheels, series: Series) -> dict[str, bytes]:
 
 
 def touched_files(
-    fetched: OfficialWheels, series: Series, variants: Sequence[Variant]
+    official: OfficialWheels, series: Series, variants: Sequence[Variant]
 ) -> dict[str, bytes]:
     """Return the official files that variants touch by monorepo path.
 
@@ -44,7 +44,7 @@ def touched_files(
     touched = {change.path for variant in variants for change in variant.changes}
     for distribution in series.distributions:
         members = {p: m for p in touched for d, m in [series.locate(p)] if d == distribution.name}
-        for number, wheel in enumerate(fetched.each(distribution.name) if members else ()):
+        for number, wheel in enumerate(official.each(distribution.name) if members else ()):
             texts = {p: unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
             if number and any(texts.get(path) != files.get(path) for path in members):
                 different = min(m for p, m in members.items() if texts.get(p) != files.get(p))
@@ -56,18 +56,18 @@ def touched_files(
     return files
 
 
-def series_applies(fetched: OfficialWheels, series: Series) -> bool:
+def series_applies(official: OfficialWheels, series: Series) -> bool:
     """Tell whether the series applies to a release as it is."""
     try:
-        variants = series.variants_for(fetched.release.version)
-        apply_in_memory(variants, touched_files(fetched, series, variants))
+        variants = series.variants_for(official.release.version)
+        apply_in_memory(variants, touched_files(official, series, variants))
     except PatchConflict:
         return False
     return True
 
 
 def apply_series(
-    fetched: OfficialWheels, series: Series, variants: Sequence[Variant] | None = None
+    official: OfficialWheels, series: Series, variants: Sequence[Variant] | None = None
 ) -> dict[str, bytes]:
     """Apply the series in memory; return the files that it changes by monorepo path.
 
@@ -75,24 +75,24 @@ def apply_series(
     InvalidSeries, InvalidWheel.
     """
     if variants is None:
-        variants = series.variants_for(fetched.release.version)
-    files = touched_files(fetched, series, variants)
-    with _naming(fetched.release.version):
+        variants = series.variants_for(official.release.version)
+    files = touched_files(official, series, variants)
+    with _naming(official.release.version):
         texts = apply_in_memory(variants, files)
         require_python(variants, texts)
     return {path: text for path, text in texts.items() if text != files.get(path)}
 
 
-def make_series_tree(fetched: OfficialWheels, series: Series, path: Path) -> PatchedTree:
+def make_series_tree(official: OfficialWheels, series: Series, path: Path) -> PatchedTree:
     """Apply the series with git, as commits at ``path`` on top of the files that it touches.
 
     Raises as ``toolkit.patches.tree.make_tree`` does, and InvalidWheel.
     """
     from toolkit.patches.tree import make_tree
 
-    variants = series.variants_for(fetched.release.version)
-    files = touched_files(fetched, series, variants)
-    with _naming(fetched.release.version):
+    variants = series.variants_for(official.release.version)
+    files = touched_files(official, series, variants)
+    with _naming(official.release.version):
         return make_tree(variants, files, path)
 
 
