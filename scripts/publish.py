@@ -64,6 +64,7 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="only say what would happen")
     add("--json", action="store_true", help="print the outcome as JSON")
     given = parser.parse_args(argv)
+    # which options go together
     change_of = given.yank or given.unyank
     others = given.wheels or change_of or given.to
     wrong = {

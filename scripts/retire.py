@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.yes and (options.as_of or options.offline):
         arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
 
+    # take it back
     if options.undo:
         report = Report(options.json)
         report.retired(undo(options.index))
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = settings_of(options)
     release = settings.find(None)
     official = settings.fetch(release)
+    # the verdict: from a file, by a proof, or remembered
     store = VerdictStore.open(settings.workspace.outcomes, options.python)
     verdict: Verdict | None
     if options.verdict:
@@ -84,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if verdict and options.out:
         with not_writable_errors(options.out):
             write_whole(options.out, verdict.to_json().encode())
+    # end the series, or say what that would change
     verdict = require_fixed(release, verdict)
     bundle = last_bundle(official, verdict, Series.load(settings.workspace.patches))
     retirement = retire(options.index, bundle, dry_run=not options.yes)

@@ -57,12 +57,12 @@ def mirror(
         if entry.filename not in ledger.files:
             ledger.apply(entry)
     pages = {project: server.files_of(project) for project in ledger.projects}
-    known, withheld, missing = [], [], []
+    present, withheld, missing = [], [], []
     for entry in ledger.files.values():
         package = pages[entry.project].get(entry.filename)
         if package:
             server.require_same(package, entry, read_bytes=False)
-            known.append(entry.filename)
+            present.append(entry.filename)
         elif ledger.offers(entry):
             missing.append(entry)
         else:
@@ -75,7 +75,7 @@ def mirror(
             _upload(wheel_path(folder, entry), entry, server)
         log(entry.filename)
     uploaded = tuple(entry.filename for entry in missing)
-    return Mirrored(uploaded, tuple(known), tuple(withheld))
+    return Mirrored(uploaded, tuple(present), tuple(withheld))
 
 
 def _upload(wheel: Path, entry: Listed, server: Server) -> None:

@@ -131,6 +131,7 @@ def statements(
     ``official`` maps the names of the official wheels, every platform's, to sha256; those that the
     verdict names need not be among them. Raises InvalidWheel if one is missing there.
     """
+    # what all statements have in common
     verdict = json.loads(proof.data)
     originals = {**verdict["official"]["wheels"], **official}
     common: dict[str, Any] = {
@@ -151,6 +152,7 @@ def statements(
         members = {**common, **rest}
         return Statement(name=name, sha256=digest, sources=sources, **members).to_json()
 
+    # one for each wheel, by what it was made from
     digests = {wheel.name: sha256_of(wheel) for wheel in wheels}
     texts = {}
     for name, digest in digests.items():

@@ -141,6 +141,7 @@ def make_app(folder: Path, url: str, reserved: frozenset[str], *, stream: bool =
     upstream is then a 502, not a missing project. ``stream`` is implied by an address with a
     password, which no client may see.
     """
+    # the two indexes, the local one first
     stream = stream or "@" in urlsplit(url).netloc
 
     @asynccontextmanager
@@ -155,6 +156,7 @@ def make_app(folder: Path, url: str, reserved: frozenset[str], *, stream: bool =
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
 
+    # what becomes of a request that neither answers
     @app.exception_handler(Redirected)
     async def redirect(request: Request, error: Redirected) -> RedirectResponse:
         return RedirectResponse(error.url, status_code=302)

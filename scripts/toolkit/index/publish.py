@@ -159,8 +159,8 @@ def _store(folder: Path, bundle: Bundle, ledger: Ledger) -> Publication:
 
 def _publication(bundle: Bundle, new: Sequence[StagedWheel]) -> Publication:
     fresh = {wheel.entry.filename for wheel in new}
-    known = {wheel.entry.filename for wheel in bundle.wheels} - fresh
-    return Publication(tuple(sorted(fresh)), tuple(sorted(known)))
+    present = {wheel.entry.filename for wheel in bundle.wheels} - fresh
+    return Publication(tuple(sorted(fresh)), tuple(sorted(present)))
 
 
 def _unpublished(folder: Path, bundle: Bundle, ledger: Ledger) -> list[StagedWheel]:

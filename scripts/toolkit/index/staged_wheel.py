@@ -76,6 +76,7 @@ def stage_generated(wheel: Generated, upload_time: str, verdict_sha256: str) -> 
 def _stage(
     path: Path, data: bytes, raw: bytes, upload_time: str, verdict_sha256: str
 ) -> StagedWheel:
+    # what the file name and METADATA say
     name, version, _, _ = parse_wheel_filename(require_plain_name(path.name))
     try:
         metadata = Metadata.from_email(raw, validate=False)
@@ -95,6 +96,7 @@ def _stage(
             f"{path} says that it is {project[0]} {project[1]}",
             next_step="publish what repack.py made, under the name that it gave",
         )
+    # the line for the ledger
     entry = Listed(
         filename=path.name,
         project=name,
