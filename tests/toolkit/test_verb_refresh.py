@@ -187,6 +187,19 @@ def test_only_what_is_proved_is_kept(world: RebaseWorld, verdict: str, code: int
     assert world.texts("1.8.9") == {ENGINE_PATH: better}
 
 
+def test_an_automatic_resolution_that_is_not_proved(world: RebaseWorld) -> None:
+    """The human gets git's own merge, and reads what the proof said of the resolution."""
+    world.release("1.8.8")
+    world.release("1.8.9", line11="other = 11")
+    world.series(guard=engine_patch(line10="first = 1"))
+    world.prove_as("regressed")
+    assert "patch guard, variant 1.0.patch" in world.refresh("1.8.9", code=16).err
+    assert "<<<<<<< " in (world.tree / ENGINE_PATH).read_text()
+    state = json.loads((world.conflict / "report.json").read_text())
+    assert (state["patch"], state["verdict"]) == ("guard", "regressed")
+    assert "with them the proof said regressed" in (world.conflict / "report.md").read_text()
+
+
 def test_an_export_of_what_was_not_changed_changes_no_byte(world: RebaseWorld) -> None:
     world.release("1.8.8")
     world.release("1.8.9", line8="another = 8")
