@@ -22,7 +22,7 @@ from toolkit.cli import parser, settings_of, verb
 from toolkit.patches.mutants import Mutant
 from toolkit.patches.series import Series
 from toolkit.proof.mutation_testing import MutantResult, MutatedRelease, mutate
-from toolkit.proof.prove import RACE_SUITE
+from toolkit.proof.settings import RACE_SUITE
 from toolkit.util.console import print_table
 from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores

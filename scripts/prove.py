@@ -29,7 +29,7 @@ from datetime import datetime
 from toolkit.cli import add_proof, each, parser, proof_settings_of, settings_of, verb
 from toolkit.environments.pair import WheelPair
 from toolkit.proof import one_release, summary
-from toolkit.proof.prove import RACE_SUITE, STANDSTILL, ProofSettings
+from toolkit.proof.settings import RACE_SUITE, STANDSTILL, ProofSettings
 
 
 @verb

@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from toolkit.cli import add_proof, parser, proof_settings_of, settings_of, verb
 from toolkit.patches.export import export, new_files, write_files
-from toolkit.proof.prove import STANDSTILL
+from toolkit.proof.settings import STANDSTILL
 from toolkit.refresh.conflict import RebaseConflict
 from toolkit.refresh.refresher import Refreshed, Refresher
 from toolkit.releases.catalogue import Catalogue

@@ -34,7 +34,7 @@ from toolkit.pipeline.results import (
     tell,
 )
 from toolkit.pipeline.session import Session
-from toolkit.proof.prove import STANDSTILL
+from toolkit.proof.settings import STANDSTILL
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
 from toolkit.releases.select import HELP, NEW, Selection, among, select

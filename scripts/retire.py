@@ -33,8 +33,7 @@ from toolkit.cli import add_index, add_proof, parser, proof_settings_of, setting
 from toolkit.index.report import Report
 from toolkit.index.retire import last_bundle, retire, undo
 from toolkit.patches.series import Series
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import STANDSTILL
+from toolkit.proof.settings import STANDSTILL, TIERS
 from toolkit.proof.store import FIXED, VerdictStore
 from toolkit.proof.unpatched import FULL, alone, remembered, require_fixed
 from toolkit.proof.verdict import Verdict, read_verdict

@@ -29,7 +29,7 @@ from toolkit.util.errors import (
 from toolkit.util.workspace import Workspace
 
 if TYPE_CHECKING:
-    from toolkit.proof.prove import ProofSettings
+    from toolkit.proof.settings import ProofSettings
     from toolkit.proof.upstream_tests import UpstreamTests
 
 REPOSITORY_VARIABLE = "LIVEKIT_DISPATCHED_UPSTREAM"
@@ -173,7 +173,7 @@ def add_proof(
     parser: argparse.ArgumentParser, timeout: float, *, tier: bool = True, upstream: bool = True
 ) -> None:
     """Add the options of verbs that prove; ``timeout`` is in seconds."""
-    from toolkit.proof.exploration import TIERS
+    from toolkit.proof.settings import TIERS
 
     add = parser.add_argument
     add("--python", help="the Python to prove on (default: the running one)")
@@ -231,8 +231,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def proof_settings_of(options: argparse.Namespace, settings: Settings) -> ProofSettings:
     """Return how the command line says that releases are proved."""
-    from toolkit.proof.exploration import TIERS
-    from toolkit.proof.prove import ProofSettings
+    from toolkit.proof.settings import TIERS, ProofSettings
 
     upstream = upstream_of(options, settings) if "upstream" in options else None
     return ProofSettings(

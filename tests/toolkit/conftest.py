@@ -20,7 +20,7 @@ from verbs import RunVerb, runner
 from toolkit.cli import REPOSITORY_VARIABLE
 from toolkit.environments.pair import WheelPair
 from toolkit.proof import prove
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.pypi import ENDPOINT_VARIABLE
 from toolkit.util import http

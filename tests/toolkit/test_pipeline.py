@@ -39,7 +39,7 @@ import release as verb
 import update
 from toolkit.environments.pair import WheelPair
 from toolkit.pipeline import release
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.errors import EnvironmentUnresolvable

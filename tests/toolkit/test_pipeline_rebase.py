@@ -17,7 +17,7 @@ from wheels import AGENTS, ENGINE, contents_of, source
 from toolkit.environments.pair import WheelPair
 from toolkit.index.ledger import Mark
 from toolkit.index.transaction import locked_ledger
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue, dump
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace

@@ -30,6 +30,7 @@ from toolkit.proof import prove
 from toolkit.proof.explorer import CANONICAL, explore
 from toolkit.proof.fault_injection import FaultInjection
 from toolkit.proof.replay import replay
+from toolkit.proof.settings import RACE_SUITE
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, InvalidWheel
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import Workspace
@@ -267,7 +268,7 @@ def test_the_canonical_loss_comes_first(proved: Prove, tmp_path: Path) -> None:
 
 def test_what_no_wheel_may_do_on_any_schedule() -> None:
     """A tool that never starts is as lost a call as a deleted one."""
-    names = runpy.run_path(str(prove.RACE_SUITE / "kit" / "explore" / "checks.py"))
+    names = runpy.run_path(str(RACE_SUITE / "kit" / "explore" / "checks.py"))
     assert {LOST, "not-started", "twice", "arguments", "undeletable"} <= {*names["FLAG"]}
     assert not {*names["FLAG"]} & {*names["DIFFERENTIAL"]}
 

@@ -14,8 +14,8 @@ from verbs import RunVerb
 from wheels import AGENTS, ENGINE, members_of, source
 
 from toolkit.environments.pair import WheelPair
-from toolkit.proof.prove import ProofSettings
 from toolkit.proof.race_suite import progress_of
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 
 LIMIT = 0.2

@@ -15,7 +15,7 @@ from upstream_index import Upstream
 
 from toolkit.cli import REPOSITORY_VARIABLE
 from toolkit.environments.pair import WheelPair
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.store import Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.catalogue import Row

@@ -14,8 +14,8 @@ from wheels import AGENTS, PLUGIN, TREES
 from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.pair import prepare
 from toolkit.patches.series import Series
-from toolkit.proof.prove import RACE_SUITE
 from toolkit.proof.race_suite import SuiteReport
+from toolkit.proof.settings import RACE_SUITE
 from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace

@@ -25,7 +25,7 @@ from verbs import RunVerb
 
 from toolkit.environments.pair import WheelPair, prepare
 from toolkit.proof import one_release
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 
 BY_HAND = ("--release", "1.8.9", "--uploaded", "2026-10-24T02:32:37Z")

@@ -17,7 +17,7 @@ from verbs import RunVerb
 
 from toolkit.environments.pair import WheelPair
 from toolkit.index.ledger import Ledger
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.files import sha256
 from toolkit.util.workspace import CACHE_VARIABLE

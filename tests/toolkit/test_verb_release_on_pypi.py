@@ -20,7 +20,7 @@ from standing_in import run_race
 
 from toolkit.environments.environment import Environment
 from toolkit.environments.interpreter import uv
-from toolkit.proof.prove import RACE_SUITE
+from toolkit.proof.settings import RACE_SUITE
 from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
 pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("released")]

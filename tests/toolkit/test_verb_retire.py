@@ -27,7 +27,7 @@ from toolkit.index.metapackage import PROJECT
 from toolkit.index.retire import UNDONE
 from toolkit.index.yank import yank
 from toolkit.proof import prove
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import alone, remember
 from toolkit.proof.verdict import Verdict

@@ -23,7 +23,7 @@ from wheels import AGENTS, ENGINE, ENGINE_PATH, members_of, source
 from toolkit.environments.pair import WheelPair
 from toolkit.forward.github import API_VARIABLE, TOKENS
 from toolkit.patches.series import Series
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Row, record

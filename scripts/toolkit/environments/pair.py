@@ -13,9 +13,7 @@ from packaging.version import Version
 from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.verify import verify_installed
 from toolkit.util.errors import EnvironmentUnresolvable, InvalidWheel
-
-# Plugins that subclass the patched session: the fix reaches them and must not break them.
-SUBCLASSES = ("livekit-plugins-xai",)
+from toolkit.util.names import SUBCLASSES
 
 
 @dataclass(frozen=True)

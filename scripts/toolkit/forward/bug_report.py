@@ -15,7 +15,7 @@ from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.proof import replay
 from toolkit.proof.exploration import LOSS, Exploration
-from toolkit.proof.prove import RACE_SUITE, STANDSTILL
+from toolkit.proof.settings import RACE_SUITE, STANDSTILL
 from toolkit.releases.release import Release
 from toolkit.util.errors import NotProved
 from toolkit.util.names import PARTNER

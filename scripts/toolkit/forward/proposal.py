@@ -12,7 +12,8 @@ from toolkit.forward import bug_report
 from toolkit.forward.bug_report import REPORT, SCRIPT, Demonstration
 from toolkit.forward.mails import Clone, Sender, check_mails, write_mails
 from toolkit.patches.series import Series
-from toolkit.proof.exploration import TIERS, Exploration
+from toolkit.proof.exploration import Exploration
+from toolkit.proof.settings import TIERS
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release

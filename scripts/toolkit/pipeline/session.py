@@ -12,8 +12,7 @@ from packaging.version import Version
 from toolkit.index.bundle import VERDICT
 from toolkit.index.ledger import Ledger, Listed
 from toolkit.patches.series import Series
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import ProofSettings
+from toolkit.proof.settings import TIERS, ProofSettings
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof
 from toolkit.refresh.refresher import Refreshed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolkit.patches.series import Series
 from toolkit.pipeline.ci_matrix import pythons_of
-from toolkit.proof.exploration import TIERS
+from toolkit.proof.settings import TIERS
 from toolkit.proof.store import FIXED, VerdictStore, VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.proof.verdict import Verdict

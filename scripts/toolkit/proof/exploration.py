@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TIERS = ("quick", "full")
+from toolkit.proof.settings import TIERS
+
 LEVELS = ("session", "agent")
 FLAG, DIFFERENTIAL = "flag", "differential"
 LOSS = "deleted-in-flight"

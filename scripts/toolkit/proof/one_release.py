@@ -11,8 +11,9 @@ from pathlib import Path
 
 from toolkit.environments.pair import WheelPair, prepare
 from toolkit.patches.series import Series
-from toolkit.proof.prove import RACE_SUITE, ProofSettings, prove
+from toolkit.proof.prove import prove
 from toolkit.proof.replay import Replay, replay
+from toolkit.proof.settings import RACE_SUITE, ProofSettings
 from toolkit.proof.store import VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict, read_verdict
 from toolkit.releases.official import Settings

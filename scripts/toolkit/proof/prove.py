@@ -6,7 +6,6 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -14,50 +13,25 @@ from packaging.version import Version
 
 from toolkit.environments import environment
 from toolkit.environments.interpreter import find_interpreter
-from toolkit.environments.pair import SUBCLASSES, WheelPair, differing, prepare
-from toolkit.proof.exploration import TIERS, Explored
+from toolkit.environments.pair import WheelPair, differing, prepare
+from toolkit.proof.exploration import Explored
 from toolkit.proof.explorer import explore
 from toolkit.proof.fault_injection import inject_fault
 from toolkit.proof.race_suite import checked_run
 from toolkit.proof.replay import counterexample
 from toolkit.proof.rules import compare_reports, incomparable, no_loss
+from toolkit.proof.settings import TIERS, ProofSettings
 from toolkit.proof.summary import SHOWN, explain
-from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
 from toolkit.util import files, inherited
 from toolkit.util.console import StepStatus, no_status
 from toolkit.util.files import not_writable_errors, sha256_of, write_whole
 from toolkit.util.store import Store
-from toolkit.util.workspace import REPOSITORY, Workspace
 
-RACE_SUITE = REPOSITORY / "tests" / "race"
-# Seconds without progress after which a run counts as hanging; one schedule takes far less.
-STANDSTILL = 600.0
 # What is in an environment for the proof's sake only.
 _TOOLS = frozenset({"iniconfig", "pip", "pluggy", "pytest", "setuptools"})
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ProofSettings:
-    """How releases are proved, and where results are kept.
-
-    ``tier`` says how many schedules are explored. ``timeout`` is in seconds without progress; the
-    suite has no other limit. ``upstream`` (None: they do not run) are upstream's own tests.
-    ``extra`` is installed beside the wheels, and ``optional`` too where a version fits the release.
-    Without ``keep_environments`` those that a proof makes are removed after it.
-    """
-
-    workspace: Workspace
-    tier: str = TIERS[0]
-    python: str | None = None
-    timeout: float = STANDSTILL
-    upstream: UpstreamTests | None = None
-    race_suite: Path = RACE_SUITE
-    extra: tuple[str, ...] = ("pytest",)
-    optional: tuple[str, ...] = SUBCLASSES
-    keep_environments: bool = True
 
 
 def prove(

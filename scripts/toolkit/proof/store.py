@@ -10,8 +10,8 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from toolkit.environments.interpreter import find_interpreter
-from toolkit.proof.exploration import LOSS, TIERS, Findings
-from toolkit.proof.prove import RACE_SUITE
+from toolkit.proof.exploration import LOSS, Findings
+from toolkit.proof.settings import RACE_SUITE, TIERS
 from toolkit.proof.verdict import Claim, Proof, SuiteCounts, Verdict
 from toolkit.releases.catalogue import Row
 from toolkit.releases.release import Release

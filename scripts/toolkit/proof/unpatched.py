@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from toolkit.proof.exploration import TIERS
-from toolkit.proof.prove import ProofSettings, prove
+from toolkit.proof.prove import prove
+from toolkit.proof.settings import TIERS, ProofSettings
 from toolkit.proof.store import FIXED, LASTING, Loss, VerdictStore, VerdictSummary
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import OfficialWheels

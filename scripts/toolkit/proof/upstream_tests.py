@@ -13,7 +13,7 @@ from packaging.version import Version
 from toolkit.environments import environment
 from toolkit.environments.environment import Environment
 from toolkit.environments.interpreter import find_interpreter
-from toolkit.environments.pair import SUBCLASSES, WheelPair, prepare
+from toolkit.environments.pair import WheelPair, prepare
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
 from toolkit.upstream_tests.checkout import (
@@ -46,6 +46,7 @@ from toolkit.upstream_tests.runner import (
 from toolkit.util import files, inherited
 from toolkit.util.errors import CommandFailed, EnvironmentUnresolvable, Unreachable
 from toolkit.util.files import sha256_of
+from toolkit.util.names import SUBCLASSES
 from toolkit.util.store import Store
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace

@@ -14,7 +14,8 @@ from packaging.version import Version
 from toolkit.patches.export import ExportedPatch, exported_mails, new_files, write_files
 from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
-from toolkit.proof.prove import ProofSettings, prove
+from toolkit.proof.prove import prove
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.refresh.conflict import (
     INCONCLUSIVE,

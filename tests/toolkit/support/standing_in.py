@@ -12,8 +12,8 @@ from publishing import proof_of
 
 from toolkit.environments.environment import Environment
 from toolkit.environments.pair import WheelPair
-from toolkit.proof.prove import ProofSettings
 from toolkit.proof.race_suite import SuiteReport, child_variables
+from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.process import run
 
