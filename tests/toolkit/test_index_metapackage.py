@@ -6,6 +6,7 @@ import ast
 import json
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_versions_stand_in_the_order_of_releases_and_revisions() -> None:
         ("2.0.0b1", 1, "2.0.0b1.post1"),
         ("1.5.0rc1", 2, "1.5.0rc1.post2"),
         ("2.0", 3, "2.0.0.3"),
+        ("3", 1, "3.0.0.1"),
         *[(release, 1, None) for release in ("1.8.9.post1", "1.8.9.dev1", "1.8.9.1", "1.8.9+x")],
         ("1!1.8.9", 1, None),
         ("1.8.9", -1, None),
@@ -89,6 +91,14 @@ def test_what_it_says_of_itself(tmp_path: Path, patched: list[Path]) -> None:
     assert needs == [f"{AGENTS}==1.8.9+dispatched.3", f"{PLUGIN}==1.8.9"]
     assert str(metadata.requires_python) == "<3.15,>=3.10"
     assert f"{wheel.dist_info}/licenses/LICENSE" in wheel.members
+    for member in wheel.members.values():
+        # nothing that depends on a clock, a system or a compressor
+        info = member.info
+        assert info.date_time == (2020, 2, 2, 0, 0, 0)
+        assert (info.create_system, info.external_attr) == (3, 0o100644 << 16)
+        assert info.compress_type == zipfile.ZIP_STORED
+    text = wheel.read("livekit_dispatched/expected.json").decode()
+    assert text == json.dumps(json.loads(text), indent=1) + "\n"
     for path in SOURCES.glob("*.py"):
         # every Python that releases admit can run it
         ast.parse(path.read_text("utf-8"), feature_version=(3, 9))

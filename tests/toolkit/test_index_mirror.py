@@ -135,6 +135,13 @@ def test_a_server_that_keeps_other_bytes(
             send(index, shop)
 
 
+def test_a_page_that_lies_of_a_good_file(index: Path, names: list[str], shop: Shop) -> None:
+    shop.lies = {names[0]: "0" * 64}
+    with pytest.raises(IndexConflict, match="other bytes"):
+        send(index, shop)
+    assert shop.order == names[:1]
+
+
 def test_a_server_that_tells_no_hashes_is_read(index: Path, shop: Shop) -> None:
     shop.hashes = False
     assert len(send(index, shop).uploaded) == 6
@@ -183,8 +190,15 @@ def test_credentials_from_the_keyring(
     keyring.write_text(f'#!/bin/sh\n[ "$3" = {USER} ] && echo {PASSWORD}\n')
     keyring.chmod(0o700)
     monkeypatch.setenv("PATH", str(keyring.parent), prepend=os.pathsep)
+    with Server.at(shop.url) as server:
+        assert not server.keyring
     monkeypatch.delenv("UV_PUBLISH_PASSWORD")
+    with Server.at(shop.url) as server:
+        assert server.keyring
     assert len(send(index, shop).uploaded) == 6
+    monkeypatch.delenv("UV_PUBLISH_USERNAME")
+    with Server.at(shop.url) as server:
+        assert not server.keyring
 
 
 @pytest.mark.parametrize(
@@ -258,12 +272,16 @@ def test_a_password_is_in_no_argument_and_no_log(
 
 
 def test_yanked_and_quarantined_files_are_withheld(
-    index: Path, names: list[str], shop: Shop
+    index: Path, names: list[str], shop: Shop, run_verb: RunVerb
 ) -> None:
     yank(index, "1.0.0", "a reason")
     mark(index, PROJECT, "quarantined", "a reason")
-    result = send(index, shop)
-    assert (list(result.uploaded), list(result.withheld)) == (names[3:5], [*names[:3], names[5]])
+    result = run_verb("publish", "--index", index, "--to", shop.url)
+    assert result.out.splitlines() == [
+        *(f"uploaded       {name}" for name in names[3:5]),
+        *(f"withheld       {name}: yanked or quarantined" for name in [*names[:3], names[5]]),
+        f"2 uploaded, 0 already there: {shop.url}simple/",
+    ]
     assert shop.order == names[3:5]
 
 

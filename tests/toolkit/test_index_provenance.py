@@ -71,7 +71,9 @@ def test_the_same_input_gives_the_same_bytes(
         statements(w, proof, official={}, series=series) for w in (patched, patched[::-1])
     )
     assert once == again
-    assert all(Statement.parse(text).to_json() == text for text in once.values())
+    for text in once.values():
+        assert Statement.parse(text).to_json() == text
+        assert text.decode() == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
 
 
 def test_a_series_that_moved_on_is_not_described(
@@ -127,6 +129,8 @@ def test_another_statement(
     other = json.loads(text)
     other["predicate"]["kind"] = "another"
     changed = change if isinstance(change, bytes) else json.dumps({**json.loads(text), **change})
-    for wrong in (changed, json.dumps(other)):
+    sources = json.loads(text)
+    sources["predicate"]["sources"] = {"name": 7}
+    for wrong in (changed, json.dumps(other), json.dumps(sources)):
         with pytest.raises(Malformed):
             Statement.parse(wrong if isinstance(wrong, bytes) else wrong.encode())
