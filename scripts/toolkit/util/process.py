@@ -45,25 +45,25 @@ def run(
     child is ended before KeyboardInterrupt goes on. Raises CommandFailed if the program is
     missing, takes too long, or, with ``check``, ends with an exit code other than 0.
     """
-    words = _words(command)
+    args = _echoed(command)
     try:
-        result = communicate(words, cwd=cwd, env=env, timeout=timeout)
+        result = communicate(args, cwd=cwd, env=env, timeout=timeout)
     except TimeoutError as error:
         raise CommandFailed(
-            f"`{shlex.join(words)}` {error}",
+            f"`{shlex.join(args)}` {error}",
             next_step="run that command by hand to see where it hangs",
         ) from error
     out, err = (text.decode("utf-8", "replace") for text in (result.stdout, result.stderr))
     if check and result.returncode != 0:
         raise CommandFailed(
-            f"`{shlex.join(words)}` {how_ended(result.returncode)}:\n{(err or out).strip()}",
+            f"`{shlex.join(args)}` {how_ended(result.returncode)}:\n{(err or out).strip()}",
             next_step="run that command by hand; what it printed stands above",
         )
-    return subprocess.CompletedProcess(words, result.returncode, out, err)
+    return subprocess.CompletedProcess(args, result.returncode, out, err)
 
 
 def communicate(
-    words: Sequence[str],
+    args: Sequence[str],
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -75,20 +75,20 @@ def communicate(
     ``env`` as in :func:`run`; ``stdin`` is by default empty. Raises TimeoutError, CommandFailed.
     """
     pipes = (subprocess.PIPE, subprocess.PIPE)
-    with _child(words, cwd, env, *pipes, stdin or subprocess.DEVNULL) as child:
+    with _child(args, cwd, env, *pipes, stdin or subprocess.DEVNULL) as child:
         try:
             out, err = child.communicate(None, timeout)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"did not end within {timeout:g} s") from error
-    return subprocess.CompletedProcess(words, child.returncode, out, err)
+    return subprocess.CompletedProcess(args, child.returncode, out, err)
 
 
-def _words(command: Sequence[str | Path]) -> list[str]:
-    """Return the command's words, which are printed in verbose mode."""
-    words = [str(word) for word in command]
+def _echoed(command: Sequence[str | Path]) -> list[str]:
+    """Return the command as texts, after printing it in verbose mode."""
+    args = [str(word) for word in command]
     if verbose:
-        print(f"+ {masked(shlex.join(words))}", file=sys.stderr, flush=True)
-    return words
+        print(f"+ {masked(shlex.join(args))}", file=sys.stderr, flush=True)
+    return args
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def run_together(jobs: Sequence[Job], *, timeout: float) -> tuple[Exited, ...]:
         for job, log in zip(jobs, logs, strict=True):
             file = stack.enter_context(log.open("wb"))
             stdin = subprocess.DEVNULL if job.stdin_until is None else subprocess.PIPE
-            words = _words(job.command)
-            starting = _child(words, job.cwd, job.env, file, subprocess.STDOUT, stdin)
+            args = _echoed(job.command)
+            starting = _child(args, job.cwd, job.env, file, subprocess.STDOUT, stdin)
             children.append(stack.enter_context(starting))
         # Wait for those first that others wait for.
         watchdog = _Watchdog(timeout, logs)
@@ -214,7 +214,7 @@ def interrupted() -> bool:
 
 @contextmanager
 def _child(
-    words: Sequence[str],
+    args: Sequence[str],
     cwd: Path | None,
     env: Mapping[str, str] | None,
     stdout: int | IO[bytes],
@@ -227,7 +227,7 @@ def _child(
             raise KeyboardInterrupt
         try:
             child = subprocess.Popen(
-                words,
+                args,
                 cwd=cwd,
                 env={**inherited.plain(), **(env or {})},
                 umask=_UMASK,
@@ -238,8 +238,8 @@ def _child(
         except OSError as error:
             reason, next_step = f"does not start: {error.strerror}", step_after(error.errno)
             if isinstance(error, FileNotFoundError):
-                reason, next_step = "is not installed", f"install {words[0]} and run again"
-            raise CommandFailed(f"{words[0]} {reason}", next_step=next_step) from error
+                reason, next_step = "is not installed", f"install {args[0]} and run again"
+            raise CommandFailed(f"{args[0]} {reason}", next_step=next_step) from error
         _children.add(child)
     with child:
         try:
