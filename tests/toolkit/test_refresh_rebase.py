@@ -196,6 +196,17 @@ def test_from_a_later_release_if_there_is_no_older_one(world: RebaseWorld) -> No
     assert world.texts("1.8.8") == {ENGINE_PATH: source(line8="another = 8", line10="first = 1")}
 
 
+def test_a_later_variant_that_fits_gets_the_release_s_name(world: RebaseWorld) -> None:
+    for version in ("1.8.8", "1.8.9"):
+        world.release(version, line8="another = 8")
+    world.series(guard=engine_patch(line10="first = 1"))
+    result = source(line8="another = 8", line10="first = 1")
+    later = mail(diff(ENGINE_PATH, source(line8="another = 8"), result))
+    (world.patches / "guard/1.8.9.patch").write_text(later)
+    assert world.refresh("1.8.8", "--json").json["written"] == ["guard/1.8.8.patch"]
+    assert world.texts("1.8.8") == world.texts("1.8.9") == {ENGINE_PATH: result}
+
+
 def test_later_releases_keep_the_variants_that_they_had(world: RebaseWorld) -> None:
     """An older line of releases goes on."""
     world.release("1.8.8")
