@@ -17,15 +17,17 @@ import toolkit as toolkit  # isort: split
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from toolkit.cli import parser, settings_of, verb
-from toolkit.patches.mutants import Mutant
-from toolkit.patches.series import Series
-from toolkit.proof.mutation_testing import MutantResult, MutatedRelease, mutate
 from toolkit.proof.settings import RACE_SUITE
 from toolkit.util.console import print_table
 from toolkit.util.errors import MutantSurvived
 from toolkit.util.parallel import cores
+
+if TYPE_CHECKING:
+    from toolkit.patches.mutants import Mutant
+    from toolkit.proof.mutation_testing import MutantResult, MutatedRelease
 
 RELEASES = ("1.4.6", "1.8.9")
 
@@ -66,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--jobs", type=int, default=cores(), help="at a time (default: %(default)s)")
     options = arguments.parse_args(argv)
 
-    # the mutants of each release
+    # the mutants of each release; imported for work, not for help
+    from toolkit.patches.series import Series
+    from toolkit.proof.mutation_testing import mutate
+
     settings = settings_of(options)
     names = dict.fromkeys(options.release or RELEASES)
     series = Series.load(settings.workspace.patches)

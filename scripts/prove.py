@@ -20,22 +20,28 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import toolkit as toolkit  # isort: split
 
-import argparse
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from toolkit.cli import add_proof, each, parser, proof_settings_of, settings_of, verb
-from toolkit.environments.pair import WheelPair
-from toolkit.proof import one_release, summary
 from toolkit.proof.settings import RACE_SUITE, STANDSTILL, ProofSettings
+
+if TYPE_CHECKING:
+    from toolkit.environments.pair import WheelPair
 
 
 @verb
 def main(argv: Sequence[str] | None = None) -> None:
     """Prove releases; exit code 0 only if every verdict is ``publish``."""
     options = _options(argv)
+    # imported for work, not for help
+    from toolkit.environments.pair import WheelPair
+    from toolkit.proof import one_release
+
     settings = settings_of(options)
     proof = replace(proof_settings_of(options, settings), race_suite=options.suite)
     work = replay_one if options.replay else prove_one
@@ -52,34 +58,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     each(options.release, one)
 
 
-def prove_one(
-    pair: WheelPair, key: str, options: argparse.Namespace, settings: ProofSettings
-) -> None:
+def prove_one(pair: WheelPair, key: str, options: Namespace, proof: ProofSettings) -> None:
     """Prove, and print and write the verdict. Raises NotProved unless it is ``publish``."""
-    verdict, svg = one_release.prove_pair(pair, key, settings)
+    from toolkit.proof import one_release, summary
+
+    verdict, svg = one_release.prove_pair(pair, key, proof)
     if options.out:
         one_release.write_verdict(options.out, verdict, svg)
     print(json.dumps(json.loads(verdict.to_json())) if options.json else summary.describe(verdict))
     one_release.require_publish(pair.release, verdict)
 
 
-def replay_one(
-    pair: WheelPair, _key: str, options: argparse.Namespace, settings: ProofSettings
-) -> None:
+def replay_one(pair: WheelPair, _key: str, options: Namespace, proof: ProofSettings) -> None:
     """Run one schedule on both sides, and print and write both pictures, one after the other."""
+    from toolkit.proof import one_release
+
     colour = sys.stdout.isatty() and not options.json
-    replayed = one_release.replay_pair(pair, options.replay, settings, colour=colour)
+    replayed = one_release.replay_pair(pair, options.replay, proof, colour=colour)
     if options.out:
         replayed.write(options.out)
-    if options.json:
-        print(json.dumps(replayed.document))
-    else:
-        for side, result in replayed.sides.items():
-            print(f"{side} wheels of {pair.release}\n\n{result.text}")
+    texts = [f"{side} wheels of {pair.release}\n\n{r.text}" for side, r in replayed.sides.items()]
+    print(json.dumps(replayed.document) if options.json else "\n".join(texts))
     replayed.require_not_worse()
 
 
-def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+def _options(argv: Sequence[str] | None) -> Namespace:
     arguments = parser(__doc__)
     arguments.prog = "prove.py"
     add = arguments.add_argument

@@ -23,6 +23,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from toolkit.cli import (
     add_repository,
@@ -32,19 +33,23 @@ from toolkit.cli import (
     settings_of,
     verb,
 )
-from toolkit.patches.series import Series
-from toolkit.proof.upstream_tests import UpstreamTests
 from toolkit.releases.official import Settings
-from toolkit.releases.repack import repack_release
-from toolkit.upstream_tests.result import UpstreamResult
-from toolkit.upstream_tests.runner import LIMITS, Limits
+from toolkit.upstream_tests.limits import LIMITS, Limits
 from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved
 from toolkit.util.parallel import cores
 
+if TYPE_CHECKING:
+    from toolkit.upstream_tests.result import UpstreamResult
+
 
 def compare(name: str | None, options: argparse.Namespace, settings: Settings) -> UpstreamResult:
     """Repack one release and run upstream's tests on both sides."""
+    # imported for work, not for help
+    from toolkit.patches.series import Series
+    from toolkit.proof.upstream_tests import UpstreamTests
+    from toolkit.releases.repack import repack_release
+
     series = Series.load(settings.workspace.patches)
     repacked = repack_release(settings.fetch(name), series, settings.workspace)
     tests = UpstreamTests(

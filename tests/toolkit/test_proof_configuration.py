@@ -15,6 +15,7 @@ from upstream_repository import PYPROJECT, lend_pytest
 from toolkit.environments.environment import Environment, Environments
 from toolkit.proof.mutation_testing import MutationRunner
 from toolkit.upstream_tests import runner
+from toolkit.upstream_tests.limits import Limits
 from toolkit.util.store import Store
 from toolkit.util.workspace import REPOSITORY
 
@@ -124,6 +125,6 @@ def test_upstreams_tests(hostile_tree: Path, lent: Environment) -> None:
     files = hostile_tree / "files"
     write(files / "tests", test_tools__py="def test_it(): pass\n")
     scratch = write(hostile_tree / "scratch")
-    limits = runner.Limits(jobs=1)
+    limits = Limits(jobs=1)
     side = runner.run_tests(files, ["tests/test_tools.py"], lent, scratch, limits)
     assert (side.trouble, side.passed) == ("", 1)

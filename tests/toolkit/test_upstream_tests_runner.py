@@ -12,7 +12,8 @@ from upstream_repository import PYPROJECT
 
 from toolkit.environments.environment import Environment
 from toolkit.upstream_tests import runner
-from toolkit.upstream_tests.runner import Limits, requirements, run_tests, select_test_files
+from toolkit.upstream_tests.limits import Limits
+from toolkit.upstream_tests.runner import requirements, run_tests, select_test_files
 from toolkit.util import process
 from toolkit.util.errors import CommandFailed
 from toolkit.util.strict_json import Malformed

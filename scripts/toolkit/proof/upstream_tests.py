@@ -23,6 +23,7 @@ from toolkit.upstream_tests.checkout import (
     nearest_tag,
     tags_of,
 )
+from toolkit.upstream_tests.limits import LIMITS, Limits
 from toolkit.upstream_tests.result import (
     ALL_TESTS,
     FORMAT,
@@ -35,9 +36,7 @@ from toolkit.upstream_tests.result import (
     differing_tests,
 )
 from toolkit.upstream_tests.runner import (
-    LIMITS,
     SANDBOX,
-    Limits,
     network_namespace,
     requirements,
     run_tests,

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 
 from toolkit.environments.environment import Environment
+from toolkit.upstream_tests.limits import Limits
 from toolkit.upstream_tests.report import one_line, read_report
 from toolkit.upstream_tests.result import UpstreamRun
 from toolkit.util.errors import CommandFailed, how_ended
@@ -39,18 +40,6 @@ _CONFIGURATIONS = {
     "tox.ini": "[pytest]",
     "setup.cfg": "[tool:pytest]",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds for a test, seconds in which a run may stand still, and tests at a time."""
-
-    test: float = 20.0
-    run: float = 1800.0
-    jobs: int = 2
-
-
-LIMITS = Limits()
 
 
 def select_test_files(files: Path, *, everything: bool = False) -> tuple[list[str], list[str]]:
