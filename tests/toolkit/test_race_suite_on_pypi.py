@@ -3,7 +3,6 @@ more than the steps of the pull request this project began with."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from series import diff, mail, write_series
 from standing_in import run_race
 from wheels import AGENTS, PLUGIN, TREES
 
-from toolkit.environments.environment import Environment, Environments
+from toolkit.environments.environment import Environments
 from toolkit.environments.pair import prepare
 from toolkit.patches.series import Series
 from toolkit.proof.race_suite import SuiteReport
@@ -20,7 +19,7 @@ from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
 
-pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("teeth")]
+pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("race")]
 
 # what official wheels do wrong -> the test that must see it
 EVERYWHERE = {
@@ -88,47 +87,42 @@ def _dispatched(*calls):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = tmp_path_factory.mktemp("teeth")
+    folder = tmp_path_factory.mktemp("race")
     return Workspace(folder / "cache", folder / "patches")
 
 
-def report(environment: Environment) -> SuiteReport:
-    with tempfile.TemporaryDirectory() as folder:
-        return run_race(RACE_SUITE, environment, Path(folder, "race"))
-
-
-def ended(found: SuiteReport, outcome: str) -> set[str]:
-    return {test for test, result in found.tests.items() if result.outcome == outcome}
+def ended(report: SuiteReport, outcome: str) -> set[str]:
+    return {test for test, result in report.tests.items() if result.outcome == outcome}
 
 
 @pytest.mark.parametrize("release", ["1.4.6", "1.5.0", "1.8.9"])
 def test_official_wheels_lose_calls_wherever_they_are_known_to(
-    workspace: Workspace, release: str
+    workspace: Workspace, tmp_path: Path, release: str
 ) -> None:
     official = Settings(workspace).fetch(release)
     cache = Environments(workspace.environments)
-    found = report(cache.prepare(official.paths, uploaded=official.release.uploaded))
-    documented = {test for test, result in found.tests.items() if result.documented}
-    failed = ended(found, "failed")
+    environment = cache.prepare(official.paths, uploaded=official.release.uploaded)
+    report = run_race(RACE_SUITE, environment, tmp_path / "run")
+    documented = {test for test, result in report.tests.items() if result.documented}
+    failed = ended(report, "failed")
     assert documented <= failed, sorted(documented - failed)
-    assert not ended(found, "error")
+    assert not ended(report, "error")
     expected = EVERYWHERE | (WITHOUT_PLACEHOLDERS if release == "1.4.6" else {})
     for what, test in expected.items():
         assert any(name.startswith(test) for name in documented), what
 
 
-def test_the_four_steps_alone_fail(workspace: Workspace) -> None:
+def test_the_four_steps_alone_fail(workspace: Workspace, tmp_path: Path) -> None:
     """They run tools without arguments, and what the client created can never be removed."""
     official = Settings(workspace).fetch("1.4.6")
     write_series(workspace.patches, {"four-steps": {"1.4.6": four_steps(official)}})
-    made = repack_release(
-        official, Series.load(workspace.patches), workspace, workspace.root / "out"
-    )
-    assert len(made.wheels) == 2
-    _, patched = prepare(made.pair(), workspace.environments, optional=())
-    found = report(patched)
-    failed = {test for test in ended(found, "failed") if "[openai" in test}
-    assert not ended(found, "error")
+    series = Series.load(workspace.patches)
+    repacked = repack_release(official, series, workspace, workspace.root / "out")
+    assert len(repacked.wheels) == 2
+    _, patched = prepare(repacked.pair(), workspace.environments, optional=())
+    report = run_race(RACE_SUITE, patched, tmp_path / "run")
+    failed = {test for test in ended(report, "failed") if "[openai" in test}
+    assert not ended(report, "error")
     for test in (
         "test_agent_contract.py::test_each_tool_starts_once_with_complete_arguments[openai-call-t",
         "test_session_contract.py::test_the_agent_gets_complete_arguments_once[openai-call",
@@ -141,14 +135,13 @@ def test_the_four_steps_alone_fail(workspace: Workspace) -> None:
         "test_agent_exits.py::test_a_response_cut_short[openai",
     ):
         assert any(name.startswith(test) for name in failed), test
-    checks = {found.tests[test].check for test in failed}
-    assert {"arguments", "leaks"} <= checks
+    assert {"arguments", "leaks"} <= {report.tests[test].check for test in failed}
     # it is no straw man: what its authors had in mind, it does
     for test in (
         "test_session_in_flight.py::test_a_copy_without_function_calls[openai-announced]",
         "test_session_exits.py::test_dispatched_and_answered[openai]",
     ):
-        assert found.tests[test].outcome == "passed", test
+        assert report.tests[test].outcome == "passed", test
 
 
 def four_steps(official: OfficialWheels) -> str:
@@ -163,7 +156,7 @@ def four_steps(official: OfficialWheels) -> str:
         new_plugin = new_plugin.replace(old, new, 1)
     for anchor, added in IN_AGENTS.items():
         # the last is the realtime generation's, the others are the pipeline's
-        before, found, after = new_agents.rpartition(f"{anchor}\n")
-        assert found
+        before, separator, after = new_agents.rpartition(f"{anchor}\n")
+        assert separator
         new_agents = f"{before}{anchor}{added}\n{after}"
     return mail(diff(AGENTS_MODULE, agents, new_agents), diff(PLUGIN_MODULE, plugin, new_plugin))
