@@ -34,7 +34,7 @@ from toolkit.index.publish import consume_lines, publish, repair
 from toolkit.index.report import Report
 from toolkit.index.server import Server
 from toolkit.index.yank import unyank, yank
-from toolkit.pipeline.from_verdicts import publish_verdicts
+from toolkit.pipeline.publish import publish_verdicts
 from toolkit.pipeline.results import require_all, summary_of, tell
 from toolkit.util.markdown import append
 from toolkit.util.workspace import Workspace

@@ -50,6 +50,7 @@ _NEWS = "all of which PyPI has wheels that patches/releases.toml did not know"
 @verb
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow for every release selected; return the exit code."""
+    # The command line
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("release", nargs="*", metavar="RELEASE", help=f"{HELP}. Alone, {NEW}: {_NEWS}")
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if NEW in options.release and (len(options.release) > 1 or options.offline):
         arguments.error(f"{NEW} goes with no other release, and not with --offline")
 
+    # Which releases, and what they share
     settings = settings_of(options)
     proof = proof_settings_of(options, settings)
     patches = settings.workspace.patches
@@ -89,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         jobs=options.jobs,
         single=total == 1,
     )
+    # The flow, and what came of it
     results = release_all(chosen.names, session)
     results += [Result(str(one.version), left_out=one.reason) for one in chosen.left_out]
     tell(results, as_json=options.json)

@@ -68,10 +68,8 @@ def verb(main: Callable[P, int | None]) -> Callable[P, int]:
             print(f"error: no memory\n  next: {step_after(errno.ENOMEM)}", file=sys.stderr)
             return NotWritable.exit_code
         except KeyboardInterrupt:
-            print(
-                "interrupted: nothing half-done was kept; run the same command again",
-                file=sys.stderr,
-            )
+            text = "interrupted: nothing half-done was kept; run the same command again"
+            print(text, file=sys.stderr)
             return 130
 
     return wrapped
@@ -155,18 +153,16 @@ def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> lis
         except ToolkitError as error:
             failures.append(f"{release}: {type(error).__name__}: {error}")
     if failures:
-        raise SomeReleasesFailed(
-            "\n".join([f"{len(failures)} of {len(releases)} releases failed:", *failures]),
-            next_step="run again for one of these; the others are done",
-        )
+        problem = f"{len(failures)} of {len(releases)} releases failed:"
+        step = "run again for one of these; the others are done"
+        raise SomeReleasesFailed("\n".join([problem, *failures]), next_step=step)
     return results
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--index``."""
-    parser.add_argument(
-        "--index", metavar="DIR", type=Path, default=Path("dist/index"), help="default: %(default)s"
-    )
+    folder = Path("dist/index")
+    parser.add_argument("--index", metavar="DIR", type=Path, default=folder, help="%(default)s")
 
 
 def add_proof(
@@ -182,7 +178,7 @@ def add_proof(
     add_timeout(parser, timeout)
     if upstream:
         add_repository(
-            parser, "--upstream", "upstream's repository, whose tests run too, or `no`; "
+            parser, "--upstream", "upstream's tests run too, of this repository; or `no`; "
         )
 
 
@@ -199,11 +195,8 @@ def _repository(text: str) -> str:
 
 
 def add_repository(parser: argparse.ArgumentParser, name: str, text: str = "") -> None:
-    """Add the option ``name`` for upstream's repository, and ``--require-upstream``.
-
-    ``text`` describes the repository further. The variable's value is checked like the option's,
-    and is not shown in the help.
-    """
+    """Add ``--require-upstream`` and the option ``name`` for upstream's repository."""
+    # the variable's value is checked like the option's, and is not shown in the help
     from toolkit.upstream_tests.checkout import REPOSITORY
 
     parser.add_argument(

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from toolkit.index.bundle import Bundle, make_bundle
 from toolkit.index.metapackage import metapackage_name
-from toolkit.index.publish import Publication, consume_lines, holds, publish_all
+from toolkit.index.publish import holds
 from toolkit.pipeline.conflicts import rebase_conflicts
+from toolkit.pipeline.publish import publish_results
 from toolkit.pipeline.results import Result, refusal
 from toolkit.pipeline.session import Name, Session
 from toolkit.proof.prove import prove
@@ -31,7 +32,7 @@ def release_all(names: Sequence[Name], session: Session) -> list[Result]:
     results = attempt_all(names, session)
     again, refused = rebase_conflicts(results, session)
     results |= attempt_all(again, session) | refused
-    return publish([results[name] for name in names], session)
+    return publish_and_record([results[name] for name in names], session)
 
 
 def release_one(name: Name, session: Session) -> Result:
@@ -165,26 +166,15 @@ def bundle_of(
     )
 
 
-def publish(results: Sequence[Result], session: Session) -> list[Result]:
-    """Publish the bundles in one go and record them; return the results in the same order."""
-    index = session.index
-    bundles = [result.bundle for result in results if result.bundle]
-    answers = iter(publish_all(bundles, index) if bundles or session.listed else [])
-    published = []
-    for result in results:
-        answer = next(answers) if result.bundle else Publication((), ())
-        if result.release:
-            result = replace(result, rebased=session.rebased.get(result.release.version))
-        if isinstance(answer, ToolkitError):
-            result = replace(result, error=answer)
-        elif result.summary and not result.error:
-            lines = consume_lines(index, result.summary)
-            result = replace(result, new=answer.new, lines=lines)
-        published.append(result)
-    good = [(r.release, r.summary) for r in published if r.lines and r.release and r.summary]
+def publish_and_record(results: Sequence[Result], session: Session) -> list[Result]:
+    """Publish the bundles and record them in the catalogue; return the results in order."""
+    if session.listed or any(result.bundle for result in results):
+        results = publish_results(results, session.index)
+    good = [(r.release, r.summary) for r in results if r.lines and r.release and r.summary]
     record(
         session.workspace.catalogue,
         {release.version: summary.row for release, summary in good},
         {release.version: release for release, _ in good},
     )
-    return published
+    rebased = session.rebased
+    return [replace(r, rebased=rebased.get(r.release.version)) if r.release else r for r in results]

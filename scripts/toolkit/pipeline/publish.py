@@ -1,12 +1,13 @@
-"""Publish the releases that were proved elsewhere: repack them here, by their verdicts."""
+"""Publish what was proved: in this run, or elsewhere, by its verdicts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from toolkit.index.bundle import VERDICT, remake_bundle
-from toolkit.index.publish import consume_lines, publish_all
+from toolkit.index.publish import Publication, consume_lines, publish_all
 from toolkit.patches.series import Series
 from toolkit.pipeline.results import Result
 from toolkit.proof.store import VerdictSummary
@@ -14,6 +15,25 @@ from toolkit.proof.verdict import read_verdict
 from toolkit.util.errors import ToolkitError
 from toolkit.util.parallel import cores, map_parallel
 from toolkit.util.workspace import Workspace
+
+
+def publish_results(results: Sequence[Result], index: Path, url: str | None = None) -> list[Result]:
+    """Publish the bundles in one go, and bring the index's pages up to date.
+
+    ``url`` is where others see the index. Returns the results in the same order, with what is new
+    and how to install it; an error of one does not stop the others.
+    """
+    answers = iter(publish_all([result.bundle for result in results if result.bundle], index))
+    published = []
+    for result in results:
+        answer = next(answers) if result.bundle else Publication((), ())
+        if isinstance(answer, ToolkitError):
+            result = replace(result, error=answer)
+        elif result.summary and result.summary.verdict == "publish" and not result.error:
+            lines = consume_lines(index, result.summary, url)
+            result = replace(result, new=answer.new, lines=lines)
+        published.append(result)
+    return published
 
 
 def publish_verdicts(
@@ -39,15 +59,6 @@ def publish_verdicts(
         except ToolkitError as error:
             return replace(result, error=error)
 
+    # one after the other in the order of the files, whichever was ready first
     remade = dict(map_parallel(remake, sorted(source.rglob(f"*{VERDICT}")), jobs=cores()))
-    results = [remade[path] for path in sorted(remade)]
-    waiting = [number for number, result in enumerate(results) if result.bundle]
-    answers = publish_all([r.bundle for r in results if r.bundle], index)
-    for number, answer in zip(waiting, answers, strict=True):
-        result = results[number]
-        if isinstance(answer, ToolkitError):
-            results[number] = replace(result, error=answer)
-        elif result.summary:
-            lines = consume_lines(index, result.summary, url)
-            results[number] = replace(result, new=answer.new, lines=lines)
-    return results
+    return publish_results([remade[path] for path in sorted(remade)], index, url)
