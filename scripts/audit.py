@@ -24,14 +24,15 @@ import toolkit as toolkit  # isort: split
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from toolkit.audit.auditor import Auditor, Finding, to_json
-from toolkit.audit.originals import Remaker
 from toolkit.cli import parser, settings_of, verb
-from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
 from toolkit.util.errors import AuditFailed
 from toolkit.util.parallel import cores
+
+if TYPE_CHECKING:
+    from toolkit.audit.auditor import Finding
 
 
 @verb
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--jobs", type=int, default=cores(), metavar="N", help="releases at a time (%(default)s)")
     add("--offline", action="store_true", help="official wheels from the cache alone")
     options = arguments.parse_args(argv)
+
+    from toolkit.audit.auditor import Auditor, to_json
+    from toolkit.audit.originals import Remaker
+    from toolkit.patches.series import Series
 
     # a release that was yanked upstream is no less ours
     settings = replace(settings_of(options), yanked=True)

@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from email.utils import parseaddr
 
 from toolkit.cli import parser, settings_of, verb
-from toolkit.forward.mails import TAG, Clone, Sender
-from toolkit.forward.proposal import write_proposal
 
 FOLDER = Path("dist/forward")
 
@@ -48,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--repo", metavar="PATH", type=Path, help="a clone of upstream, to try the mails on")
     add("--ref", help="the commit to try them on (default: the release's tag)")
     options = arguments.parse_args(argv)
+
+    from toolkit.forward.mails import TAG, Clone, Sender
+    from toolkit.forward.proposal import write_proposal
 
     # Write the proposal.
     settings = settings_of(options)

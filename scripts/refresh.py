@@ -26,15 +26,15 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from toolkit.cli import add_proof, parser, proof_settings_of, settings_of, verb
-from toolkit.patches.export import export, new_files, write_files
 from toolkit.proof.settings import STANDSTILL
-from toolkit.refresh.conflict import RebaseConflict
-from toolkit.refresh.refresher import Refreshed, Refresher
 from toolkit.releases.catalogue import Catalogue
-from toolkit.releases.sources import series_applies
 from toolkit.util.errors import InvalidSeries
+
+if TYPE_CHECKING:
+    from toolkit.refresh.refresher import Refreshed
 
 FOLDER = Path("dist/refresh")
 
@@ -66,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     check = "is each variant (of RELEASE), byte for byte, what git exports?"
     add("--check", action="store_true", help=check)
     options = arguments.parse_args(argv)
+
+    from toolkit.patches.export import export, new_files, write_files
+    from toolkit.refresh.conflict import RebaseConflict
+    from toolkit.refresh.refresher import Refresher
+    from toolkit.releases.sources import series_applies
 
     settings = settings_of(options)
     patches = settings.workspace.patches
