@@ -221,6 +221,13 @@ def test_any_patch_as_git_apply_does(data: st.DataObject) -> None:
             assert file.read_bytes() == result
 
 
+@pytest.mark.parametrize("release", ["b\nb", "b\n", "b \n", "b\nc\n", "c\n"])
+def test_git_would_glue_lines_at_an_end_that_is_none(tmp_path: Path, release: str) -> None:
+    patch = mail(f"{HEAD}@@ -2,1 +1,2 @@\n+a\n b\n{NO_END}")
+    variants = variants_of(tmp_path, patch)
+    assert by_memory(variants, {ENGINE_PATH: release.encode()}) is None
+
+
 def test_the_variant_that_does_not_apply_is_named_with_its_hunks(tmp_path: Path) -> None:
     good, bad = engine_patch(line9="first = 1"), engine_patch(line9="x = 1", line30="last = 1")
     variants = variants_of(tmp_path, good, bad, good)

@@ -132,6 +132,7 @@ def _place(lines: Sequence[bytes | None], edit: _Edit) -> int | None:
     """Find an edit's place, by the rules of ``find_pos`` and ``match_fragment`` in git's apply.c.
 
     Of several places the one nearest to the hunk's own line is taken, the later one in a tie.
+    Where git would take a whole line for one that the patch says has no end, there is none.
     """
     size, last = len(edit.old), len(lines) - len(edit.old)
     near = min(edit.near, len(lines))
@@ -139,6 +140,8 @@ def _place(lines: Sequence[bytes | None], edit: _Edit) -> int | None:
         near = 0 if edit.at_start else last
         if last < 0 or (edit.at_end and near != last):
             return None
+    if edit.old and not edit.at_end and not edit.old[-1].endswith(b"\n"):
+        return _place_of_last_line(lines, edit, near)
     if lines[near : near + size] == edit.old:
         return near
     if edit.at_start or edit.at_end:
@@ -150,3 +153,17 @@ def _place(lines: Sequence[bytes | None], edit: _Edit) -> int | None:
             if lines[at : at + size] == edit.old:
                 places.append(at)
     return min(places, key=lambda at: (abs(at - near), at < near), default=None)
+
+
+def _place_of_last_line(lines: Sequence[bytes | None], edit: _Edit, near: int) -> int | None:
+    """Find the place of an edit that ends in context without an end; git compares its prefix."""
+    *start, end = edit.old
+    size = len(edit.old)
+    places = []
+    for at in range(1 if edit.at_start else len(lines) - size + 1):
+        *before, line = lines[at : at + size] or [None]
+        if before == start and line is not None and line.startswith(end):
+            # git's hash of a line leaves out its blanks
+            places += [at] if not line[len(end) :].strip(b" \t\r\n") else []
+    at = min(places, key=lambda at: (abs(at - near), at < near), default=-1)
+    return at if at >= 0 and lines[at : at + size] == edit.old else None
