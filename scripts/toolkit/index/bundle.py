@@ -64,7 +64,7 @@ class Bundle:
         """
         moment, digest = timestamp(now), sha256(proof.data)
         proved = [stage_wheel(path, moment, digest) for path in paths]
-        require_proof(proved, proof, accepted)
+        _require_proof(proved, proof, accepted)
         made = [stage_generated(wheel, moment, digest) for wheel in generated]
         texts = statements or {}
         wheels = (
@@ -154,7 +154,7 @@ def _pinning_first(wheels: Sequence[StagedWheel]) -> list[StagedWheel]:
     return sorted(wheels, key=lambda wheel: pinned[wheel.entry.project])
 
 
-def require_proof(wheels: Sequence[StagedWheel], claim: Claim, accepted: str) -> None:
+def _require_proof(wheels: Sequence[StagedWheel], claim: Claim, accepted: str) -> None:
     """Raise NotProved unless ``claim`` lets exactly these wheels be published, all of them."""
     if claim.verdict != accepted:
         raise NotProved(
