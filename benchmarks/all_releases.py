@@ -35,8 +35,8 @@ from toolkit.cli import verb  # noqa: E402
 from toolkit.environments.pair import WheelPair  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
 from toolkit.pipeline import release as flow  # noqa: E402
-from toolkit.proof.prove import ProofSettings  # noqa: E402
 from toolkit.proof.rules import Compared  # noqa: E402
+from toolkit.proof.settings import ProofSettings  # noqa: E402
 from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.releases.catalogue import Catalogue  # noqa: E402
 from toolkit.releases.official import Settings  # noqa: E402

@@ -32,7 +32,7 @@ from toolkit.cli import verb  # noqa: E402
 from toolkit.environments.pair import WheelPair  # noqa: E402
 from toolkit.patches.series import FILE, Series  # noqa: E402
 from toolkit.proof import prove as proving  # noqa: E402
-from toolkit.proof.prove import ProofSettings  # noqa: E402
+from toolkit.proof.settings import ProofSettings  # noqa: E402
 from toolkit.proof.verdict import SuiteCounts, Verdict  # noqa: E402
 from toolkit.refresh import refresher  # noqa: E402
 from toolkit.refresh.refresher import Refresher  # noqa: E402
