@@ -21,6 +21,11 @@ from toolkit.upstream_tests.result import UpstreamResult
 CHECKS = {"loss": "loses-calls", "call": "loses-calls", "agrees": "agreement"}
 DOCUMENTED = ("loss", "agrees")
 GOOD = {"loss": "failed passed", "wire": "passed passed"}
+UPSTREAM_RESULTS = (
+    None,
+    UpstreamResult("1", "passed", "fine"),
+    UpstreamResult("1", "regressed", "", regressed={"t": "fell"}),
+)
 # a suite that passes on both sides, where the schedules show no loss either
 SAVED = {"loss": "passed passed", "wire": "passed passed"}
 LOSSLESS = explored(official=findings({"refused": 5}))
@@ -142,6 +147,7 @@ SCHEDULES: list[tuple[dict[str, Any], str, str]] = [
     ({"added": ADDED}, "regressed", "official wheels do not (the first: call:AB)"),
     ({"official": OFFICIAL_FLAG}, "publish", "on 7 of the schedules"),
     ({"official": findings({"refused": 5})}, "publish", "in 1 tests and on 0 of the schedules"),
+    ({"patched": findings({}), "compared": 0}, "publish", "the patched in none of either"),
     ({"patched": OTHER_LEVEL}, "inconclusive", "not those of the same scenarios"),
     ({"patched": AS_FLAG}, "inconclusive", "do not agree on what belongs to the flag"),
     ({"compared": 1}, "inconclusive", "only 1 of 2 results"),
@@ -201,6 +207,17 @@ def test_official_wheels_whose_tests_lose_no_call(
         assert verdict.reason.startswith("the official wheels lose no call")
 
 
+def test_upstreams_own_tests() -> None:
+    verdict = judged(GOOD)
+    for result, word, reason in (
+        (UPSTREAM_RESULTS[1], "publish", f"{verdict.reason}; upstream's suite: fine"),
+        (UPSTREAM_RESULTS[2], "regressed", "of upstream's own tests 1 tests (the first: t) regr"),
+    ):
+        both = judge(verdict.tests, verdict.exploration, None, result)
+        assert both[0] == word
+        assert both[1].startswith(reason)
+
+
 def test_the_whole_reason_of_a_verdict_that_publishes() -> None:
     sides = [findings(v, unreduced=7) for v in ({"deleted-in-flight": 4}, {})]
     found = explored(tier="full", official=sides[0], patched=sides[1])
@@ -243,17 +260,14 @@ EXPLORATIONS = st.builds(
     VIOLATIONS,
     st.sampled_from([{}, {"call:A": ("refused",)}]),
 )
-UPSTREAM = st.sampled_from(
-    [
-        None,
-        UpstreamResult("1", "passed", "fine"),
-        UpstreamResult("1", "regressed", "", regressed={"t": "fell"}),
-    ]
-)
 
 
 @settings(derandomize=True, deadline=None, max_examples=400)
-@given(st.dictionaries(st.sampled_from("abc"), COMPARED), EXPLORATIONS, UPSTREAM)
+@given(
+    st.dictionaries(st.sampled_from("abc"), COMPARED),
+    EXPLORATIONS,
+    st.sampled_from(UPSTREAM_RESULTS),
+)
 def test_nothing_is_published_that_breaks_anything(
     tests: dict[str, Compared], exploration: Exploration, upstream: UpstreamResult | None
 ) -> None:
