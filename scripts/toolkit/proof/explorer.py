@@ -18,7 +18,7 @@ from toolkit.proof.explorer_run import (
     explorer_job,
     parse,
     read_document,
-    read_report,
+    read_explorer_report,
     require_ended,
 )
 from toolkit.proof.race_suite import SuiteRun, read_run
@@ -175,7 +175,7 @@ def _explored(
                 require_ended(ended[number], contexts[number])
             require_ended(compared, "comparing")
         official, patched = (
-            read_report(side.json, end, context)
+            read_explorer_report(side.json, end, context)
             for side, end, context in zip(sides, ended, contexts, strict=True)
         )
         if mismatch := _mismatch(official, patched, tier):

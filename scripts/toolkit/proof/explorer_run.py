@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from toolkit.environments.environment import Environment
 from toolkit.proof.exploration import DIFFERENTIAL, FLAG, Comparison, Findings, Level, Violation
-from toolkit.proof.race_suite import child_variables, progress_of
+from toolkit.proof.race_suite import progress_of, suite_variables
 from toolkit.util.errors import how_ended
 from toolkit.util.process import Exited, Job
 from toolkit.util.strict_json import OPTIONAL, Malformed, decode, load
@@ -125,7 +125,7 @@ def explorer_job(
 ) -> Job:
     """Return the job that runs a suite's explorer in ``environment``, started in ``folder``."""
     command = [environment.python, suite.resolve() / SCRIPT, *arguments]
-    return Job(command, folder, child_variables(environment))
+    return Job(command, folder, suite_variables(environment))
 
 
 def require_ended(exited: Exited, context: str) -> int:
@@ -159,7 +159,7 @@ def read_document(
         raise Unusable(f"{context} {error}", exited.output) from error
 
 
-def read_report(path: Path, exited: Exited, context: str) -> ExplorerReport:
+def read_explorer_report(path: Path, exited: Exited, context: str) -> ExplorerReport:
     """Read the report on one side. Raises Unusable, also if the exit code contradicts it."""
     report = read_document(ExplorerReport, path, exited, context)
     if (exited.exit_code == 1) != bool(report.findings.of_kind(FLAG)):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit.environments.environment import Environment
 from toolkit.proof.exploration import LEVELS, LOSS
-from toolkit.proof.explorer_run import Unusable, explorer_job, read_report
+from toolkit.proof.explorer_run import Unusable, explorer_job, read_explorer_report
 from toolkit.proof.race_suite import LOSES_CALLS, NOT_RUN, read_run
 from toolkit.util.process import run_together
 
@@ -63,7 +63,7 @@ def inject_fault(
         (exited,) = run_together([job], timeout=timeout)
         run = read_run(tests, exited, timeout)
         try:
-            report = read_report(json, exited, "with a planted fault")
+            report = read_explorer_report(json, exited, "with a planted fault")
         except Unusable as error:
             return FaultInjection(trouble=error.reason)
     if run.report is None:

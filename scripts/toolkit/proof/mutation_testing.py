@@ -17,7 +17,7 @@ from toolkit.environments.environment import Environment
 from toolkit.environments.pair import prepare
 from toolkit.patches.mutants import Mutant, mutants_of
 from toolkit.patches.series import Series
-from toolkit.proof.race_suite import SuiteReport, child_variables
+from toolkit.proof.race_suite import SuiteReport, suite_variables
 from toolkit.releases.official import OfficialWheels
 from toolkit.releases.repack import repack_release
 from toolkit.releases.sources import touched_files
@@ -129,7 +129,7 @@ class MutationRunner:
             *(environment.python, "-m", "pytest", ".", "-c", "pytest.ini"),
             *("-p", "no:cacheprovider", "-x", "--tb=no", f"--race-report={report}"),
         ]
-        job = Job(command, self.suite.resolve(), child_variables(environment))
+        job = Job(command, self.suite.resolve(), suite_variables(environment))
         (exited,) = run_together([job], timeout=self.timeout)
         if exited.exit_code is None:
             return MutantResult("does not end", message=f"it stood still for {self.timeout:g} s")

@@ -82,7 +82,7 @@ class SuiteRun:
     output: str
 
 
-def child_variables(environment: Environment) -> dict[str, str]:
+def suite_variables(environment: Environment) -> dict[str, str]:
     """Return the variables of the suite, beside those of every child.
 
     Its home is a folder that does not exist.

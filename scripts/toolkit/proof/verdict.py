@@ -126,8 +126,8 @@ class Verdict:
             release=subject.release,
             verdict=word,
             reason=reason,
-            official=_count(subject.official, {t: c.official for t, c in tests.items()}, tests),
-            patched=_count(subject.patched, {t: c.patched for t, c in tests.items()}, tests),
+            official=_count(subject.official, tests, "official"),
+            patched=_count(subject.patched, tests, "patched"),
             wheels={**subject.patched, **subject.others},
             series=subject.series,
             revision=subject.revision,
@@ -169,11 +169,8 @@ class Verdict:
             word, reason = judge(self.tests, self.exploration, self.probe, self.upstream)
             if (word, reason) != (self.verdict, self.reason):
                 raise Malformed(f"its own tests say {word} ({reason}), not {self.verdict}")
-            for counts, outcomes in (
-                (self.official, {t: c.official for t, c in self.tests.items()}),
-                (self.patched, {t: c.patched for t, c in self.tests.items()}),
-            ):
-                if counts != _count(counts.wheels, outcomes, self.tests):
+            for side, counts in (("official", self.official), ("patched", self.patched)):
+                if counts != _count(counts.wheels, self.tests, side):
                     raise Malformed("the verdict's counts are not those of its tests")
         # and nothing else may be published by it than what was tested
         tested = self.patched.wheels
@@ -189,9 +186,8 @@ def _project(wheel: str) -> tuple[str, str]:
     return name, rest.partition("-")[0]
 
 
-def _count(
-    wheels: Mapping[str, str], outcomes: Mapping[str, str], tests: Mapping[str, Compared]
-) -> SuiteCounts:
+def _count(wheels: Mapping[str, str], tests: Mapping[str, Compared], side: str) -> SuiteCounts:
+    outcomes: dict[str, str] = {test: getattr(both, side) for test, both in tests.items()}
     failed = sorted(test for test, outcome in outcomes.items() if outcome in ("failed", "error"))
     return SuiteCounts(
         wheels=dict(wheels),

@@ -100,7 +100,7 @@ def run_tests(
     if only is not None:
         (scratch / "only").write_text("\n".join(only), "utf-8")
         command.append(f"--upstream-only={scratch / 'only'}")
-    env = child_variables(environment, scratch)
+    env = upstream_variables(environment, scratch)
     (exited,) = run_together([Job([*network_namespace(), *command], work, env)], timeout=limits.run)
 
     # its report, and what is wrong with the run as a whole
@@ -150,7 +150,7 @@ def network_namespace() -> tuple[str, ...]:
     return prefix if attempt.returncode == 0 else ()
 
 
-def child_variables(environment: Environment, scratch: Path) -> dict[str, str]:
+def upstream_variables(environment: Environment, scratch: Path) -> dict[str, str]:
     """Return the variables of upstream's tests, beside those of every child.
 
     Makes folders below ``scratch``: a home without credentials, and one for temporary files.

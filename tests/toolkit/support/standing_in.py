@@ -12,7 +12,7 @@ from publishing import proof_of
 
 from toolkit.environments.environment import Environment
 from toolkit.environments.pair import WheelPair
-from toolkit.proof.race_suite import SuiteReport, child_variables
+from toolkit.proof.race_suite import SuiteReport, suite_variables
 from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.util.process import run
@@ -53,7 +53,7 @@ def run_race(suite: Path, environment: Environment, folder: Path) -> SuiteReport
     ]
     # tracebacks can break pytest on 3.11
     command: list[str | Path] = [environment.python, "-m", "pytest", suite, "--tb=no", *words]
-    done = run(command, cwd=folder, env=child_variables(environment), timeout=600, check=False)
+    done = run(command, cwd=folder, env=suite_variables(environment), timeout=600, check=False)
     assert report.is_file(), done.stdout + done.stderr
     found = SuiteReport.parse(report.read_text("utf-8"))
     assert found.exitstatus == done.returncode, done.stdout + done.stderr
