@@ -100,7 +100,7 @@ def _prove_anew(
     tell: Tell,
     watch: StepStatus,
 ) -> tuple[Verdict, bytes]:
-    """SuiteRun the suite on both sides; return the verdict and its counterexample as SVG."""
+    """Run the suite on both sides; return the verdict and its counterexample as SVG."""
     versions = pair.versions()
     suite, timeout = settings.race_suite, settings.timeout
     with _environments(settings) as environments:
