@@ -120,6 +120,7 @@ def test_html_carries_both_spellings_of_the_metadata_attribute() -> None:
     assert f'data-dist-info-metadata="sha256={"b" * 64}"' in html
     assert 'data-requires-python="&lt;3.15,&gt;=3.10"' in html
     assert '<meta name="pypi:repository-version" content="1.4">' in html
+    assert html.endswith("</html>\n")
 
 
 def test_requires_python_is_escaped_or_left_out() -> None:

@@ -76,14 +76,21 @@ def test_the_same_input_gives_the_same_bytes(
         assert text.decode() == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
 
 
+@pytest.mark.parametrize(
+    "patches",
+    [
+        {"guard": {"1.0": engine_patch(line9="second = 2")}},
+        {"guard": {"2.0": engine_patch(line9="first = 1")}},
+    ],
+    ids=["changed", "begins later"],
+)
 def test_a_series_that_moved_on_is_not_described(
-    patched: list[Path], proof: Proof, series: Series, tmp_path: Path
+    patched: list[Path], proof: Proof, tmp_path: Path, patches: dict[str, dict[str, str]]
 ) -> None:
-    (tmp_path / "patches/guard/1.0.patch").write_text(engine_patch(line9="second = 2"))
-    moved = Series.load(tmp_path / "patches")
+    moved = Series.load(write_series(tmp_path / "moved", patches))
     texts = statements(patched, proof, official={}, series=moved)
     statement = Statement.parse(texts[patched[0].name])
-    assert statement.series == json.loads(proof.data)["series"] != moved.digest(Version("1.8.9"))
+    assert statement.series == json.loads(proof.data)["series"]
     assert statement.patches == ()
 
 

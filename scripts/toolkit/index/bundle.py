@@ -89,7 +89,7 @@ def make_bundle(
     platforms' of them. Raises NotProved, InvalidWheel.
     """
     if proof.verdict != "publish":
-        return Bundle.of(paths, proof)
+        return Bundle.of(paths, proof)  # which refuses it, whatever else the verdict lacks
     verdict = json.loads(proof.data)
     metapackage = make_metapackage(
         paths, release=proof.release, revision=verdict["revision"], series=verdict["series"]
