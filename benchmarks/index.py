@@ -34,7 +34,7 @@ from publishing import make_pair, proof_of  # noqa: E402
 from toolkit.cli import verb  # noqa: E402
 from toolkit.environments.interpreter import uv  # noqa: E402
 from toolkit.index.ledger import Ledger, Listed  # noqa: E402
-from toolkit.util import inherited  # noqa: E402
+from toolkit.util import child_environment  # noqa: E402
 from toolkit.util.process import run  # noqa: E402
 
 PUBLISH = REPOSITORY / "scripts" / "publish.py"
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run([uv(), "venv", "--quiet", folder / "env", "--python", sys.executable])
         python = folder / "env" / "bin" / "python"
         install = [uv(), "pip", "install", "--quiet", "--python", python, "dumb-pypi"]
-        run(install, env=inherited.for_uv())
+        run(install, env=child_environment.for_uv())
         dumb = python.with_name("dumb-pypi")
         found = [
             contest(folder / f"{projects}", dumb, options.wheels, projects, options.rounds)

@@ -35,7 +35,7 @@ from toolkit.cli import verb  # noqa: E402
 from toolkit.patches.series import Series  # noqa: E402
 from toolkit.releases.official import Settings  # noqa: E402
 from toolkit.releases.pypi import ENDPOINT_VARIABLE  # noqa: E402
-from toolkit.util import inherited  # noqa: E402
+from toolkit.util import child_environment  # noqa: E402
 from toolkit.util.errors import UnknownRelease  # noqa: E402
 from toolkit.util.process import run  # noqa: E402
 from toolkit.util.workspace import CACHE_VARIABLE, Workspace  # noqa: E402
@@ -107,7 +107,7 @@ def _seconds(
     command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> float:
     start = time.perf_counter()
-    run(command, cwd=cwd, env={**inherited.for_uv(), **(env or {})})
+    run(command, cwd=cwd, env={**child_environment.for_uv(), **(env or {})})
     return time.perf_counter() - start
 
 
@@ -139,7 +139,7 @@ def measure(
         python = folder / "env/bin/python"
         run([find_uv_bin(), "venv", "--quiet", folder / "env"])
         install = [find_uv_bin(), "pip", "install", "--quiet", "--python", python, "build"]
-        run(install, env=inherited.for_uv())
+        run(install, env=child_environment.for_uv())
         contests = [Contest(v, workspace, folder / v, python) for v in versions]
         seconds: dict[str, dict[str, list[float]]] = {}
         for number in range(runs + 1):

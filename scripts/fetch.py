@@ -16,8 +16,8 @@ import toolkit as toolkit  # isort: split
 import json
 from collections.abc import Sequence
 
-from toolkit.cli import chosen, each, parser, settings_of, verb
-from toolkit.releases.select import HELP
+from toolkit.cli import parser, selected_releases, settings_of, verb
+from toolkit.releases.select import HELP, for_each_release
 
 
 @verb
@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments.parse_args(argv)
 
     settings = settings_of(options)
-    names = chosen(options, settings.workspace)
-    for official in each(names, settings.fetch):
+    names = selected_releases(options, settings.workspace)
+    for official in for_each_release(names, settings.fetch):
         if options.json:
             row = {
                 "release": str(official.release.version),

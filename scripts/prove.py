@@ -27,8 +27,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from toolkit.cli import add_proof, each, parser, proof_settings_of, settings_of, verb
+from toolkit.cli import add_proof, parser, proof_settings_of, settings_of, verb
 from toolkit.proof.settings import RACE_SUITE, STANDSTILL, ProofSettings
+from toolkit.releases.select import for_each_release
 
 if TYPE_CHECKING:
     from toolkit.environments.pair import WheelPair
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with one_release.repacked_pair(name, settings, proof) as (pair, key):
             work(pair, key, options, proof)
 
-    each(options.release, one)
+    for_each_release(options.release, one)
 
 
 def prove_one(pair: WheelPair, key: str, options: Namespace, proof: ProofSettings) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
-from toolkit.pipeline.release import release_all
+from toolkit.pipeline.flow import release_all
 from toolkit.pipeline.results import (
     Result,
     hashes_below,
@@ -37,8 +37,8 @@ from toolkit.pipeline.session import Session
 from toolkit.proof.settings import STANDSTILL
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
-from toolkit.releases.select import HELP, NEW, Selection, among, select
-from toolkit.releases.update import additions, renew
+from toolkit.releases.select import HELP, NEW, Selection, select, takeable
+from toolkit.releases.update import additions, update_catalogue
 from toolkit.util.markdown import append
 from toolkit.util.parallel import cores
 
@@ -110,9 +110,9 @@ def choose(names: list[str], settings: Settings) -> Selection:
     if names != [NEW]:
         return select(names, known, yanked=settings.yanked, as_of=settings.as_of)
     with settings.open() as pypi:
-        renew(settings.workspace, pypi)
+        update_catalogue(settings.workspace, pypi)
     now = Catalogue.read(settings.workspace.catalogue)
-    return among([now[version] for version in additions(known, now)], yanked=settings.yanked)
+    return takeable([now[version] for version in additions(known, now)], yanked=settings.yanked)
 
 
 if __name__ == "__main__":

@@ -18,16 +18,17 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from toolkit.cli import chosen, each, parser, settings_of, verb
+from toolkit.cli import parser, selected_releases, settings_of, verb
 from toolkit.patches.series import Series
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.repack import RepackedRelease, repack_release
-from toolkit.releases.select import HELP
+from toolkit.releases.select import HELP, for_each_release
 
 
 @verb
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the verb; return its exit code."""
+    # The command line
     arguments = parser(__doc__)
     arguments.add_argument("release", nargs="*", metavar="RELEASE", help=HELP)
     arguments.add_argument(
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options = arguments.parse_args(argv)
 
+    # Each release, the good ones to their end
     settings = settings_of(options)
     workspace = settings.workspace
     series, catalogue = Series.load(workspace.patches), Catalogue.read(workspace.catalogue)
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cached=not options.no_cache,
         )
 
-    for repacked in each(chosen(options, workspace), work):
+    for repacked in for_each_release(selected_releases(options, workspace), work):
         if options.json:
             print(json.dumps(_as_json(repacked)))
         else:

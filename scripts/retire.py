@@ -35,7 +35,7 @@ from toolkit.index.retire import last_bundle, retire, undo
 from toolkit.patches.series import Series
 from toolkit.proof.settings import STANDSTILL, TIERS
 from toolkit.proof.store import FIXED, VerdictStore
-from toolkit.proof.unpatched import FULL, alone, remembered, require_fixed
+from toolkit.proof.unpatched import FULL, cached_unpatched, prove_unpatched, require_fixed
 from toolkit.proof.verdict import Verdict, read_verdict
 from toolkit.util.console import step_status
 from toolkit.util.files import not_writable_errors, write_whole
@@ -79,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         verdict = read_verdict(options.verdict)
     elif options.prove:
         proof = replace(proof_settings_of(options, settings), tier=FULL)
-        verdict = alone(official, store, proof, watch=step_status)
+        verdict = prove_unpatched(official, store, proof, watch=step_status)
     else:
-        verdict = remembered(store, release) or remembered(store, release, TIERS[0])
+        verdict = cached_unpatched(store, release) or cached_unpatched(store, release, TIERS[0])
     if verdict and options.out:
         with not_writable_errors(options.out):
             write_whole(options.out, verdict.to_json().encode())

@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments.parse_args(argv)
 
     from toolkit.releases.pypi import PyPI
-    from toolkit.releases.update import renew
+    from toolkit.releases.update import update_catalogue
 
     workspace = workspace_of(options)
     with PyPI(options.pypi, workspace=workspace, as_of=options.as_of) as pypi:
-        changes = renew(workspace, pypi, options.gone)
+        changes = update_catalogue(workspace, pypi, options.gone)
     document = {str(version): change for version, change in changes.items()}
     if options.json:
         print(json.dumps(document, indent=1))

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 from toolkit.cli import (
     add_repository,
     add_timeout,
-    each,
     parser,
     settings_of,
     verb,
 )
 from toolkit.releases.official import Settings
+from toolkit.releases.select import for_each_release
 from toolkit.upstream_tests.limits import LIMITS, Limits
 from toolkit.util.console import step_status
 from toolkit.util.errors import NotProved
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.require_upstream:
             result.require()
 
-    each(options.release, one)
+    for_each_release(options.release, one)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 from packaging.version import Version
 
@@ -20,7 +20,6 @@ from toolkit.releases.official import Settings
 from toolkit.releases.select import select
 from toolkit.util.errors import (
     NotWritable,
-    SomeReleasesFailed,
     ToolkitError,
     machine_fault,
     masked,
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 REPOSITORY_VARIABLE = "LIVEKIT_DISPATCHED_UPSTREAM"
 
-Result = TypeVar("Result")
-Name = TypeVar("Name")
 P = ParamSpec("P")
 
 
@@ -128,7 +125,9 @@ def workspace_of(options: argparse.Namespace) -> Workspace:
     return Workspace.default(getattr(options, "patches", None))
 
 
-def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | str | None]:
+def selected_releases(
+    options: argparse.Namespace, workspace: Workspace
+) -> list[Version | str | None]:
     """Return the releases that the command line names; print those left out on standard error."""
     catalogue = Catalogue.read(workspace.catalogue)
     selection = select(options.release, catalogue, yanked=options.yanked, as_of=options.as_of)
@@ -136,27 +135,6 @@ def chosen(options: argparse.Namespace, workspace: Workspace) -> list[Version | 
         print(f"{release.version} is left out: {release.reason}", file=sys.stderr)
     selection.require()
     return list(selection.names)
-
-
-def each(releases: Sequence[Name], work: Callable[[Name | None], Result]) -> list[Result]:
-    """Call ``work`` for each release (default: the newest); failures do not stop the others.
-
-    Raises the failure of a single release as it is, else SomeReleasesFailed, which names all.
-    """
-    if len(releases) <= 1:
-        return [work(releases[0] if releases else None)]
-    results: list[Result] = []
-    failures: list[str] = []
-    for release in dict.fromkeys(releases):
-        try:
-            results.append(work(release))
-        except ToolkitError as error:
-            failures.append(f"{release}: {type(error).__name__}: {error}")
-    if failures:
-        problem = f"{len(failures)} of {len(releases)} releases failed:"
-        step = "run again for one of these; the others are done"
-        raise SomeReleasesFailed("\n".join([problem, *failures]), next_step=step)
-    return results
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:

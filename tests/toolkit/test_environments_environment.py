@@ -19,7 +19,7 @@ from toolkit.environments import environment
 from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.interpreter import find_interpreter, uv
 from toolkit.environments.verify import verify_installed
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import EnvironmentUnresolvable, HashMismatch, NotWritable, Unreachable
 from toolkit.util.process import run
 
@@ -305,4 +305,4 @@ def test_what_can_change_a_resolution_is_in_the_key(
     monkeypatch.delenv("UV_OFFLINE")
     assert made_by(other, wheels, DAY) != offline
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{index.url}?other")
-    assert inherited.sources() == ({"index": f"{index.url}?other"},)
+    assert child_environment.sources() == ({"index": f"{index.url}?other"},)

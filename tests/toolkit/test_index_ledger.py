@@ -11,7 +11,7 @@ from publishing import MOMENT, lines_of, make_pair, proof_of
 from test_index_pages import ENTRY
 from wheels import AGENTS, make_wheel
 
-from toolkit.index.ledger import Ledger, Mark, retirement_reason
+from toolkit.index.ledger import Ledger, StatusChange, retirement_reason
 from toolkit.index.yank import unyank, yank
 from toolkit.util.errors import IndexConflict
 from toolkit.util.files import sha256, sha256_of
@@ -116,5 +116,5 @@ def test_a_file_is_listed_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_mark_names_the_release_that_ended_a_series(reason: str, release: str | None) -> None:
-    fixed = Mark("status", AGENTS, "deprecated", reason, "").retired_to
+    fixed = StatusChange("status", AGENTS, "deprecated", reason, "").retired_to
     assert (fixed and str(fixed)) == release

@@ -32,7 +32,7 @@ from wheels import AGENTS
 from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger, retirement_reason
 from toolkit.index.metapackage import PROJECT
-from toolkit.index.publish import holds, publish, publish_all
+from toolkit.index.publish import holds_all_of, publish, publish_all
 from toolkit.index.retire import UNDONE, retire, undo
 from toolkit.index.yank import unyank, yank
 from toolkit.util.errors import ToolkitError
@@ -168,7 +168,7 @@ class Index(RuleBasedStateMachine):
         self.change(partial(publish, bundle), kills, ordered=True)
         names = {wheel.entry.filename: wheel.entry for wheel in bundle.wheels}
         ledger, version = Ledger.read(self.index), Version(release)
-        assert holds(self.index, ledger.files, bundle.proof, also=names)
+        assert holds_all_of(self.index, ledger.files, bundle.proof, also=names)
         if names.keys() - self.files and not version.is_prerelease:
             ended = {retirement_reason(end): Version(end) for end in self.ends}
             self.marks = {

@@ -37,7 +37,7 @@ from wheels import AGENTS, PLUGIN, make_wheel
 from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger, Status
 from toolkit.index.metapackage import PROJECT, make_metapackage
-from toolkit.index.publish import consume_lines, holds, publish_all
+from toolkit.index.publish import consume_lines, holds_all_of, publish_all
 from toolkit.index.yank import yank
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.util.errors import IndexConflict, InvalidWheel, NotProved, NotWritable
@@ -108,9 +108,9 @@ def test_the_dependencies_of_the_proof_are_constraints(index: Path, wheels: list
     for _ in range(2):
         publish_wheels(wheels, verdict, index)
         assert constraints.read_text().splitlines()[1:] == pins
-        assert holds(index, Ledger.read(index).files, Proof.of(verdict))
+        assert holds_all_of(index, Ledger.read(index).files, Proof.of(verdict))
         constraints.unlink()
-        assert holds(index, Ledger.read(index).files, Proof.of(verdict)) is False
+        assert holds_all_of(index, Ledger.read(index).files, Proof.of(verdict)) is False
 
 
 def test_what_was_made_from_a_proof_stands_beside_its_wheels(
@@ -135,10 +135,10 @@ def test_what_was_made_from_a_proof_stands_beside_its_wheels(
     assert (result.new, result.known) == ((), tuple(names))
     assert snapshot(index) == before
     claim = Proof.of(proof)
-    assert holds(index, Ledger.read(index).files, claim)
-    assert holds(index, Ledger.read(index).files, claim, ["another.whl"]) is False
+    assert holds_all_of(index, Ledger.read(index).files, claim)
+    assert holds_all_of(index, Ledger.read(index).files, claim, ["another.whl"]) is False
     other = replace(claim, wheels={**claim.wheels, wheels[0].name: "0" * 64})
-    assert holds(index, Ledger.read(index).files, other) is False
+    assert holds_all_of(index, Ledger.read(index).files, other) is False
 
 
 @pytest.mark.parametrize("suffix", ["", ".metadata", ".provenance.json"])
@@ -148,13 +148,13 @@ def test_a_damaged_published_file(
 ) -> None:
     texts, proof = {wheels[0].name: b"{}"}, proof_of(wheels)
     publish_wheels(wheels, proof, index, statements=texts)
-    assert holds(index, Ledger.read(index).files, Proof.of(proof))
+    assert holds_all_of(index, Ledger.read(index).files, Proof.of(proof))
     damage(index / "files" / f"{wheels[0].name}{suffix}")
     before = snapshot(index)
     with pytest.raises(IndexConflict, match="damaged"):
         publish_wheels(wheels, proof, index)
     assert snapshot(index) == before
-    assert holds(index, Ledger.read(index).files, Proof.of(proof)) is False
+    assert holds_all_of(index, Ledger.read(index).files, Proof.of(proof)) is False
 
 
 def test_generated_wheels_are_checked_too(tmp_path: Path, index: Path, wheels: list[Path]) -> None:

@@ -38,7 +38,7 @@ import fetch
 import release as verb
 import update
 from toolkit.environments.pair import WheelPair
-from toolkit.pipeline import release
+from toolkit.pipeline import flow
 from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.catalogue import Catalogue
@@ -254,7 +254,7 @@ def test_what_was_done_is_not_done_again(
     first = snapshot(out)
     with monkeypatch.context() as patch:
         for name in ("fetch", "repack_release", "prove"):
-            patch.setattr(release, name, lambda *_, **__: pytest.fail("done again"))
+            patch.setattr(flow, name, lambda *_, **__: pytest.fail("done again"))
         index.asked.clear()
         assert run(here, out, *RELEASES) == 0
         assert index.asked == []

@@ -15,7 +15,7 @@ from verbs import RunVerb
 from wheels import AGENTS, ENGINE, contents_of, source
 
 from toolkit.environments.pair import WheelPair
-from toolkit.index.ledger import Mark
+from toolkit.index.ledger import StatusChange
 from toolkit.index.transaction import locked_ledger
 from toolkit.proof.settings import ProofSettings
 from toolkit.proof.verdict import Verdict
@@ -104,7 +104,9 @@ def test_what_was_refused_is_proved_again_only_with_another_series(
 def test_what_the_index_refuses_is_not_said_to_be_published(world: RebaseWorld) -> None:
     world.publish("1.8.8")
     with locked_ledger(world.out) as ledger:
-        ledger.append(Mark("status", AGENTS, "quarantined", "a reason", "2026-02-01T00:00:00Z"))
+        ledger.append(
+            StatusChange("status", AGENTS, "quarantined", "a reason", "2026-02-01T00:00:00Z")
+        )
     world.release("1.8.9", FEBRUARY, line8="another = 8")
     (row,) = world.publish("1.8.9", "--json", code=19).json
     assert (row["verdict"], row["exit_code"], row["new"]) == ("error", 19, [])

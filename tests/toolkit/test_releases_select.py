@@ -12,8 +12,8 @@ from upstream_index import entry
 
 from toolkit.releases.catalogue import Catalogue, Entry, dump
 from toolkit.releases.select import Selection, select
+from toolkit.util.distributions import PARTNER
 from toolkit.util.errors import SomeReleasesFailed, UnknownRelease, YankedRelease
-from toolkit.util.names import PARTNER
 
 # a day each; the first has no plugin, and the fifth is yanked
 VERSIONS = ("1.0.0", "1.0.2", "1.5.0rc1", "1.5.0", "1.5.1", "1.6.0", "2.0.0b1")

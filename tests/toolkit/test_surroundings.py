@@ -26,7 +26,7 @@ from simple_index import Index, serving
 from wheels import AGENTS, PLUGIN, make_official, make_wheel
 
 from toolkit.environments.interpreter import uv
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.files import sha256
 
 RELEASE = "1.8.9"
@@ -380,7 +380,7 @@ def test_a_users_uv_toml_does_not_change_what_is_proved(tmp_path: Path) -> None:
     """With it openai was 3.57.0 and protobuf a release candidate."""
     wheel = make_wheel(tmp_path, AGENTS, RELEASE, requires=["openai", "protobuf"])
     uv_toml = 'exclude-newer-package = { openai = false }\n[pip]\nprerelease = "allow"\n'
-    kept = ("PATH", "UV_DEFAULT_INDEX", *inherited._NETWORK)
+    kept = ("PATH", "UV_DEFAULT_INDEX", *child_environment._NETWORK)
     env = {name: os.environ[name] for name in kept if name in os.environ}
     env["UV_CACHE_DIR"] = subprocess.check_output([uv(), "cache", "dir"], text=True).strip()
     case = Surrounding(

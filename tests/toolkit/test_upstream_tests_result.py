@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.upstream_tests.report import read_report
+from toolkit.upstream_tests.report import read_sandbox_report
 from toolkit.upstream_tests.result import (
     RunPair,
     Source,
@@ -132,7 +132,7 @@ def phase(test: str, outcome: str = "passed", when: str = "call", **more: Any) -
 def test_a_run_that_was_broken_off_is_no_run(code: int | None, ends: str, complete: int) -> None:
     lines = [{"collected": ["a", "b"]}, *map(phase, ends)]
     lines += [] if code is None else [{"exitstatus": code}]
-    run = read_report([*map(json.dumps, lines), '{"test": "b", "wh'], hide="/x")
+    run = read_sandbox_report([*map(json.dumps, lines), '{"test": "b", "wh'], hide="/x")
     absent = UpstreamOutcome("absent", "it did not end")
     assert run.tests == {t: UpstreamOutcome("passed") if t in ends else absent for t in "ab"}
     assert run.trouble == ("" if complete else "no whole run")
@@ -155,5 +155,5 @@ def test_a_run_that_was_broken_off_is_no_run(code: int | None, ends: str, comple
     ],
 )
 def test_the_phases_of_a_test(phases: list[dict[str, Any]], outcome: str | None, why: str) -> None:
-    run = read_report([json.dumps(line) for line in phases], hide="/x")
+    run = read_sandbox_report([json.dumps(line) for line in phases], hide="/x")
     assert run.tests == ({"t": UpstreamOutcome(outcome, why)} if outcome else {})

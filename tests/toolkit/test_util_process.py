@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from children import ENV, command, python
 
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import CommandFailed
 from toolkit.util.process import Exited, Job, run, run_together
 
@@ -50,10 +50,10 @@ def test_a_child_has_the_variables_that_are_listed_and_no_other(
     script = "import json, os; print(json.dumps(dict(os.environ)))"
     seen = json.loads(run([sys.executable, "-I", "-c", script], env={"MINE": "1"}).stdout)
     fixed = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", "MINE": "1"}
-    assert seen == {**inherited.plain(), **fixed}
+    assert seen == {**child_environment.plain(), **fixed}
     assert seen["TMPDIR"] == "/kept"
     assert not {"SAID", "PYTHONPATH", "GIT_DIR", "LANGUAGE", "HTTP_PROXY"} & seen.keys()
-    assert inherited.network()["HTTP_PROXY"] == "x"
+    assert child_environment.network()["HTTP_PROXY"] == "x"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

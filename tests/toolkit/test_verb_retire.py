@@ -29,7 +29,7 @@ from toolkit.index.yank import yank
 from toolkit.proof import prove
 from toolkit.proof.settings import ProofSettings
 from toolkit.proof.store import VerdictStore
-from toolkit.proof.unpatched import alone, remember
+from toolkit.proof.unpatched import cache_unpatched, prove_unpatched
 from toolkit.proof.verdict import Verdict
 from toolkit.util.errors import IndexConflict, NotFixed, NotProved
 from toolkit.util.workspace import CACHE_VARIABLE
@@ -408,7 +408,7 @@ def test_the_larger_tier_that_is_remembered_decides(
     workspace = world.upstream.workspace
     store, official, seen = VerdictStore.open(workspace.outcomes), world.fetched(), list[str]()
     for name, loss in known.items():
-        remember(store, official.release, world.judged(tier=name, loses=loss), name)
+        cache_unpatched(store, official.release, world.judged(tier=name, loses=loss), name)
 
     def prove(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
         seen.append(settings.tier)
@@ -416,10 +416,10 @@ def test_the_larger_tier_that_is_remembered_decides(
 
     replace_proof(monkeypatch, prove)
     settings = ProofSettings(workspace, tier=tier)
-    verdict = alone(official, store, settings)
+    verdict = prove_unpatched(official, store, settings)
     assert (seen, bool(verdict.official.lost)) == (asked, loses)
     # and nobody is asked again
-    assert alone(official, store, settings) == verdict
+    assert prove_unpatched(official, store, settings) == verdict
     assert seen == asked
 
 
@@ -436,7 +436,7 @@ def test_a_verdict_from_another_machine_ends_the_series(
     world.remember()
     world.retire("--out", path)
     # another machine, which remembers nothing
-    monkeypatch.setattr(verb, "remembered", lambda *_: None)
+    monkeypatch.setattr(verb, "cached_unpatched", lambda *_: None)
     world.retire("--yes", code=NOT_FIXED)
     world.retire("--verdict", path)
     assert snapshot(world.index) == before

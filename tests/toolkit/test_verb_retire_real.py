@@ -16,7 +16,7 @@ from upstream_index import Upstream
 
 from toolkit.patches.series import Series
 from toolkit.proof.store import VerdictStore
-from toolkit.proof.unpatched import remember, remembered
+from toolkit.proof.unpatched import cache_unpatched, cached_unpatched
 from toolkit.proof.verdict import Verdict
 from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.release import Release
@@ -84,7 +84,7 @@ def test_upstream_takes_the_series(
 def judge_as_full(workspace: Workspace, release: Release, planted: Sequence[Path]) -> None:
     """Without --full, what the tier quick found is judged as if it were the full one's."""
     store = VerdictStore.open(workspace.outcomes)
-    verdict = remembered(store, release, "quick")
+    verdict = cached_unpatched(store, release, "quick")
     assert verdict is not None
     assert verdict.wheels == {path.name: sha256_of(path) for path in planted}
     ran = verdict.exploration
@@ -93,4 +93,4 @@ def judge_as_full(workspace: Workspace, release: Release, planted: Sequence[Path
     ran = replace(ran, tier="full", official=official, patched=patched)
     reason = verdict.reason.replace("tier quick", "tier full")
     verdict = Verdict.parse(replace(verdict, exploration=ran, reason=reason).to_json())
-    remember(store, release, verdict)
+    cache_unpatched(store, release, verdict)

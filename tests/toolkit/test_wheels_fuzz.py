@@ -41,8 +41,8 @@ from toolkit.patches.series import Series
 from toolkit.releases.download import fetch_wheel
 from toolkit.releases.pypi import PyPI
 from toolkit.releases.verify import verify_repacked
+from toolkit.util.distributions import PARTNER
 from toolkit.util.errors import InvalidWheel
-from toolkit.util.names import PARTNER
 from toolkit.util.workspace import Workspace
 from toolkit.wheels.rewrite import renamed_member, rewrite
 from toolkit.wheels.wheelfile import Wheel

@@ -24,9 +24,9 @@ from toolkit.audit.targets import AuditedWheel, find_wheels, is_url
 from toolkit.index.metapackage import PACKAGE, PROJECT
 from toolkit.index.provenance import Statement
 from toolkit.util.console import progress_bar
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import AuditFailed
 from toolkit.util.files import sha256
-from toolkit.util.names import MAIN
 from toolkit.util.parallel import map_parallel
 from toolkit.util.strict_json import Malformed, encode
 from toolkit.wheels.archive import read_members

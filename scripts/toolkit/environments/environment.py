@@ -23,7 +23,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from toolkit.environments.interpreter import Interpreter, find_interpreter, uv
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import (
     CommandFailed,
     EnvironmentUnresolvable,
@@ -114,7 +114,7 @@ class Environments:
         with not_writable_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             # Offline, an environment that was resolved with a network serves as well.
-            for sources in inherited.sources():
+            for sources in child_environment.sources():
                 final = Store(self.root).path({**inputs, **sources}, "")
                 if _python(final).exists():
                     break
@@ -167,7 +167,7 @@ def _python(environment: Path) -> Path:
 def _uv(*arguments: str | Path, cwd: Path) -> None:
     """Run uv; raises what fits its message if it fails."""
     command = [uv(), *arguments, "--no-config"]
-    result = run(command, cwd=cwd, env=inherited.for_uv(), check=False)
+    result = run(command, cwd=cwd, env=child_environment.for_uv(), check=False)
     if result.returncode == 0:
         return
     reason = result.stderr.strip()

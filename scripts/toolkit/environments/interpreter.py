@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import CommandFailed, EnvironmentUnresolvable
 from toolkit.util.process import run
 
@@ -45,7 +45,7 @@ def find_interpreter(python: str | None = None) -> Interpreter:
 def _find(python: str) -> Interpreter:
     try:
         find = ("python", "find", "--no-config", "--no-project", "--no-python-downloads")
-        return _describe(run([uv(), *find, python], env=inherited.for_uv()).stdout.strip())
+        return _describe(run([uv(), *find, python], env=child_environment.for_uv()).stdout.strip())
     except CommandFailed as error:
         raise EnvironmentUnresolvable(
             f"uv finds no usable Python {python}",

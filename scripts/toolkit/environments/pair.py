@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from toolkit.environments.environment import Environment, Environments
 from toolkit.environments.verify import verify_installed
+from toolkit.util.distributions import SUBCLASSES
 from toolkit.util.errors import EnvironmentUnresolvable, InvalidWheel
-from toolkit.util.names import SUBCLASSES
 
 
 @dataclass(frozen=True)

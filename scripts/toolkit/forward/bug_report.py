@@ -17,8 +17,8 @@ from toolkit.proof import replay
 from toolkit.proof.exploration import LOSS, Exploration
 from toolkit.proof.settings import RACE_SUITE, STANDSTILL
 from toolkit.releases.release import Release
+from toolkit.util.distributions import PARTNER
 from toolkit.util.errors import NotProved
-from toolkit.util.names import PARTNER
 from toolkit.util.process import run
 from toolkit.util.templates import text_template
 

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from packaging.version import InvalidVersion, Version
 
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import IndexConflict, InvalidWheel
 from toolkit.util.files import require_plain_name
-from toolkit.util.names import MAIN
 from toolkit.util.strict_json import OPTIONAL, Malformed, decode, encode, load
 
 LIST = "index.jsonl"
@@ -82,7 +82,7 @@ class Yank:
 
 
 @dataclass(frozen=True)
-class Mark:
+class StatusChange:
     """A project has a status (PEP 792) for ``reason`` from ``time`` on."""
 
     action: Literal["status"]
@@ -106,12 +106,12 @@ class Mark:
         return release if self.reason == retirement_reason(release) else None
 
 
-Entry = Listed | Yank | Mark
+Entry = Listed | Yank | StatusChange
 _KINDS: dict[str | None, type[Entry]] = {
     None: Listed,
     "yank": Yank,
     "unyank": Yank,
-    "status": Mark,
+    "status": StatusChange,
 }
 
 
@@ -130,7 +130,7 @@ class Ledger:
 
     files: dict[str, Listed] = field(default_factory=dict)
     yanked: dict[str, str] = field(default_factory=dict)
-    statuses: dict[str, Mark] = field(default_factory=dict)
+    statuses: dict[str, StatusChange] = field(default_factory=dict)
     text: bytes = b""
 
     @classmethod
@@ -188,7 +188,7 @@ class Ledger:
                 self.yanked.pop(entry.filename, None)
                 if entry.action == "yank":
                     self.yanked[entry.filename] = entry.reason
-            case Mark():
+            case StatusChange():
                 self.statuses.pop(entry.project, None)
                 if entry.status != ACTIVE:
                     self.statuses[entry.project] = entry
@@ -200,7 +200,7 @@ class Ledger:
         """
         for mark in [*self.statuses.values()]:
             if (fixed := mark.retired_to) and release > fixed and not release.is_prerelease:
-                self.append(Mark("status", mark.project, "active", "", time))
+                self.append(StatusChange("status", mark.project, "active", "", time))
 
 
 def _lines(raw: bytes) -> Iterator[tuple[int, str]]:

@@ -18,9 +18,9 @@ from packaging.version import Version
 
 from livekit_dispatched.condition import record_digest
 from toolkit.index.staged_wheel import Generated
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import InvalidWheel
 from toolkit.util.files import text_of
-from toolkit.util.names import MAIN
 from toolkit.util.workspace import REPOSITORY
 from toolkit.wheels.wheelfile import Wheel, record_row
 

@@ -90,7 +90,7 @@ def repair(folder: Path) -> int:
         return len(ledger.files)
 
 
-def holds(
+def holds_all_of(
     folder: Path, listed: Mapping[str, Listed], claim: Claim, also: Iterable[str] = ()
 ) -> bool:
     """Return whether the index has every wheel of ``claim``, undamaged, and its constraints.

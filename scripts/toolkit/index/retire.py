@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from toolkit.index.bundle import Bundle
 from toolkit.index.layout import own_files, require_index, stored_verdicts
-from toolkit.index.ledger import Ledger, Mark, Status, Yank, retirement_reason
+from toolkit.index.ledger import Ledger, Status, StatusChange, Yank, retirement_reason
 from toolkit.index.metapackage import PROJECT, final_metapackage
 from toolkit.index.provenance import statements
 from toolkit.index.publish import publish
@@ -33,7 +33,7 @@ from toolkit.proof.store import FIXED
 from toolkit.proof.unpatched import require_fixed
 from toolkit.proof.verdict import Proof, Verdict
 from toolkit.releases.official import OfficialWheels
-from toolkit.util.names import MAIN
+from toolkit.util.distributions import MAIN
 
 UNDONE = "the series is not retired any more"
 
@@ -162,7 +162,7 @@ def _mark(
     ledger: Ledger, projects: Sequence[str], status: Status, reason: str, time: str
 ) -> dict[str, str]:
     for project in projects:
-        ledger.append(Mark("status", project, status, reason, time))
+        ledger.append(StatusChange("status", project, status, reason, time))
     return dict.fromkeys(sorted(projects), status)
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from toolkit.environments.interpreter import uv
 from toolkit.index.ledger import Listed
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import IndexConflict, Unreachable, UploadRefused, masked
 from toolkit.util.files import sha256
 from toolkit.util.http import basic_auth, get_body, open_session, request_errors, status_of
@@ -140,7 +140,7 @@ class Server:
         result = run(
             [*command, wheel.name],
             cwd=wheel.parent,
-            env={**inherited.for_uv(), "UV_HTTP_RETRIES": "0", **self.credentials},
+            env={**child_environment.for_uv(), "UV_HTTP_RETRIES": "0", **self.credentials},
             check=False,
         )
         if result.returncode == 0:

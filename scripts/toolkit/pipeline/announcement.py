@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import (
     CommandFailed,
     HashMismatch,
@@ -17,7 +18,6 @@ from toolkit.util.errors import (
 )
 from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.markdown import cell, cut, fence
-from toolkit.util.names import MAIN
 from toolkit.util.strict_json import value_of
 
 PULL_REQUEST, ISSUE, NOTHING = "pull-request", "issue", "nothing"

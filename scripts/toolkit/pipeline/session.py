@@ -18,7 +18,9 @@ from toolkit.proof.verdict import Proof
 from toolkit.refresh.refresher import Refreshed
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
+from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Release
+from toolkit.releases.update import update_catalogue
 from toolkit.util.console import step_status
 from toolkit.util.errors import PatchConflict
 from toolkit.util.files import not_writable_errors, write_whole
@@ -66,6 +68,11 @@ class Session:
     def workspace(self) -> Workspace:
         """Where everything is kept."""
         return self.settings.workspace
+
+    def update_catalogue(self, pypi: PyPI) -> None:
+        """Bring the catalogue up to date with PyPI."""
+        update_catalogue(self.workspace, pypi)
+        self.catalogue = Catalogue.read(self.workspace.catalogue)
 
     def key(self, release: Release, tier: str | None = None) -> str:
         """The verdict store's key for a release under today's series."""

@@ -15,9 +15,9 @@ from toolkit.patches.git_repo import Repository
 from toolkit.pipeline.support_matrix import ReleaseStatus, SupportMatrix
 from toolkit.releases.catalogue import Catalogue, Entry, Row
 from toolkit.util.console import print_table
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import CommandFailed, printable
 from toolkit.util.markdown import cell, table
-from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 
 HEAD = ("release", "official loses calls", "verdict", "rev.", "variants of", "wheels", "remarks")

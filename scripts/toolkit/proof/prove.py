@@ -23,7 +23,7 @@ from toolkit.proof.rules import compare_reports, incomparable, no_loss
 from toolkit.proof.settings import TIERS, ProofSettings
 from toolkit.proof.summary import SHOWN, explain
 from toolkit.proof.verdict import FORMAT, Subject, Verdict
-from toolkit.util import files, inherited
+from toolkit.util import child_environment, files
 from toolkit.util.console import StepStatus, no_status
 from toolkit.util.files import not_writable_errors, sha256_of, write_whole
 from toolkit.util.store import Store
@@ -61,7 +61,9 @@ def prove(
     store = Store(settings.workspace.verdicts)
 
     # An earlier verdict on the same inputs, or a new one
-    for tier, sources in product(dict.fromkeys((TIERS[-1], settings.tier)), inherited.sources()):
+    for tier, sources in product(
+        dict.fromkeys((TIERS[-1], settings.tier)), child_environment.sources()
+    ):
         inputs = _inputs(subject, tier, settings, sources)
         kept, drawing = store.path(inputs), store.path(inputs, ".svg")
         if (verdict := store.get(inputs, Verdict.parse)) is not None:

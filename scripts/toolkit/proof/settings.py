@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolkit.util.names import SUBCLASSES
+from toolkit.util.distributions import SUBCLASSES
 from toolkit.util.workspace import REPOSITORY, Workspace
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from toolkit.proof.settings import RACE_SUITE, TIERS
 from toolkit.proof.verdict import Claim, Proof, SuiteCounts, Verdict
 from toolkit.releases.catalogue import Row
 from toolkit.releases.release import Release
+from toolkit.util.child_environment import sources
 from toolkit.util.errors import PatchConflict
 from toolkit.util.files import not_writable_errors, sha256, tree_digest, write_whole
-from toolkit.util.inherited import sources
 from toolkit.util.store import digest_of
 from toolkit.util.strict_json import Malformed, decode, encode, load
 

@@ -12,18 +12,18 @@ from toolkit.releases.official import OfficialWheels
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease
 from toolkit.util.console import StepStatus, no_status
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import NotFixed
-from toolkit.util.names import MAIN
 
 FULL = TIERS[-1]
 
 
-def remembered(store: VerdictStore, release: Release, tier: str = FULL) -> Verdict | None:
+def cached_unpatched(store: VerdictStore, release: Release, tier: str = FULL) -> Verdict | None:
     """Return the cached verdict of a tier on a release's official wheels alone, if there is one."""
     return store.verdict(store.key(release, "", tier))
 
 
-def alone(
+def prove_unpatched(
     fetched: OfficialWheels,
     store: VerdictStore,
     settings: ProofSettings,
@@ -35,7 +35,7 @@ def alone(
     Smaller tiers run first, and decide unless they say ``fixed``; a cached verdict of a larger
     tier decides before both. New verdicts are cached.
     """
-    cached = {tier: remembered(store, fetched.release, tier) for tier in TIERS}
+    cached = {tier: cached_unpatched(store, fetched.release, tier) for tier in TIERS}
     wanted = TIERS.index(settings.tier)
     for tier in reversed(TIERS):
         verdict = cached[tier]
@@ -48,14 +48,16 @@ def alone(
         verdict = cached[tier]
         if verdict is None:
             verdict = prove(pair, replace(settings, tier=tier), watch=watch)
-            remember(store, fetched.release, verdict, tier)
+            cache_unpatched(store, fetched.release, verdict, tier)
         if verdict.verdict != FIXED:
             break
     assert verdict
     return verdict
 
 
-def remember(store: VerdictStore, release: Release, verdict: Verdict, tier: str = FULL) -> None:
+def cache_unpatched(
+    store: VerdictStore, release: Release, verdict: Verdict, tier: str = FULL
+) -> None:
     """Cache a verdict on official wheels alone, if it is one that will not change."""
     if verdict.verdict in LASTING:
         key = store.key(release, "", tier)

@@ -42,10 +42,10 @@ from toolkit.upstream_tests.runner import (
     run_tests,
     select_test_files,
 )
-from toolkit.util import files, inherited
+from toolkit.util import child_environment, files
+from toolkit.util.distributions import SUBCLASSES
 from toolkit.util.errors import CommandFailed, EnvironmentUnresolvable, Unreachable
 from toolkit.util.files import sha256_of
-from toolkit.util.names import SUBCLASSES
 from toolkit.util.store import Store
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
@@ -188,7 +188,7 @@ class UpstreamTests:
     ) -> dict[str, object]:
         """Return everything that a result depends on."""
         return {
-            **inherited.sources()[-1],
+            **child_environment.sources()[-1],
             "formats": [environment.FORMAT, FORMAT],
             "release": pair.release,
             "uploaded": pair.uploaded.isoformat(),

@@ -245,6 +245,5 @@ def read_verdict(path: Path) -> Verdict:
     try:
         return Verdict.parse(path.read_bytes())
     except (OSError, Malformed) as error:
-        raise NotProved(
-            f"{path} is no verdict: {error}", next_step="write one with prove.py --out"
-        ) from error
+        step = "write one with prove.py --out"
+        raise NotProved(f"{path} is no verdict: {error}", next_step=step) from error

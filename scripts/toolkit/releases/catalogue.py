@@ -18,9 +18,9 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from toolkit.releases.release import Artefact, Release
+from toolkit.util.distributions import MAIN, PARTNER
 from toolkit.util.errors import InvalidSeries, UnknownRelease
 from toolkit.util.files import not_writable_errors, sha256, write_whole
-from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import OPTIONAL, Malformed, decode, encode
 
 _HEADER = """\

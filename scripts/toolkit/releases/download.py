@@ -8,10 +8,10 @@ from pathlib import Path
 from packaging.version import Version
 
 from toolkit.releases.release import Artefact, Release
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import HashMismatch, UnknownRelease
 from toolkit.util.files import not_writable_errors, sha256_of, write_whole
 from toolkit.util.http import Progress, download
-from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 
 

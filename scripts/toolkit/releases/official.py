@@ -17,9 +17,9 @@ from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.download import cached_path, cached_release, fetch_wheels, is_cached
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.console import download_progress
+from toolkit.util.distributions import MAIN
 from toolkit.util.errors import UnknownRelease, Unreachable
 from toolkit.util.files import not_writable_errors
-from toolkit.util.names import MAIN
 from toolkit.util.workspace import Workspace
 
 if TYPE_CHECKING:

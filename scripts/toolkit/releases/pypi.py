@@ -16,6 +16,7 @@ from toolkit.releases.download import fetch_wheel
 from toolkit.releases.project_page import FIRST, artefacts_of, wheels_on
 from toolkit.releases.release import Artefact, Release
 from toolkit.util.addresses import for_same_server, index_address
+from toolkit.util.distributions import MAIN, PARTNER
 from toolkit.util.errors import InvalidWheel, UnknownRelease, Unreachable, masked
 from toolkit.util.files import not_writable_errors, write_whole
 from toolkit.util.http import (
@@ -26,7 +27,6 @@ from toolkit.util.http import (
     request_errors,
     step_after_failure,
 )
-from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import Workspace
 

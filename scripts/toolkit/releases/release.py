@@ -11,9 +11,9 @@ from functools import cache
 from packaging.version import Version
 
 from toolkit.util.addresses import public
+from toolkit.util.distributions import MAIN, PARTNER
 from toolkit.util.errors import HashMismatch, UnknownRelease, YankedRelease
 from toolkit.util.http import LONGEST
-from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.strict_json import OPTIONAL, decode, encode, load
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

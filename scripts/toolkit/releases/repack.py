@@ -82,6 +82,7 @@ def repack_release(
     With ``cached`` the same input is worked on once; without ``out`` the wheels stay in that
     cache. Raises as :func:`apply_series` does.
     """
+    # the wheels at a revision, from the cache or made anew
     if catalogue is None:
         catalogue = Catalogue.read(workspace.catalogue)
     work = _Repack(official, series)
@@ -95,6 +96,7 @@ def repack_release(
                 return work.cached(revision, Store(workspace.repacked))
             return work.make(revision, scratch / str(revision))
 
+        # the revision that these bytes have, and the wheels at it
         revision = revision_for(entry.row if entry else None, lambda recorded: _names(at(recorded)))
         wheels = at(revision)
         sums = _names(wheels)

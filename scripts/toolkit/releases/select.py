@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import InvalidVersion, Version
 
 from toolkit.releases.catalogue import Catalogue, Entry
+from toolkit.util.distributions import PARTNER
 from toolkit.util.errors import SomeReleasesFailed, ToolkitError, UnknownRelease, YankedRelease
-from toolkit.util.names import PARTNER
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
+
+Result = TypeVar("Result")
+Name = TypeVar("Name")
 
 ALL, NEW = "all", "new"
 HELP = (
@@ -86,7 +89,7 @@ def select(
                 f"no release in patches/releases.toml is in {name}",
                 next_step="run update, or widen the range",
             )
-        usable = among(entries, yanked=yanked)
+        usable = takeable(entries, yanked=yanked)
         selected.update(dict.fromkeys(usable.names))
         left_out |= {release.version: release for release in usable.left_out}
     # a release that is named besides is selected after all
@@ -104,7 +107,7 @@ def entries_of(names: Sequence[str], catalogue: Catalogue, as_of: datetime | Non
     return sorted(map(catalogue.require, versions), key=lambda entry: entry.version)
 
 
-def among(entries: Iterable[Entry], *, yanked: bool) -> Selection:
+def takeable(entries: Iterable[Entry], *, yanked: bool) -> Selection:
     """Select the entries that can be used; the others are left out with the reason."""
     names: list[Version] = []
     left_out = []
@@ -142,3 +145,26 @@ def _version(name: str) -> Version | str:
         return Version(name)
     except InvalidVersion:
         return name
+
+
+def for_each_release(
+    releases: Sequence[Name], work: Callable[[Name | None], Result]
+) -> list[Result]:
+    """Call ``work`` for each release (default: the newest); failures do not stop the others.
+
+    Raises the failure of a single release as it is, else SomeReleasesFailed, which names all.
+    """
+    if len(releases) <= 1:
+        return [work(releases[0] if releases else None)]
+    results: list[Result] = []
+    failures: list[str] = []
+    for release in dict.fromkeys(releases):
+        try:
+            results.append(work(release))
+        except ToolkitError as error:
+            failures.append(f"{release}: {type(error).__name__}: {error}")
+    if failures:
+        problem = f"{len(failures)} of {len(releases)} releases failed:"
+        step = "run again for one of these; the others are done"
+        raise SomeReleasesFailed("\n".join([problem, *failures]), next_step=step)
+    return results

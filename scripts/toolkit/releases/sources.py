@@ -14,7 +14,7 @@ from toolkit.patches.patchfile import Variant
 from toolkit.patches.series import Series
 from toolkit.releases.official import OfficialWheels
 from toolkit.util.errors import InvalidWheel, PatchConflict
-from toolkit.util.files import unix
+from toolkit.util.files import unix_newlines
 
 if TYPE_CHECKING:
     from toolkit.patches.tree import PatchedTree
@@ -27,7 +27,7 @@ def official_files(official: OfficialWheels, series: Series) -> dict[str, bytes]
         for wheel in official.each(distribution.name):
             for member in wheel.members:
                 if member.endswith(".py"):
-                    files[distribution.path(member)] = unix(wheel.read(member))
+                    files[distribution.path(member)] = unix_newlines(wheel.read(member))
             # platforms have the same Python files, which applying the series will check
             break
     return files
@@ -45,7 +45,9 @@ def touched_files(
     for distribution in series.distributions:
         members = {p: m for p in touched for d, m in [series.locate(p)] if d == distribution.name}
         for number, wheel in enumerate(official.each(distribution.name) if members else ()):
-            texts = {p: unix(wheel.read(m)) for p, m in members.items() if m in wheel.members}
+            texts = {
+                p: unix_newlines(wheel.read(m)) for p, m in members.items() if m in wheel.members
+            }
             if number and any(texts.get(path) != files.get(path) for path in members):
                 different = min(m for p, m in members.items() if texts.get(p) != files.get(p))
                 raise InvalidWheel(

@@ -11,12 +11,14 @@ from packaging.version import Version
 from toolkit.releases.catalogue import Catalogue, Entry, change
 from toolkit.releases.pypi import USE_ANOTHER_INDEX, PyPI
 from toolkit.releases.release import Artefact
+from toolkit.util.distributions import MAIN, PARTNER
 from toolkit.util.errors import Unreachable
-from toolkit.util.names import MAIN, PARTNER
 from toolkit.util.workspace import Workspace
 
 
-def renew(workspace: Workspace, pypi: PyPI, gone: Collection[Version] = ()) -> dict[Version, str]:
+def update_catalogue(
+    workspace: Workspace, pypi: PyPI, gone: Collection[Version] = ()
+) -> dict[Version, str]:
     """Bring the catalogue up to date; return what happened to each release that changed.
 
     ``gone`` are releases of which PyPI is known to have removed wheels. Raises Unreachable for

@@ -30,7 +30,7 @@ class _Phase:
     tried: tuple[str, ...]
 
 
-def read_report(lines: Sequence[str], *, hide: str) -> UpstreamRun:
+def read_sandbox_report(lines: Sequence[str], *, hide: str) -> UpstreamRun:
     """Read the lines of ``sandbox/upstream_report.py``; ``hide`` is a path to leave out.
 
     A test that was collected and not reported is absent. ``trouble`` says that the run did not

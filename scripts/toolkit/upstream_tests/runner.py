@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from toolkit.environments.environment import Environment
 from toolkit.upstream_tests.limits import Limits
-from toolkit.upstream_tests.report import one_line, read_report
+from toolkit.upstream_tests.report import one_line, read_sandbox_report
 from toolkit.upstream_tests.result import UpstreamRun
 from toolkit.util.errors import CommandFailed, how_ended
 from toolkit.util.process import Job, run, run_together
@@ -105,7 +105,7 @@ def run_tests(
 
     # its report, and what is wrong with the run as a whole
     lines = report.read_text("utf-8").splitlines() if report.is_file() else []
-    result = read_report(lines, hide=str(scratch))
+    result = read_sandbox_report(lines, hide=str(scratch))
     if exited.exit_code is None:
         ended = sum(test.outcome != "absent" for test in result.tests.values())
         return replace(

@@ -30,14 +30,14 @@ def is_dos(text: bytes) -> bool:
     return 0 < text.count(b"\n") == text.count(b"\r\n")
 
 
-def unix(text: bytes) -> bytes:
+def unix_newlines(text: bytes) -> bytes:
     """Return ``text`` with LF, if every line ends in CRLF."""
     return text.replace(b"\r\n", b"\n") if is_dos(text) else text
 
 
 def text_of(path: Path) -> bytes:
     """Read a text file of the checkout as the repository has it: git may have made LF CRLF."""
-    return unix(path.read_bytes())
+    return unix_newlines(path.read_bytes())
 
 
 def sha256_of(path: Path) -> str:

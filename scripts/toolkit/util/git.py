@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import CommandFailed
 from toolkit.util.process import communicate, run
 
@@ -183,4 +183,4 @@ def _pinned() -> Mapping[str, str]:
 
 def network_variables() -> dict[str, str]:
     """Return what git needs besides to ask another repository, without asking for a password."""
-    return {**inherited.network(), "GIT_ASKPASS": "true", "GIT_LFS_SKIP_SMUDGE": "1"}
+    return {**child_environment.network(), "GIT_ASKPASS": "true", "GIT_LFS_SKIP_SMUDGE": "1"}

@@ -1,6 +1,6 @@
 """The only module that starts programs.
 
-A child gets the variables that :mod:`inherited` lists and those that its caller names, no other;
+A child gets the variables that :mod:`child_environment` lists and those of its caller, no other;
 what it writes has the permissions of umask 022.
 """
 
@@ -19,14 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from toolkit.util import inherited
+from toolkit.util import child_environment
 from toolkit.util.errors import CommandFailed, how_ended, masked, step_after
 
 _children: set[subprocess.Popen[bytes]] = set()
 _starting = threading.Lock()
 _ending = threading.Event()
-# -1 leaves it alone, as Windows has none
-_UMASK = -1 if os.name == "nt" else 0o022
+_UMASK = -1 if os.name == "nt" else 0o022  # Windows has none
 
 verbose = os.environ.get("LIVEKIT_DISPATCHED_VERBOSE") == "1"
 
@@ -222,6 +221,7 @@ def _child(
     stdin: int | IO[bytes],
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a child that does not outlive the block. Raises CommandFailed."""
+    # whoever ends the children has to find each of them
     with _starting:
         if _ending.is_set():
             raise KeyboardInterrupt
@@ -229,17 +229,17 @@ def _child(
             child = subprocess.Popen(
                 args,
                 cwd=cwd,
-                env={**inherited.plain(), **(env or {})},
+                env={**child_environment.plain(), **(env or {})},
                 umask=_UMASK,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
             )
         except OSError as error:
-            reason, next_step = f"does not start: {error.strerror}", step_after(error.errno)
+            reason, step = f"does not start: {error.strerror}", step_after(error.errno)
             if isinstance(error, FileNotFoundError):
-                reason, next_step = "is not installed", f"install {args[0]} and run again"
-            raise CommandFailed(f"{args[0]} {reason}", next_step=next_step) from error
+                reason, step = "is not installed", f"install {args[0]} and run again"
+            raise CommandFailed(f"{args[0]} {reason}", next_step=step) from error
         _children.add(child)
     with child:
         try:

@@ -13,7 +13,7 @@ from pypi_simple import ProjectPage
 from wheels import AGENTS, PLUGIN, contents_of, make_wheel
 
 from toolkit.index.bundle import Bundle
-from toolkit.index.ledger import Ledger, Mark, Status
+from toolkit.index.ledger import Ledger, Status, StatusChange
 from toolkit.index.metapackage import PROJECT, final_metapackage, make_metapackage, release_of
 from toolkit.index.pages import render
 from toolkit.index.publish import Publication, publish, publish_all
@@ -85,7 +85,7 @@ def generated_from(wheel: Path) -> Generated:
 def mark(folder: Path, project: str, status: Status, reason: str = "") -> None:
     """Give a project a status; no verb sets ``archived`` or ``quarantined``."""
     with locked_ledger(folder) as ledger:
-        ledger.append(Mark("status", project, status, reason, "2026-11-22T15:00:00Z"))
+        ledger.append(StatusChange("status", project, status, reason, "2026-11-22T15:00:00Z"))
 
 
 def page_of(index: Path, project: str, form: str = "json") -> ProjectPage:

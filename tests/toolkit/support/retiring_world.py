@@ -18,7 +18,7 @@ from wheels import AGENTS, PLUGIN, members_of
 
 from toolkit.index.metapackage import PROJECT
 from toolkit.proof.store import VerdictStore
-from toolkit.proof.unpatched import FULL, remember
+from toolkit.proof.unpatched import FULL, cache_unpatched
 from toolkit.proof.verdict import Subject, Verdict
 from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.util.files import sha256_of
@@ -76,7 +76,7 @@ class World:
         """Let the machine know a verdict as the one of the tier full; where it is kept."""
         store = VerdictStore.open(self.upstream.workspace.outcomes)
         release = self.fetched().release
-        remember(store, release, verdict or self.judged())
+        cache_unpatched(store, release, verdict or self.judged())
         return store.root / f"{store.key(release, '', FULL)}.verdict.json"
 
     def yanked(self, project: str) -> dict[str, str | None]:

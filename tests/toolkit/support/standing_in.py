@@ -35,7 +35,7 @@ def publishes(pair: WheelPair, settings: ProofSettings, **_: object) -> Verdict:
 
 def replace_proof(monkeypatch: pytest.MonkeyPatch, prove: Callable[..., object] | None) -> None:
     """Let ``prove(pair, settings, ...)`` stand in wherever a release is proved."""
-    rooms = ("pipeline.release", "proof.one_release", "proof.unpatched", "refresh.refresher")
+    rooms = ("pipeline.flow", "proof.one_release", "proof.unpatched", "refresh.refresher")
     for module in (f"toolkit.{room}" for room in rooms):
         monkeypatch.setattr(importlib.import_module(module), "prove", prove)
 

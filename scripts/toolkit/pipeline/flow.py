@@ -7,21 +7,20 @@ from dataclasses import replace
 
 from toolkit.index.bundle import Bundle, make_bundle
 from toolkit.index.metapackage import metapackage_name
-from toolkit.index.publish import holds
-from toolkit.pipeline.conflicts import rebase_conflicts
+from toolkit.index.publish import holds_all_of
 from toolkit.pipeline.publish import publish_results
+from toolkit.pipeline.rebase import rebase_conflicts
 from toolkit.pipeline.results import Result, refusal
 from toolkit.pipeline.session import Name, Session
 from toolkit.proof.prove import prove
 from toolkit.proof.store import VerdictSummary
 from toolkit.proof.unpatched import FULL
 from toolkit.proof.verdict import Proof
-from toolkit.releases.catalogue import Catalogue, record
+from toolkit.releases.catalogue import record
 from toolkit.releases.official import OfficialWheels, newest_on
-from toolkit.releases.pypi import PyPI
 from toolkit.releases.release import Release
 from toolkit.releases.repack import RepackedRelease, repack_release
-from toolkit.releases.update import differs, renew
+from toolkit.releases.update import differs
 from toolkit.util.console import progress_bar
 from toolkit.util.errors import PatchConflict, ToolkitError, machine_fault
 from toolkit.util.parallel import map_parallel
@@ -77,20 +76,14 @@ def find(name: Name, session: Session) -> Release:
         with settings.open() as pypi:
             name = newest_on(pypi, session.catalogue)
             if differs(session.catalogue.get(name), pypi):
-                update_catalogue(pypi, session)
+                session.update_catalogue(pypi)
     release = settings.find(name, session.catalogue)
     with session.updating:
         entry = session.catalogue.get(release.version)
         if not settings.offline and not (entry and entry.official):
             with settings.open() as pypi:
-                update_catalogue(pypi, session)
+                session.update_catalogue(pypi)
     return release
-
-
-def update_catalogue(pypi: PyPI, session: Session) -> None:
-    """Bring the catalogue up to date with PyPI."""
-    renew(session.workspace, pypi)
-    session.catalogue = Catalogue.read(session.workspace.catalogue)
 
 
 def cached_verdict(release: Release, session: Session) -> VerdictSummary | None:
@@ -116,7 +109,7 @@ def cached_verdict(release: Release, session: Session) -> VerdictSummary | None:
 def is_published(summary: VerdictSummary, session: Session) -> bool:
     """Whether the index holds everything that the verdict lets it publish."""
     metapackage = metapackage_name(summary.release, summary.revision)
-    return holds(session.index, session.listed, summary, also=[metapackage])
+    return holds_all_of(session.index, session.listed, summary, also=[metapackage])
 
 
 def fetch(release: Release, session: Session) -> OfficialWheels:

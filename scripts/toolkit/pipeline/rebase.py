@@ -9,7 +9,7 @@ from dataclasses import replace
 from toolkit.pipeline.results import Result, refusal
 from toolkit.pipeline.session import Name, Session
 from toolkit.proof.store import FIXED, VerdictSummary
-from toolkit.proof.unpatched import alone
+from toolkit.proof.unpatched import prove_unpatched
 from toolkit.proof.verdict import Proof
 from toolkit.refresh.conflict import Inconclusive
 from toolkit.refresh.refresher import Refresher
@@ -82,7 +82,7 @@ def _fixed(release: Release, session: Session) -> VerdictSummary | None:
     try:
         official = session.settings.fetch(release, quiet=True)
         with session.proof_slots, session.step(f"{release.version}: does it need the series?"):
-            verdict = alone(official, session.verdicts, session.proof)
+            verdict = prove_unpatched(official, session.verdicts, session.proof)
     except ToolkitError:
         return None
     if verdict.verdict != FIXED:
