@@ -33,7 +33,7 @@ from toolkit.index.bundle import Bundle
 from toolkit.index.ledger import Ledger, retirement_reason
 from toolkit.index.metapackage import PROJECT
 from toolkit.index.publish import holds_all_of, publish, publish_all
-from toolkit.index.retire import UNDONE, retire, undo
+from toolkit.index.retire import UNDONE, Retirement, retire, undo
 from toolkit.index.yank import unyank, yank
 from toolkit.util.errors import ToolkitError
 
@@ -140,7 +140,9 @@ class Index(RuleBasedStateMachine):
             assert isinstance(retold, type(told))
         result, wanted = result_of(change, self.index), result_of(change, self.reference)
         assert contents(self.index) == contents(self.reference)
-        assert (self.index / "index.jsonl").read_bytes().startswith(text)
+        now = (self.index / "index.jsonl").read_bytes()
+        assert now.startswith(text)
+        assert not isinstance(wanted, Retirement) or bool(wanted) == (now != text)
         assert not foretold or told == wanted
         assert kills or result == wanted
         again = snapshot(self.index)
