@@ -127,7 +127,14 @@ script(
 def tests(session: nox.Session) -> None:
     """The toolkit's tests; among them the proof of 1.4.6 and 1.8.9 with real pip and uv."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ["-m", "not slow"]))
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Those of the tests that take minutes: every release, a real rebase, a real retirement."""
+    install(session, "test")
+    session.run("pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session

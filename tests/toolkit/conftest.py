@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the tier full too: half an hour more")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("pypi") is None)
+
+
 @pytest.fixture
 def run_verb(capsys: pytest.CaptureFixture[str]) -> RunVerb:
     """Run a verb: ``run_verb("publish", "--index", index)`` gives code, out, err and json."""

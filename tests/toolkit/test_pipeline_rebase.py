@@ -219,6 +219,7 @@ def test_what_was_published_once_is_not_rebased(world: RebaseWorld) -> None:
 
 
 @pytest.mark.pypi
+@pytest.mark.slow
 def test_the_real_move_to_1_8_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_verb: RunVerb
 ) -> None:

@@ -19,7 +19,7 @@ from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.repack import repack_release
 from toolkit.util.workspace import Workspace
 
-pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("race")]
+pytestmark = [pytest.mark.pypi, pytest.mark.slow]
 
 # what official wheels do wrong -> the test that must see it
 EVERYWHERE = {

@@ -221,6 +221,7 @@ def test_installers_take_the_wheels(
 
 
 @pytest.mark.pypi
+@pytest.mark.slow
 def test_every_release_as_git_am_applies_it_and_as_it_was_published(tmp_path: Path) -> None:
     """All releases of the catalogue, whose official wheels are taken from the user's cache."""
     workspace = Workspace.default()

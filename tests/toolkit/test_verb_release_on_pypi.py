@@ -23,7 +23,7 @@ from toolkit.environments.interpreter import uv
 from toolkit.proof.settings import RACE_SUITE
 from toolkit.util.workspace import CACHE_VARIABLE, REPOSITORY
 
-pytestmark = [pytest.mark.pypi, pytest.mark.xdist_group("released")]
+pytestmark = pytest.mark.pypi
 
 SCRIPTS = REPOSITORY / "scripts"
 RELEASES = ("1.8.9", "1.4.6")

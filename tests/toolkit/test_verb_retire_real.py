@@ -24,7 +24,7 @@ from toolkit.util.errors import NotFixed, NotProved
 from toolkit.util.files import sha256_of
 from toolkit.util.workspace import REPOSITORY, Workspace
 
-pytestmark = pytest.mark.pypi
+pytestmark = [pytest.mark.pypi, pytest.mark.slow]
 FIXED = {
     "livekit-agents": "1.8.10",
     "livekit-dispatched": "1.8.10.0",
