@@ -143,6 +143,7 @@ SCHEDULES: list[tuple[dict[str, Any], str, str]] = [
     ({"patched": findings({"flag-twice": 1, "refused": 2})}, "regressed", "break flag-twice (fla"),
     ({"patched": findings({"flag-twice": 1})}, "regressed", "(flag-twice: call/flag-twice:AB)"),
     ({"patched": findings({"deleted-in-flight": 1})}, "regressed", "break deleted-in-flight"),
+    ({"patched": findings({"another-object": 1})}, "regressed", "break another-object (another"),
     ({"added": ADDED}, "regressed", "wheels break refused, stuck on 2 schedules on which the offi"),
     ({"added": ADDED}, "regressed", "official wheels do not (the first: call:AB)"),
     ({"official": OFFICIAL_FLAG}, "publish", "on 7 of the schedules"),
@@ -190,6 +191,7 @@ FIXED: list[tuple[dict[str, Any], str, str]] = [
         "inconclusive",
         "but break flag-twice (call/flag-twice:AB)",
     ),
+    ({"found": explored(official=findings({"another-object": 9}))}, "fixed", "in 1 tests"),
     # a loss that only the schedules show
     ({"found": explored()}, "publish", "lose calls in 0 tests and on 4"),
 ]

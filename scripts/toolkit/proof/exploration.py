@@ -1,7 +1,8 @@
 """What the explorer of the race suite found: every schedule, on the official and patched wheels.
 
-The oracle is differential. The patched wheels must break no invariant of the flag on any schedule;
-any other check they may break only on schedules on which the official wheels break it too.
+The oracle is differential. The patched wheels must break no invariant of the flag on any schedule,
+and hold one object on both sides; any other check they may break only on schedules on which the
+official wheels break it too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 from toolkit.proof.settings import TIERS
 
 LEVELS = ("session", "agent")
-FLAG, DIFFERENTIAL = "flag", "differential"
+# SHARED checks say how the series works; official wheels with another cure may break them
+FLAG, SHARED, DIFFERENTIAL = "flag", "shared", "differential"
 LOSS = "deleted-in-flight"
 
 
@@ -34,7 +36,7 @@ class Level:
 class Violation:
     """An invariant that was broken, on ``count`` of the schedules that were run.
 
-    ``kind`` is FLAG or DIFFERENTIAL, ``shortest`` a schedule to replay.
+    ``kind`` is FLAG, SHARED or DIFFERENTIAL, ``shortest`` a schedule to replay.
     """
 
     kind: str
@@ -42,7 +44,7 @@ class Violation:
     shortest: str
 
     def __post_init__(self) -> None:
-        if self.kind not in (FLAG, DIFFERENTIAL) or self.count < 1:
+        if self.kind not in (FLAG, SHARED, DIFFERENTIAL) or self.count < 1:
             raise ValueError(f"no violation: {self.count} of the kind {self.kind!r}")
 
 
@@ -66,9 +68,9 @@ class Findings:
         """How many schedules were decided on all levels."""
         return sum(level.schedules for level in self.levels.values())
 
-    def of_kind(self, kind: str) -> dict[str, Violation]:
-        """Return the violations of one kind, by name."""
-        return {name: broken for name, broken in self.violations.items() if broken.kind == kind}
+    def of_kind(self, *kinds: str) -> dict[str, Violation]:
+        """Return the violations of these kinds, by name."""
+        return {name: broken for name, broken in self.violations.items() if broken.kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Exploration(Comparison):
     @property
     def failing(self) -> str:
         """The shortest schedule on which the patched wheels do what they must not; "" if none."""
-        broken = self.patched.of_kind(FLAG).values()
+        broken = self.patched.of_kind(FLAG, SHARED).values()
         return min([*(b.shortest for b in broken), *self.added], key=_shortness, default="")
 
     def unsound(self) -> str:
@@ -143,7 +145,7 @@ class Exploration(Comparison):
 
     def regressed(self) -> str:
         """Return what the patched wheels break that they must not; "" if nothing."""
-        if broken := self.patched.of_kind(FLAG):
+        if broken := self.patched.of_kind(FLAG, SHARED):
             name = min(broken, key=lambda name: _shortness(broken[name].shortest))
             names = ", ".join(sorted(broken))
             return f"the patched wheels break {names} ({name}: {broken[name].shortest})"

@@ -70,7 +70,7 @@ BROKEN = {"call:A": ["deleted-in-flight", "refused"], "call:B": ["refused"]} if 
     "call:B": ["refused"]}
 if "--plant" in sys.argv:
     BROKEN = {f"{level}/call:A": ["deleted-in-flight"] for level in ("session", "agent")}
-KINDS = {"deleted-in-flight": "flag", "refused": "differential"}
+KINDS = {"deleted-in-flight": "flag", "another-object": "shared", "refused": "differential"}
 parser = argparse.ArgumentParser()
 for name in ("tier", "replay", "prefer"):
     parser.add_argument(f"--{name}")
@@ -186,9 +186,10 @@ def findings(violations: Mapping[str, int], **changes: object) -> Findings:
 
     A name that begins with ``flag-`` belongs to the flag, as "deleted-in-flight" does.
     """
+    kinds = {"deleted-in-flight": "flag", "another-object": "shared"}
     broken = {
         name: Violation(
-            "flag" if name.startswith(("flag-", "deleted-")) else "differential",
+            kinds.get(name, "flag" if name.startswith("flag-") else "differential"),
             count,
             f"call/{name}:AB",
         )
