@@ -43,7 +43,6 @@ import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -220,13 +219,15 @@ def _whole(options: argparse.Namespace, report: dict[str, Any]) -> list[str]:
 
     count = 0
     unlike: list[str] = []
-    began = time.perf_counter()
+    from kit.clock import stopwatch
+
+    began = stopwatch()
     for scenario in tiers.scenarios():
         if among(scenario.id, SMALL) and options.only in scenario.id:
             _tell_step(f"one by one: {scenario.id}")
             schedules, others = tiers.whole(scenario)
             count, unlike = count + schedules, unlike + others
-    seconds = round(time.perf_counter() - began, 3)
+    seconds = round(stopwatch() - began, 3)
     report["whole"] = {"schedules": count, "seconds": seconds, "unlike": unlike}
     return unlike
 

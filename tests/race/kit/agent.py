@@ -4,7 +4,7 @@ tools that run for as long as the scenario wants."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 from .contexts import ids, is_talk, without_calls
 from .features import Flavour, accepts, agent_changes
 from .script import Item, Response
-from .session import reach
+from .session import is_mirrored, reach
 from .speaker import Speaker
 from .world import World
 
@@ -29,6 +29,8 @@ class Tools:
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.finished: list[str] = []
         self.gates: list[asyncio.Future[Any]] = []
+        # whether a call is the mirror's own object
+        self.same_object: Callable[[llm.FunctionCall], bool] = lambda call: True
 
         @function_tool
         async def lookup(context: RunContext[None], city: str) -> Any:
@@ -60,6 +62,8 @@ class Tools:
     async def _run(self, context: RunContext[None], name: str, **arguments: Any) -> Any:
         call_id = context.function_call.call_id
         self._world.chronicle += [("started", call_id), ("given", (call_id, arguments))]
+        if not self.same_object(context.function_call):
+            self._world.chronicle.append(("another-object", call_id))
         self._world.story.tell("tool", f"{name}({arguments}) starts")
         self.started.append((name, arguments))
         gate = asyncio.get_running_loop().create_future()
@@ -87,6 +91,7 @@ class AgentDriver:
     Args:
     flavour: which realtime client.
     history: items that the agent starts with.
+    vendor: whose options the model has, see ``Flavour.model``.
     audio: audio modality with an in-memory speaker that plays only when told; else text.
     records: whether contexts that are passed hold the agent's own records (see ``faults.py``).
     world: the conversation to take part in, with the flavour's dialect; else a new one.
@@ -98,6 +103,7 @@ class AgentDriver:
         *,
         history: Sequence[Any] = (),
         audio: bool = False,
+        vendor: str = "openai",
         records: bool = True,
         world: World | None = None,
     ) -> None:
@@ -107,8 +113,9 @@ class AgentDriver:
         )
         self.world = world
         self.flavour = flavour
-        self.model = flavour.model(world.http, audio=audio, server_turns=True)
+        self.model = flavour.model(world.http, audio=audio, vendor=vendor, server_turns=True)
         self.tools = Tools(world)
+        self.tools.same_object = self._is_mirrored
         self.agent = self.make_agent(history=history)
         self.speaker = Speaker() if audio else None
         self._activity: Any = None
@@ -166,6 +173,12 @@ class AgentDriver:
             return ids(self.realtime.chat_ctx)
         except RuntimeError:  # between two agents
             return ["(no session)"]
+
+    def _is_mirrored(self, call: llm.FunctionCall) -> bool:
+        try:
+            return is_mirrored(self.realtime, call)
+        except RuntimeError:  # between two agents
+            return True
 
     # -- the conversation -------------------------------------------------------------------
 

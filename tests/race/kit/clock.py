@@ -14,6 +14,10 @@ EPOCH = 1_700_000_000.0
 TICK = 1e-6
 
 
+# real seconds, for saying how long something took
+stopwatch = time.perf_counter
+
+
 class Clock:
     """Seconds since 1970 (``read``) and reproducible UUIDs (``uuid4``).
 
@@ -35,6 +39,9 @@ class Clock:
         self._ticks += 1
         return self._now + self._ticks * TICK
 
+    def monotonic(self) -> float:
+        return self.read() - EPOCH
+
     def uuid4(self) -> uuid.UUID:
         # short ids keep the first 12 hex digits only: count there
         self._uuids += 1
@@ -45,6 +52,7 @@ clock = Clock()
 
 
 def install() -> None:
-    """Replace ``time.time`` and ``uuid.uuid4`` for this process."""
+    """Replace the clocks of ``time`` and ``uuid.uuid4`` for this process; see ``stopwatch``."""
     time.time = clock.read
+    time.monotonic = time.perf_counter = clock.monotonic
     uuid.uuid4 = clock.uuid4

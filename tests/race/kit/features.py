@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -24,7 +25,8 @@ class Flavour:
 
     ``ordered`` is false for clients that put every item announced without a predecessor at the
     end, as their own provider means it: their mirror may differ from the server's in order.
-    ``needs_tools`` is true for clients that drop the calls of tools they were not given.
+    ``needs_tools`` is true for clients that drop the calls of tools they were not given, and
+    ``on_azure`` for those that Azure has too.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Flavour:
     model_name: str | None = "gpt-realtime"
     ordered: bool = True
     needs_tools: bool = False
+    on_azure: bool = False
 
     def find(self) -> Any:
         """The model's class. Raises LookupError, with the reason, if this release has none."""
@@ -73,10 +76,19 @@ class Flavour:
             return str(error)
         return None
 
-    def model(self, http: MemoryHTTP, *, audio: bool = False, server_turns: bool = False) -> Any:
+    def model(
+        self,
+        http: MemoryHTTP,
+        *,
+        audio: bool = False,
+        vendor: str = "openai",
+        server_turns: bool = False,
+    ) -> Any:
         """A model that connects through ``http``.
 
         audio: speak, or write only. server_turns: keep the default server-side turn detection.
+        vendor: "openai"; "azure", where the client can be made so; or "proxy", another address
+        and as many other options as the client takes.
         """
         cls = self.find()
         wanted = {
@@ -90,23 +102,52 @@ class Flavour:
             "input_audio_transcription": None,
             "max_session_duration": None,
         }
+        if vendor == "proxy":
+            wanted |= _OTHER_OPTIONS
         if server_turns:
             del wanted["turn_detection"]
         if self.model_name is None:
             del wanted["model"]
-        accepted = inspect.signature(cls.__init__).parameters
-        return cls(**{key: value for key, value in wanted.items() if key in accepted})
+        if vendor == "azure" and self.on_azure and hasattr(cls, "with_azure"):
+            model = _on_azure(cls.with_azure, wanted)
+            if isinstance(model, cls):
+                return model
+        return cls(**_accepted(cls.__init__, wanted))
 
 
+def _on_azure(make: Callable[..., Any], wanted: Mapping[str, Any]) -> Any:
+    """The model that a release has for Azure, which may be another class; None if it has none."""
+    azure = {"azure_deployment": "voice", "azure_endpoint": "http://azure.invalid"}
+    options = _accepted(make, {**wanted, **azure, "base_url": None})
+    # some releases cannot do without a version, others speak an older protocol if they get one
+    for version in ({}, {"api_version": "2025-04-01-preview"}):
+        with contextlib.suppress(ValueError, TypeError):
+            return make(**options, **version)
+    return None
+
+
+def _accepted(function: Callable[..., Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    accepted = inspect.signature(function).parameters
+    return {key: value for key, value in wanted.items() if key in accepted}
+
+
+_OTHER_OPTIONS = {
+    "base_url": "http://proxy.invalid/realtime/v1",
+    "voice": "verse",
+    "speed": 1.2,
+    "tool_choice": "auto",
+    "max_response_output_tokens": 1000,
+}
 _INFERENCE = ("livekit.agents.inference.realtime", "RealtimeModel")
 FLAVOURS = {
     flavour.name: flavour
     for flavour in (
-        Flavour("openai", "livekit.plugins.openai.realtime", "RealtimeModel"),
+        Flavour("openai", "livekit.plugins.openai.realtime", "RealtimeModel", on_azure=True),
         Flavour(
             "beta",
             "livekit.plugins.openai.realtime.realtime_model_beta",
             "RealtimeModelBeta",
+            on_azure=True,
         ),
         Flavour("inference", *_INFERENCE, model_name="openai/gpt-realtime"),
         Flavour("inference-xai", *_INFERENCE, model_name="xai/grok-voice", ordered=False),

@@ -35,6 +35,27 @@ class Conversation:
         }
 
 
+def spoken(conversation: Conversation, text: str) -> Iterator[Event]:
+    """The events of a turn of the caller, which goes to the end of the conversation."""
+    item = {
+        "id": f"user {text}".replace(" ", "_"),
+        "object": "realtime.item",
+        "type": "message",
+        "status": "completed",
+        "role": "user",
+        "content": [{"type": "input_audio", "transcript": None}],
+    }
+    conversation.items.append(item)
+    yield conversation.placed("conversation.item.added", item)
+    yield conversation.placed("conversation.item.done", item)
+    yield {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "item_id": item["id"],
+        "content_index": 0,
+        "transcript": text,
+    }
+
+
 class Generation(Iterator[Event]):
     """The events of one response; producing them also puts its items into the conversation.
 
@@ -44,6 +65,7 @@ class Generation(Iterator[Event]):
         conversation: where the items go.
         audio: speak the messages, or write them.
         metadata: what the client sent along with its request.
+        behind: the caller speaks while each call is announced.
     """
 
     def __init__(
@@ -54,11 +76,13 @@ class Generation(Iterator[Event]):
         *,
         audio: bool,
         metadata: dict[str, Any] | None,
+        behind: bool = False,
     ) -> None:
         self.id = f"resp_{number}"
         self._conversation = conversation
         self._audio = audio
         self._metadata = metadata
+        self._behind = behind
         self._open_item: dict[str, Any] | None = None
         self._is_cancelled = False
         self._events = self._complete(response)
@@ -81,6 +105,8 @@ class Generation(Iterator[Event]):
             yield self._output("response.output_item.added", item, index)
             self._conversation.items.append(item)
             yield self._conversation.placed("conversation.item.added", item)
+            if self._behind and isinstance(content, Call):
+                yield from spoken(self._conversation, f"behind {content.id}")
             yield from self._contents(content, item, cut)
             if not cut:
                 item["status"] = "completed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Literal
@@ -55,3 +56,9 @@ class Response:
     status: Status = "completed"
     cut: bool = False
     item_done: bool = True
+
+
+def names_of(call_id: str) -> tuple[str, str]:
+    """A call's id, and how clients from 1.6.5 on write one of more than 32 characters."""
+    short = hashlib.sha256(call_id.encode()).hexdigest()[:32]
+    return call_id, (short if len(call_id) > 32 else call_id)

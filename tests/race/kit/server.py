@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Literal
 
-from .generation import Conversation, Generation
-from .script import Response, Say
+from .generation import Conversation, Generation, spoken
+from .script import Response, Say, names_of
 from .transport import Event
 
 Dialect = Literal["ga", "beta"]
@@ -42,6 +42,7 @@ class Server(Conversation):
         self.errors: list[Event] = []
         self.cancel_sends_item_done = True
         self.deaf_to_cancel = False
+        self.caller_speaks_behind = False
         self.responses = 0
         self._sent = 0
         self._active: Generation | None = None
@@ -70,7 +71,12 @@ class Server(Conversation):
         assert self._active is None, "a conversation generates one response at a time"
         self.responses += 1
         self._active = Generation(
-            self.responses, response, self, audio=self.audio, metadata=metadata
+            self.responses,
+            response,
+            self,
+            audio=self.audio,
+            metadata=metadata,
+            behind=self.caller_speaks_behind,
         )
 
     def step(self) -> Event | None:
@@ -130,9 +136,10 @@ class Server(Conversation):
         return self._emit(self.placed("conversation.item.done", item))
 
     def _has_call(self, call_id: str) -> bool:
-        return any(
-            item["type"] == "function_call" and item["call_id"] == call_id for item in self.items
-        )
+        # clients shorten ids over 32 characters on their way out; no recording shows a server's
+        # answer to that, so this one knows its call by either
+        calls = [item["call_id"] for item in self.items if item["type"] == "function_call"]
+        return any(call_id in names_of(call) for call in calls)
 
     def _delete(self, event: Event) -> None:
         if (item := self.get(event["item_id"])) is None:
@@ -175,6 +182,11 @@ class Server(Conversation):
         self._emit({"type": "error", "error": error})
 
     # -- what the user does -----------------------------------------------------------------
+
+    def hear_caller(self, text: str) -> None:
+        """Put the caller's turn into the conversation, as input audio with a transcript."""
+        for event in spoken(self, text):
+            self._emit(event)
 
     def speech_started(self, item_id: str = "user_speech") -> None:
         fields = {"item_id": item_id, "audio_start_ms": 0}

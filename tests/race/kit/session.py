@@ -46,13 +46,18 @@ class SessionDriver:
     """
 
     def __init__(
-        self, flavour: Flavour, *, audio: bool = False, world: World | None = None
+        self,
+        flavour: Flavour,
+        *,
+        audio: bool = False,
+        vendor: str = "openai",
+        world: World | None = None,
     ) -> None:
         self.flavour = flavour
         self.world = world or World(
             dialect=flavour.dialect, audio=audio or not flavour.writes, ordered=flavour.ordered
         )
-        self.model = flavour.model(self.world.http, audio=audio)
+        self.model = flavour.model(self.world.http, audio=audio, vendor=vendor)
         self.calls: list[llm.FunctionCall] = []
         self.handed: list[tuple[str, str, str]] = []
         self.texts: list[str] = []
@@ -91,6 +96,8 @@ class SessionDriver:
                 # as it is now: the session goes on holding the very object
                 self.handed.append((call.call_id, call.name, call.arguments))
                 self.world.chronicle.append(("handed", (call.call_id, call.arguments)))
+                if not is_mirrored(self.session, call):
+                    self.world.chronicle.append(("another-object", call.call_id))
             self.world.chronicle.append(("ended", number))
 
         async def messages() -> None:
@@ -107,6 +114,20 @@ class SessionDriver:
             self.world.chronicle.append(("started", call.call_id))
             if call_has_extra():
                 call.extra["dispatched"] = True
+
+    def forget(self) -> None:
+        """Begin anew: what came of the session so far is over."""
+        self.calls.clear()
+        self.handed.clear()
+        self.texts.clear()
+
+    def change_hands(self) -> None:
+        """What happens to a session that one agent hands to the next."""
+        self.session.off("generation_created", self._on_generation)
+        self.world.loop.call(self.session.interrupt)
+        self.world.loop.call(self.session.clear_audio)
+        self.session.on("generation_created", self._on_generation)
+        self.world.exchange()
 
     # -- operations -------------------------------------------------------------------------
 
@@ -151,6 +172,15 @@ class SessionDriver:
 
     def reach(self, item: Item, moment: str) -> None:
         reach(self.world, item, moment)
+
+
+def is_mirrored(session: Any, call: llm.FunctionCall) -> bool:
+    """Whether a call is the very object in the session's mirror; nothing else carries the flag.
+
+    What the mirror does not hold, as after a reconnect, is no other object.
+    """
+    mirrored = session._remote_chat_ctx.get(call.id)
+    return mirrored is None or mirrored.item is call
 
 
 def _has_come(reply: asyncio.Future[Any]) -> bool:

@@ -203,6 +203,11 @@ class World:
         """The server starts a response on its own (its turn detection saw a turn end)."""
         self.server.begin(response)
 
+    def caller_says(self, text: str) -> None:
+        """The server hears a whole turn of the caller, and has a transcript of it."""
+        self.server.hear_caller(text)
+        self.exchange()
+
     # -- the end ----------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from ..contexts import BLIND, history
 from ..script import Call, Response, Say
 from . import operations as do
+from .links import ARGUMENTS_IN_PIECES
 from .operations import blind
-from .scenario import ARGUMENTS_IN_PIECES, Op, Scenario
+from .scenario import Op, Scenario
 from .session_space import CALL, CUTS, OTHER, OWN, SHAPES, with_own_call
 from .stages import AgentStage
 

@@ -13,6 +13,8 @@ FLAG = (
     "not-started",
     "flag-on-the-wire",
 )
+# nor one of these, which say how the series works; another cure need not work so
+SHARED = ("another-object",)
 # the patched release may break one of these only on a schedule where the official one does
 DIFFERENTIAL = (
     "output-lost",

@@ -10,7 +10,8 @@ too, until its output goes out (*answered*) or an exit comes first.
 Kinds: ``heard`` and ``sent`` an event; the client ``asks`` for a response; a ``generation`` was
 handed out and ``ended``, a call ``handed`` over, ``dispatched`` to its tool, which ``started`` and
 was ``given`` its arguments; ``update`` and ``updated``; a line ``logged``; ``exit`` of every
-response so far; ``away`` and ``back`` while nobody takes responses.
+response so far; a call that is ``another-object`` than the mirror's; ``away`` and ``back`` while
+nobody takes responses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..features import agent_knows_calls
+from ..script import names_of
 from ..transport import Event
 from .requests import Requests
 from .scenario import Scenario
@@ -72,6 +74,8 @@ class Judgement:
                 self._end_generation(self._generations[what])
             elif kind == "handed":
                 self._handed(by_call_id.get(what[0]), what[1])
+            elif kind == "another-object" and what in by_call_id:
+                self.violations.add(kind)
             elif kind == "started" and what in by_call_id:
                 self._started(by_call_id[what])
             elif kind == "dispatched" and what in by_call_id:
@@ -199,7 +203,7 @@ class Judgement:
     def _answered(self, output: Event) -> None:
         """A call's output goes out: from now on a running call may be deleted."""
         for item_id, call in self.scenario.generated().items():
-            if output["call_id"] == call.call_id:
+            if output["call_id"] in names_of(call.call_id):
                 self._outputs[output["id"]] = item_id
                 if self.state.get(item_id) == "running":
                     self.state[item_id] = "answered"

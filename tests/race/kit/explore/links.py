@@ -17,6 +17,8 @@ from ..story import Story
 from ..transport import Connection, Event
 from ..world import World
 
+# what most scenarios can do without: it only makes more schedules
+ARGUMENTS_IN_PIECES = frozenset({"response.function_call_arguments.delta"})
 HANG_UP: Event = {"type": "hang-up"}
 CONNECT: Event = {"type": "connect"}
 CLOSE: Event = {"type": "close"}
@@ -66,9 +68,10 @@ class Links(World):
     Args:
     flavour: the client.
     audio: whether the server speaks.
-    unsent: types of events that this server leaves out.
-    configure: what to do with the server of each connection before it is used.
     told: whether to keep a story.
+
+    ``unsent`` are the types of events that the server leaves out; ``configure`` is called with the
+    server of each connection before it is used.
 
     With ``settling`` off, nothing of the client runs but by the loop's own ticks.
     """
@@ -78,8 +81,6 @@ class Links(World):
         flavour: Flavour,
         *,
         audio: bool = False,
-        unsent: frozenset[str] = frozenset(),
-        configure: Callable[[Server], None] = lambda server: None,
         told: bool = False,
     ) -> None:
         super().__init__(
@@ -97,9 +98,10 @@ class Links(World):
         self.before_sending: Callable[[], None] = lambda: None
         self.made_by_server: list[str] = []
         self.made_by_client: list[str] = []
-        self._unsent = unsent
-        self._configure = configure
+        self.unsent: frozenset[str] = ARGUMENTS_IN_PIECES
+        self.configure: Callable[[Server], None] = lambda server: None
         self._served = 0
+        self.first_connection = 1
         self._hung_up = False
         self._line: _Line | None = None
 
@@ -154,7 +156,7 @@ class Links(World):
         puts: Counter[tuple[str, str]] = Counter()
         for made in self.made_by_client:
             number, _, text = made.partition(" ")
-            if number != "1" and '"conversation.item.create"' in text:
+            if number != str(self.first_connection) and '"conversation.item.create"' in text:
                 puts[number, json.loads(text)["item"]["id"]] += 1
         return {item_id for (_, item_id), times in puts.items() if times > 1}
 
@@ -175,7 +177,7 @@ class Links(World):
             if not self.server.generating:
                 self.server.begin(self.spontaneous.popleft())
             event = self.server.step()
-            if event is not None and event["type"] in self._unsent:
+            if event is not None and event["type"] in self.unsent:
                 self.server.outbox.clear()
         self._server_sends()
         self._after()
@@ -219,6 +221,11 @@ class Links(World):
         if self.server.items:
             self._send_now(self.server.placed("conversation.item.added", self.server.items[-1]))
 
+    def caller_says(self, text: str) -> None:
+        self.server.hear_caller(text)
+        self._server_sends()
+        self.exchange()
+
     def caller_speaks(self) -> None:
         """The server hears the caller speak; its own turn detection ends the response."""
         self.server.speech_started()
@@ -235,7 +242,8 @@ class Links(World):
         self.server = Server(dialect=self.dialect, audio=self.audio)
         self.server.scripts, self.server.errors = last.scripts, last.errors
         self.server.responses = last.responses
-        self._configure(self.server)
+        self.configure(self.server)
+        self.server.caller_speaks_behind = last.caller_speaks_behind
         self._served, self._hung_up = number, False
 
     def _server_sends(self) -> None:

@@ -8,14 +8,18 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..living import pass_time
 from ..story import Story
+from ..transport import Event
 from .ends import CLIENT, SERVER, Run, Step
 from .scenario import LETTERS, Scenario
 from .schedule import SERVER_MOVES
 from .stage import Stage
-from .stages import AgentStage, set_stage
+from .stages import AgentStage, grown
 
 MOST_MOVES = 600
+# a long history is replayed item by item
+MOST_IN_A_LIFE = 6000
 ORDINARY = frozenset("ghd.")
 # Called after each run, for whoever watches.
 WATCHING: list[Callable[[], None]] = []
@@ -42,11 +46,14 @@ class Performance:
     run callbacks of its own.
     """
 
-    def __init__(self, scenario: Scenario, *, told: bool = False) -> None:
+    def __init__(
+        self, scenario: Scenario, *, told: bool = False, stage: Stage | None = None
+    ) -> None:
         self.scenario = scenario
         self._collecting = gc.isenabled()
         gc.disable()
-        self.stage: Stage = set_stage(scenario, told=told)
+        self.stage = stage or grown(scenario, told=told)
+        self.stage.begin(scenario)
         self.world = self.stage.world
         self._done: list[str] = []
         self._server_ops = scenario.server_ops
@@ -59,7 +66,8 @@ class Performance:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.world.drop()
+        for world in (*self.stage.neighbours, self.world):
+            world.drop()
         if self._collecting:
             gc.enable()
 
@@ -102,6 +110,8 @@ class Performance:
             made, end, link = world.made_by_server, SERVER, world.up
         else:
             made, end, link = world.made_by_client, CLIENT, world.down
+        if self.scenario.life.seconds:
+            pass_time(world, self.scenario.life.seconds)
         already = len(made)
         taken = None
         if move in "hd":
@@ -173,19 +183,62 @@ def first(possible: Sequence[str]) -> str:
     return possible[0]
 
 
+class AtMoment:
+    """Act as soon as a call has come as far as the life's moment, and let the server read it first.
+
+    Before, the server speaks and is heard; what ends a call (its tool, a hang-up) comes last.
+    """
+
+    def __init__(self, scenario: Scenario, stage: Stage) -> None:
+        self._stage = stage
+        rename = stage.world.server.rename
+        names = {
+            "announced": ("conversation.item.added",),
+            "written": ("response.function_call_arguments.done", "conversation.item.done"),
+            "complete": ("response.output_item.done",),
+        }[scenario.life.moment]
+        self._events = {rename(name) for name in names}
+        self._calls = set(scenario.generated())
+        self._seen = 0
+        self._acts = False
+
+    def __call__(self, possible: Sequence[str]) -> str:
+        chronicle = self._stage.world.chronicle
+        for kind, event in chronicle[self._seen :]:
+            if kind == "heard" and event["type"] in self._events:
+                self._acts |= _about(event) in self._calls
+        self._seen = len(chronicle)
+        operations = [move for move in possible if move in LETTERS]
+        if operations and (self._acts or not self._calls or not set("gdh").intersection(possible)):
+            return operations[0]
+        # what was sent is read before anything else happens
+        order = "hdg" if self._acts else "dhg"
+        return next((move for move in order if move in possible), possible[0])
+
+
+def _about(event: Event) -> str:
+    return str(event["item"]["id"] if "item" in event else event.get("item_id"))
+
+
 def perform(
-    scenario: Scenario, moves: Sequence[str], *, choose: Choose | None = first
+    scenario: Scenario,
+    moves: Sequence[str],
+    *,
+    choose: Choose | None = first,
+    stage: Stage | None = None,
 ) -> Run[Result]:
     """Make ``moves``, skipping what is impossible, then what ``choose`` says until none is left.
 
-    Without ``choose`` the run goes to its rest at once.
+    Without ``choose`` the run goes to its rest at once. ``stage``, else a new one, has lived the
+    scenario's life.
     """
-    with Performance(scenario) as performance:
+    most = MOST_IN_A_LIFE if scenario.life.number else MOST_MOVES
+    with Performance(scenario, stage=stage) as performance:
         performance.follow(moves)
         while choose is not None and (possible := performance.possible()):
             performance.move(choose(possible))
-            if len(performance.steps) > MOST_MOVES:
-                raise AssertionError(f"{scenario.id}: no end after {MOST_MOVES} moves")
+            if len(performance.steps) > most:
+                raise AssertionError(f"{scenario.id}: no end after {most} moves")
         result = performance.result()
     for tell in WATCHING:
         tell()

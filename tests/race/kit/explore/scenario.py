@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..features import FLAVOURS
+from ..life import YOUNG, Life, call_id, item_id, renamed, renamed_response
 from ..script import Answer, Call, Item, Response
 from ..server import Server
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Level = Literal["session", "agent"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-ARGUMENTS_IN_PIECES = frozenset({"response.function_call_arguments.delta"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Scenario:
     never_start: item ids of calls whose tool cannot start.
     needs: whether this release has what the scenario is about.
     ticks: cut at every tick of the loop, not only when the client is at rest; sampled.
+    life: what came before, and what is around it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Scenario:
     prepare: Callable[[Stage], None] = field(default=lambda stage: None)
     needs: Callable[[], bool] = field(default=lambda: True)
     ticks: bool = False
+    life: Life = YOUNG
 
     def playable(self) -> bool:
         """Whether this release has the client, and that can do what the scenario asks of it."""
@@ -78,7 +80,31 @@ class Scenario:
 
     @property
     def id(self) -> str:
-        return f"{self.level}/{self.flavour}/{self.name}"
+        life = f"@{self.life.number}" if self.life.number else ""
+        return f"{self.level}/{self.flavour}/{self.name}{life}"
+
+    def in_life(self, life: Life) -> Scenario:
+        """The same in another life, with the ids and the modality that it has there."""
+
+        def history() -> list[Any]:
+            items = self.history()
+            for item in items:
+                if item.type == "function_call":
+                    item.id = item_id(item.id, life.ids)
+                if item.type in ("function_call", "function_call_output"):
+                    item.call_id = call_id(item.call_id, life.ids)
+            return items
+
+        return replace(
+            self,
+            life=life,
+            history=history,
+            responses=tuple(renamed_response(r, life.ids) for r in self.responses),
+            asked=tuple(renamed_response(r, life.ids) for r in self.asked),
+            calls=tuple(renamed(call, life.ids) for call in self.calls),
+            never_start=frozenset(item_id(name, life.ids) for name in self.never_start),
+            audio=self.audio or (life.audio and FLAVOURS[self.flavour].writes),
+        )
 
     def generated(self) -> dict[str, Call]:
         """The calls that the server makes, by item id."""

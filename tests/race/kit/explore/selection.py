@@ -76,6 +76,14 @@ SMOKE = (
 # each of these runs a session for every tick of a response
 SLOW = ("test_interrupted*-response.*", "test_interrupted*-conversation.*", "test_switched[[]*")
 
+# each lives a life of many turns before it begins
+LIVED = (
+    "test_no_call_is_lost_in_a_life*",
+    "test_a_life_*",
+    "test_a_child_of_a_life_*",
+    "test_a_guard_that_is_lost_*",
+)
+
 
 def left_out(test: str, flavour: str) -> str:
     """Why a test on this client is not in the tier quick, or nothing if it is."""
@@ -83,6 +91,8 @@ def left_out(test: str, flavour: str) -> str:
         return f"{flavour} shares an engine that other clients test"
     if among(test, SLOW) and (flavour == "beta" or "finishes" in test):
         return "every tick of a response: samples of them are in it, by the explorer"
+    if among(test, LIVED):
+        return "lives are lived in the tier full"
     return ""
 
 

@@ -10,8 +10,9 @@ from ..contexts import BLIND, answered_call, history
 from ..features import servers_can_answer
 from ..script import Answer, Call, Response, Say, Status
 from . import operations as do
+from .links import ARGUMENTS_IN_PIECES
 from .operations import blind
-from .scenario import ARGUMENTS_IN_PIECES, Op, Scenario
+from .scenario import Op, Scenario
 from .stage import Stage
 
 CALL, OTHER = Call(), Call("book", '{"seat": 4}', id="fnc_2", call_id="call_2")

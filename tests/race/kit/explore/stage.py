@@ -14,7 +14,9 @@ from .. import clock
 from ..contexts import without_calls
 from ..features import FLAVOURS
 from ..invariants import SIGNS
+from ..living import neighbours
 from ..loop import Deadlock, Livelock
+from ..script import names_of
 from .judge import Judgement
 from .links import Links
 from .scenario import Scenario
@@ -23,38 +25,49 @@ TROUBLE = (Deadlock, Livelock, AssertionError)
 
 
 class Stage(ABC):
-    """One conversation about to be explored: connected, its history in place, both links empty."""
+    """One conversation about to be explored: connected, its life lived; ``begin`` does the rest."""
 
     driver: Any
 
     def __init__(self, scenario: Scenario, *, told: bool = False) -> None:
         clock.clock.restart()
+        life, flavour = scenario.life, FLAVOURS[scenario.flavour]
         self.scenario = scenario
-        flavour = FLAVOURS[scenario.flavour]
-        self.world = Links(
-            flavour,
-            audio=scenario.audio or not flavour.writes,
-            unsent=scenario.unsent,
-            configure=scenario.configure,
-            told=told,
-        )
+        self.neighbours = neighbours(flavour, life)
+        self.world = Links(flavour, audio=scenario.audio or not flavour.writes, told=told)
+        self.live()
+
+    def begin(self, scenario: Scenario) -> None:
+        """Put what a scenario needs in place; it lives the life that this stage has lived."""
+        world = self.world
+        self.scenario = scenario
         self.judgement = Judgement(scenario)
         self.tasks: list[tuple[str, asyncio.Future[Any]]] = []
         self.ended = False
+        world.unsent, world.configure = scenario.unsent, scenario.configure
+        scenario.configure(world.server)
         self.set_up()
+        world.server.caller_speaks_behind = scenario.life.behind
+        world.first_connection = world.connections
         self.before = self.items()
         self.kept: dict[str, Any] = {}
         scenario.prepare(self)
-        self.world.exchange()
-        self.world.server.scripts.extend(scenario.asked)
-        self.world.spontaneous.extend(scenario.responses)
-        self.world.chronicle.clear()
-        self.world.made_by_client.clear()
-        self.world.made_by_server.clear()
+        world.exchange()
+        world.server.scripts.extend(scenario.asked)
+        world.spontaneous.extend(scenario.responses)
+        world.chronicle.clear()
+        world.made_by_client.clear()
+        world.made_by_server.clear()
+        world.server.errors.clear()
+        world.log.lines.clear()
+
+    @abstractmethod
+    def live(self) -> None:
+        """Make the driver, and live the scenario's life."""
 
     @abstractmethod
     def set_up(self) -> None:
-        """Make the driver and put the history in place."""
+        """Put the scenario's history in place."""
 
     @abstractmethod
     def items(self) -> list[Any]:
@@ -141,7 +154,7 @@ class Stage(ABC):
         outputs = self.world.answered | self.world.outputs()
         judged = self.judgement
         for item_id in set(judged.starts) - (judged.excused - judged.lost):
-            if calls[item_id].call_id in outputs:
+            if outputs.intersection(names_of(calls[item_id].call_id)):
                 continue
             if item_id in judged.adrift:
                 judged.recorded.add("output-lost-with-connection")
@@ -194,4 +207,5 @@ class Stage(ABC):
             return not any(f"'{item_id}'" in refusal for item_id in self.world.replayed_and_put())
         calls = self.scenario.generated().items()
         adrift = [call for item_id, call in calls if item_id in self.judgement.adrift]
-        return not any(f"call id '{call.call_id}'" in refusal for call in adrift)
+        names = [name for call in adrift for name in names_of(call.call_id)]
+        return not any(f"call id '{name}'" in refusal for name in names)

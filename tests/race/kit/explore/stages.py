@@ -12,6 +12,8 @@ from ..agent import AgentDriver
 from ..contexts import ids
 from ..faults import records_refused
 from ..features import FLAVOURS, agent_knows_calls
+from ..living import live_as_agent, live_in_session, past
+from ..script import names_of
 from ..session import SessionDriver
 from .scenario import Scenario
 from .stage import Stage
@@ -22,12 +24,18 @@ class SessionStage(Stage):
 
     driver: SessionDriver
 
-    def set_up(self) -> None:
+    def live(self) -> None:
         self.driver = SessionDriver(
-            FLAVOURS[self.scenario.flavour], audio=self.scenario.audio, world=self.world
+            FLAVOURS[self.scenario.flavour],
+            audio=self.scenario.audio,
+            vendor=self.scenario.life.vendor,
+            world=self.world,
         )
+        live_in_session(self.driver, self.scenario.life)
+
+    def set_up(self) -> None:
         if history := self.scenario.history():
-            self.driver.set_history(history)
+            self.driver.set_history([*self.driver.items(), *history])
 
     def items(self) -> list[Any]:
         return list(self.driver.session.chat_ctx.copy().items)
@@ -86,14 +94,19 @@ class AgentStage(Stage):
 
     driver: AgentDriver
 
-    def set_up(self) -> None:
+    def live(self) -> None:
+        life = self.scenario.life
         self.driver = AgentDriver(
             FLAVOURS[self.scenario.flavour],
-            history=self.scenario.history(),
+            history=[*past(life), *self.scenario.history()],
             audio=self.scenario.audio,
+            vendor=life.vendor,
             records=records_refused(self.scenario.flavour) is None,
             world=self.world,
         )
+        live_as_agent(self.driver, life, self.scenario.history())
+
+    def set_up(self) -> None:
         self.next_agent: Any = None
         self._away = False
         self._listens_to: Any = None
@@ -127,7 +140,8 @@ class AgentStage(Stage):
 
     def switch(self) -> None:
         """Another agent takes over, started with the same history."""
-        self.next_agent = self.driver.make_agent(history=self.scenario.history())
+        past_items = [*past(self.scenario.life), *self.scenario.history()]
+        self.next_agent = self.driver.make_agent(history=past_items)
         self.tell("another agent takes over")
         self.leave()
         self.world.loop.call(lambda: self.driver.session.update_agent(self.next_agent))
@@ -194,14 +208,24 @@ class AgentStage(Stage):
         over = {item for item, state in self.judgement.state.items() if state == "over"}
         never = over - known
         if not agent_knows_calls():
-            made = {call.call_id for call in self.scenario.generated().values()}
+            calls = self.scenario.generated().values()
+            made = {name for call in calls for name in names_of(call.call_id)}
             items = self.world.server.items
             never |= {item["id"] for item in items if item.get("call_id") in made}
         return not (known ^ set(self.world.server.ids())) - never
 
 
-def set_stage(scenario: Scenario, *, told: bool = False) -> Stage:
+def grown(scenario: Scenario, *, told: bool = False) -> Stage:
+    """A stage that has lived the scenario's life; the scenario has not begun."""
     if scenario.level == "session":
         return SessionStage(scenario, told=told)
     records_refused(scenario.flavour)  # while there is no other world
     return AgentStage(scenario, told=told)
+
+
+def shared(scenario: Scenario) -> tuple[Any, ...]:
+    """What scenarios that can begin on the same stage have in common."""
+    started_with: tuple[str, ...] = ()
+    if scenario.level == "agent":
+        started_with = tuple(item.id for item in scenario.history())
+    return scenario.level, scenario.flavour, scenario.audio, scenario.life, started_with

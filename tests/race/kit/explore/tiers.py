@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..clock import stopwatch
+from ..life import LIVES
 from .against import Against, Names, Part
 from .agent_space import agent_flavours, agent_scenarios, at_every_tick
-from .checks import DIFFERENTIAL, FLAG
+from .checks import DIFFERENTIAL, FLAG, SHARED
 from .ends import Explorer, Space
 from .run import Result, at_random, perform
 from .scenario import Level, Scenario
@@ -60,10 +61,15 @@ def _present() -> dict[str, Scenario]:
 
 
 def find(scenario_id: str) -> Scenario:
-    """Raises LookupError if this release has no such scenario."""
-    if (scenario := _present().get(scenario_id)) is None:
-        raise LookupError(f"no scenario {scenario_id!r} on this release")
-    return scenario
+    """Raises LookupError if this release has no such scenario, or if there is no such life."""
+    name, _, life = scenario_id.partition("@")
+    if (scenario := _present().get(name)) is None:
+        raise LookupError(f"no scenario {name!r} on this release")
+    if not life:
+        return scenario
+    if life not in map(str, range(1, len(LIVES) + 1)):
+        raise LookupError(f"no life {life!r}")
+    return scenario.in_life(LIVES[int(life) - 1])
 
 
 def replay(schedule: str) -> Result:
@@ -122,9 +128,9 @@ class Findings:
     def report(self) -> dict[str, Any]:
         """For a report file; see ``explore.py``."""
         violations = {}
-        for name in (*FLAG, *DIFFERENTIAL):
+        kinds = {"flag": FLAG, "shared": SHARED, "differential": DIFFERENTIAL}
+        for kind, name in ((kind, name) for kind, names in kinds.items() for name in names):
             if count := len(self.breaking(name)):
-                kind = "flag" if name in FLAG else "differential"
                 violations[name] = {"kind": kind, "count": count, "shortest": self.shortest(name)}
         recorded: dict[str, int] = {}
         for result in self.results.values():
@@ -159,11 +165,11 @@ def explore(
     """Explore a tier's scenarios, each as far as its bounds go."""
     findings = Findings()
     for scenario in filter(wanted, scenarios(tier)):
-        began = time.perf_counter()
+        began = stopwatch()
         explorer, space = _explored(scenario, BOUNDS[tier][scenario.level], seed)
         if space.complete and any(map(compared, space.results.values())):
             findings.parts[scenario.id] = Part.of(explorer, compared)
-        seconds = time.perf_counter() - began
+        seconds = stopwatch() - began
         findings.add(scenario, space, explorer.runs, seconds)
         progress(scenario, space, explorer.runs, seconds)
     return findings
