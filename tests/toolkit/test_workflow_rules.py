@@ -146,7 +146,7 @@ def test_actions_and_sessions(text: str) -> None:
 
 
 def test_ci_runs_what_the_script_for_it_runs() -> None:
-    usual = ["-s refresh -- --check", "-s workflows -- -m quick"]
+    usual = ["-s refresh -- --check", "-s slow", "-s workflows -- -m quick"]
     local = (REPOSITORY / ".ci" / "run").read_text("utf-8")
     assert sorted(re.findall(r"nox (-s .*)", local)) == sorted(["-s tests lint", *usual])
     called = re.findall(r"run: nox (-s .*)", TEXTS["ci.yml"])
