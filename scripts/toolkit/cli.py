@@ -139,8 +139,13 @@ def selected_releases(
 
 def add_index(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--index``."""
-    folder = Path("dist/index")
-    parser.add_argument("--index", metavar="DIR", type=Path, default=folder, help="%(default)s")
+    parser.add_argument(
+        "--index",
+        metavar="DIR",
+        type=Path,
+        default=Path("dist/index"),
+        help="the index's folder (default: %(default)s)",
+    )
 
 
 def add_proof(
@@ -155,9 +160,7 @@ def add_proof(
         add("--tier", choices=TIERS, default=TIERS[0], help="how many schedules (%(default)s)")
     add_timeout(parser, timeout)
     if upstream:
-        add_repository(
-            parser, "--upstream", "upstream's tests run too, of this repository; or `no`; "
-        )
+        add_repository(parser, "--upstream", "where upstream's own tests come from, or `no`; ")
 
 
 def _repository(text: str) -> str:

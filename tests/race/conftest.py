@@ -133,12 +133,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
+    # pytest's own durations are virtual where the clock was installed before it
+    began = clock.stopwatch()
+    yield
+    item.config.stash[_RESULTS][item.nodeid]["seconds"] = round(clock.stopwatch() - began, 4)
+
+
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, None]:
     report: pytest.TestReport = (yield).get_result()
     result = item.config.stash[_RESULTS][item.nodeid]
-    result["seconds"] = round(result["seconds"] + report.duration, 4)
     if report.when == "call" or report.outcome != "passed":
         outcome: str = report.outcome
         if outcome == "failed" and report.when != "call":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -49,13 +50,18 @@ def test_a_life_is_what_it_says(life: Life) -> None:
 @pytest.mark.parametrize(
     "level", ["session/openai/call/stale-snapshot", "agent/openai/call/fresh-copy"]
 )
-def test_a_child_of_a_life_does_what_one_that_lives_it_anew_does(level: str) -> None:
+def test_a_child_of_a_life_does_what_one_that_lives_it_anew_does(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = [tiers.find(level).in_life(life) for life in LIVES[::4]]
     done = [*run_all(there)]
     assert {scenario.id for scenario in there} == {scenario_id for scenario_id, _, _ in done}
     for scenario_id, moves, result in done:
         again = tiers.find(scenario_id)
         assert perform(again, decode(encode(moves)), choose=None).result == result
+    with monkeypatch.context() as there_is_no_fork:
+        there_is_no_fork.delattr(os, "fork")
+        assert [*run_all(there)] == done
 
 
 @pytest.mark.race(check="loses-calls", documented=True)

@@ -27,7 +27,12 @@ def run_all(scenarios: Iterable[Scenario]) -> Iterator[Done]:
     """Run each scenario once, at its life's moment; those that share a stage follow each other."""
     ordered = sorted(scenarios, key=lambda scenario: repr(shared(scenario)))
     for _, group in groupby(ordered, key=shared):
-        for done in in_child(partial(_run_together, [*group])):
+        together = [*group]
+        if hasattr(os, "fork"):
+            answers = in_child(partial(_run_together, together))
+        else:
+            answers = [done for scenario in together for done in _run(scenario, grown(scenario))]
+        for done in answers:
             for tell in WATCHING:
                 tell()
             yield done
