@@ -55,12 +55,15 @@ def pasted(client: Client, index: Path, wheels: list[Path], url: str | None = No
 def test_a_line_installs_the_pair(
     served: bool, client: Client, index: Path, wheels: list[Path], tmp_path: Path
 ) -> None:
-    """Also where the official wheels are installed."""
+    """Also where the official wheels are installed; a server is asked for metadata first."""
     official = make_pair(tmp_path / "official")[0]
     assert client.install(str(official)) == {AGENTS: "1.8.9"}
     if served:
-        with static(index, "html") as url:
+        asked: list[str] = []
+        with static(index, "html", asked) as url:
             assert pasted(client, index, wheels, url)
+        wheel = "/files/livekit_agents-1.8.9%2Bdispatched.1-py3-none-any.whl"
+        assert asked.index(f"{wheel}.metadata") < asked.index(wheel)
     else:
         assert pasted(client, index, wheels)
     versions = client.versions()

@@ -83,8 +83,11 @@ def result_of(change: Change, index: Path, **flags: bool) -> object:
         return type(error)
 
 
-def killed(change: Change, index: Path, point: int) -> None:
-    """Make a change, and leave the index as a kill before its ``point``-th write would."""
+def killed(change: Change, index: Path, point: int) -> bool:
+    """Make a change, and leave the index as a kill before its ``point``-th write would.
+
+    Whether it came so far.
+    """
     state, real, writes = index.with_name("killed"), Path.replace, 0
 
     def replace(draft: Path, target: Path) -> Path:
@@ -97,12 +100,16 @@ def killed(change: Change, index: Path, point: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", replace)
         result_of(change, index)
-    if state.exists():
-        shutil.rmtree(index)
-        state.rename(index)
+    if not state.exists():
+        return False
+    shutil.rmtree(index)
+    state.rename(index)
+    return True
 
 
 class Index(RuleBasedStateMachine):
+    kills = 0
+
     @initialize()
     def begin(self) -> None:
         self.root = Path(tempfile.mkdtemp())
@@ -131,7 +138,7 @@ class Index(RuleBasedStateMachine):
         told = result_of(change, self.index, dry_run=True) if foretold else None
         assert snapshot(self.index) == before
         for point in kills:
-            killed(change, self.index, point)
+            Index.kills += killed(change, self.index, point)
             assert (self.index / "index.jsonl").read_bytes().startswith(text)
             look(self.index)
             if ordered and not self.ends:
@@ -238,3 +245,4 @@ def test_any_order_of_changes_killed_anywhere(monkeypatch: pytest.MonkeyPatch) -
     # no plug is pulled here
     monkeypatch.setattr(os, "fsync", lambda _: None)
     run_state_machine_as_test(Index, settings=SETTINGS)
+    assert Index.kills > 20

@@ -1,4 +1,4 @@
-"""A share of the torture: publishers killed at random moments, and a crowd of them.
+"""A share of the torture: publishers killed at each write, at random moments, and a crowd of them.
 
 `nox -s torture` runs all of it.
 """
@@ -25,5 +25,6 @@ def test_killed_and_crowding_publishers_lose_and_double_nothing() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["kills"]["killed"] >= 10
+    assert min(result["writes"]) >= 10
     assert result["crowd"]["files"] == 75
     assert result["crowd"]["looks"] > 20

@@ -9,13 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from itertools import count
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import Any
 
 from indexes import contents, look, pair_bundle, require_whole
 from publishing import MOMENT
@@ -31,19 +37,37 @@ from toolkit.index.yank import unyank, yank
 FORK = multiprocessing.get_context("fork")
 
 
-def change(index: Path, wheels: Path, release: str, action: str) -> None:
-    """Publish a release, yank it, or undo that."""
+def change(index: Path, wheels: Path, release: str, action: str) -> int:
+    """Publish a release, yank it, or undo that; how many files are new."""
     if action == "publish":
-        publish(pair_bundle(wheels, release), index)
-    elif action == "yank":
+        return len(publish(pair_bundle(wheels, release), index).new)
+    if action == "yank":
         yank(index, release, "for a reason", now=MOMENT)
     else:
         unyank(index, release, now=MOMENT)
+    return 0
 
 
-def run(index: Path, *job: object, until: float | None = None) -> bool:
-    """Do a job in a process, kill it ``until`` seconds after its start; whether it ended."""
-    child = FORK.Process(target=change, args=(index, *job))
+def change_until(write: int, *job: Any) -> None:
+    """Make a change, and die before its ``write``-th write."""
+    real, writes = Path.replace, count()
+
+    def replace(draft: Path, target: Path) -> Path:
+        if next(writes) == write:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(draft, target)
+
+    Path.replace = replace  # type: ignore[method-assign,assignment]
+    change(*job)
+
+
+def run(index: Path, *job: object, until: float | None = None, write: int | None = None) -> bool:
+    """Do a job in a process, kill it ``until`` seconds after its start; whether it ended.
+
+    Or it dies before its ``write``-th write.
+    """
+    work = (change, ()) if write is None else (change_until, (write,))
+    child = FORK.Process(target=work[0], args=(*work[1], index, *job))
     child.start()
     if until is not None:
         time.sleep(until)
@@ -83,6 +107,33 @@ def kills(folder: Path, number: int, seed: int, client: bool) -> Counter[str]:
     return result
 
 
+def kills_at_writes(folder: Path) -> list[int]:
+    """Kill a publisher before each of its writes; how many, in a new index and in a grown one.
+
+    After each kill the same job ends, and the index is byte for byte one in which nobody was
+    killed.
+    """
+    points, start, reference, wheels = [], folder / "start", folder / "whole", folder / "wheels"
+    start.mkdir()
+    for known, release in enumerate(("1.0.0", "1.0.1")):
+        run(reference, wheels, release, "publish")
+        for point in count():
+            index = folder / f"{release}-{point}"
+            shutil.copytree(start, index)
+            ended = run(index, wheels, release, "publish", write=point)
+            # the ledger of a new index is its first write
+            assert (index / "index.jsonl").exists() == bool(known or point)
+            assert look(index) >= known
+            run(index, wheels, release, "publish")
+            require_whole(index)
+            assert contents(index) == contents(reference)
+            if ended:
+                break
+        points.append(point)
+        shutil.copytree(reference, start, dirs_exist_ok=True)
+    return points
+
+
 def state(index: Path) -> str:
     """How far a killed publisher came."""
     ledger = Ledger.read(index)
@@ -112,10 +163,10 @@ def crowd(folder: Path, writers: int, rounds: int) -> dict[str, int]:
     In each round a writer publishes a release of its own, one that all others publish too, and
     yanks its release of the round before. In the end each is there once.
     """
-    index = folder / "index"
+    index, new = folder / "index", FORK.SimpleQueue()
     looks = [look(index)]
     children = [
-        FORK.Process(target=write, args=(number, index, folder / "wheels", rounds))
+        FORK.Process(target=write, args=(number, index, folder / "wheels", rounds, new))
         for number in range(writers)
     ]
     for child in children:
@@ -128,19 +179,22 @@ def crowd(folder: Path, writers: int, rounds: int) -> dict[str, int]:
     assert looks == sorted(looks), "what a client saw once, it sees ever after"
     files = require_whole(index)
     assert files == 3 * rounds * (writers + 1)
+    assert sum(new.get() for _ in children) == files, "each is new to one writer"
     ledger = Ledger.read(index)
     assert len(ledger.yanked) == 3 * writers * (rounds - 1)
     assert ledger.text.count(b"\n") == files + len(ledger.yanked)
     return {"files": files, "looks": len(looks), "yanked": len(ledger.yanked)}
 
 
-def write(number: int, index: Path, wheels: Path, rounds: int) -> None:
-    """One of a crowd of writers."""
+def write(number: int, index: Path, wheels: Path, rounds: int, new: SimpleQueue[int]) -> None:
+    """One of a crowd of writers; puts how many files it found to be new."""
+    found = 0
     for turn in range(rounds):
         for release in (f"2.{number}.{turn}", f"1.0.{turn}"):
-            change(index, wheels / f"{number}", release, "publish")
+            found += change(index, wheels / f"{number}", release, "publish")
         if turn:
             change(index, wheels, f"2.{number}.{turn - 1}", "yank")
+    new.put(found)
 
 
 def main() -> None:
@@ -154,9 +208,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         killed = kills(Path(folder), options.kills, options.seed, options.client)
     with tempfile.TemporaryDirectory() as folder:
+        points = kills_at_writes(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
         together = crowd(Path(folder), options.writers, options.rounds)
     seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({"kills": killed, "crowd": together, "seconds": seconds}, indent=1))
+    result = {"kills": killed, "writes": points, "crowd": together, "seconds": seconds}
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

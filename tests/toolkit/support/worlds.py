@@ -130,10 +130,10 @@ def publish_pair(folder: Path, tag: str) -> Path:
 
 
 @contextmanager
-def static(folder: Path, form: str) -> Iterator[str]:
+def static(folder: Path, form: str, asked: list[str] | None = None) -> Iterator[str]:
     """A plain web server for a folder whose pages are all ``html`` or all ``json``.
 
-    An HTML page tells no upload times.
+    An HTML page tells no upload times. ``asked`` becomes what clients asked for, as they wrote it.
     """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -150,7 +150,8 @@ def static(folder: Path, form: str) -> Iterator[str]:
             return str(found / f"index.{form}" if found.is_dir() else found)
 
         def log_message(self, *_: object) -> None:
-            pass
+            if asked is not None:
+                asked.append(self.path)
 
     with listening(Handler) as url:
         yield url
