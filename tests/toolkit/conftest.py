@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from market import Market, open_market
+from mutations import OUTCOMES
 from publishing import UPLOADED, make_pair, make_runner, make_suite
 from rebase_world import RebaseWorld
 from simple_index import Index, serving
@@ -89,6 +90,15 @@ def upstream_is_not_asked() -> None:
 def ctrl_c_is_heard() -> None:
     """A shell starts background jobs with SIGINT ignored, and every child inherits that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def some_read_some_rejected() -> Iterator[None]:
+    """Fail a test whose seeds no reader reads any more, or whose damage does none."""
+    OUTCOMES.clear()
+    yield
+    assert OUTCOMES["read"]
+    assert OUTCOMES["rejected"]
 
 
 @pytest.fixture(scope="session")

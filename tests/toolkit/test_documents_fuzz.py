@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import repeat
@@ -16,12 +16,20 @@ from pathlib import Path
 
 import mutations
 import pytest
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
-from mutations import FUZZ, damaged_json, rejected, require_helpful, scarred, shuffled
+from mutations import (
+    damaged_json,
+    fuzz,
+    rejected,
+    require_helpful,
+    scarred,
+    shuffled,
+    was_read,
+)
 from publishing import proof_of
 from pypi_simple import ProjectPage
-from simple_index import Index
+from simple_index import Index, serving
 from wheels import AGENTS, PLUGIN, make_official
 
 from toolkit.index.ledger import Ledger
@@ -42,6 +50,8 @@ from toolkit.util.strict_json import Malformed
 from toolkit.util.workspace import REPOSITORY, Workspace
 
 URL = "http://127.0.0.1/simple/"
+PAGE = "application/vnd.pypi.simple.v1+json"
+KINDS = (*(PAGE,) * 40, "text/html", "application/json", "application/x-zip", "\x1b[31m")
 
 
 @cache
@@ -61,10 +71,18 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace(folder / "cache", folder / "none")
 
 
-def releases_on(body: bytes, workspace: Workspace) -> list[Release]:
-    """What PyPI's client makes of a page, the newest release first."""
-    with PyPI(URL, workspace=workspace) as pypi, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pypi, "_get_page", lambda _: (body, URL))
+@pytest.fixture(scope="module")
+def server() -> Iterator[Index]:
+    with serving(Index()) as served:
+        yield served
+
+
+def releases_on(
+    body: bytes, workspace: Workspace, server: Index, kind: str = KINDS[0]
+) -> list[Release]:
+    """What PyPI's client makes of a page of a server, the newest release first."""
+    server.answer = lambda path: (200, kind, body, False)  # type: ignore[method-assign]
+    with PyPI(server.url, workspace=workspace) as pypi:
         releases = [Release(v, tuple(wheels)) for v, wheels in pypi._page(AGENTS).items()]
         with rejected(ToolkitError):
             pypi.find("1.8.9", yanked=True)
@@ -78,13 +96,12 @@ def check_paths(release: Release, workspace: Workspace) -> None:
         assert len(path.resolve().relative_to(workspace.artefacts.resolve()).parts) == 3
 
 
-@FUZZ
-@given(st.deferred(lambda: damaged_json(made()[0])))
-def test_pages_of_an_index(workspace: Workspace, body: bytes) -> None:
+@fuzz()
+@given(st.deferred(lambda: damaged_json(made()[0])), st.sampled_from(KINDS))
+def test_pages_of_an_index(workspace: Workspace, server: Index, body: bytes, kind: str) -> None:
     """A release is the same wherever it is kept."""
     with rejected(Unreachable):
-        for release in releases_on(body, workspace):
-            event("read")
+        for release in releases_on(body, workspace, server, kind):
             assert Release.from_json(release.to_json()) == release
             check_paths(release, workspace)
             for artefact in release.artefacts:
@@ -93,18 +110,19 @@ def test_pages_of_an_index(workspace: Workspace, body: bytes) -> None:
             artefacts = tuple(replace(artefact, url="") for artefact in release.artefacts)
             entries = {release.version: Entry(release.version, artefacts)}
             assert dict(Catalogue.parse(dump(entries).encode(), Path("x.toml"))) == entries
+            was_read()
 
 
-@FUZZ
+@fuzz()
 @given(st.data())
-def test_cached_releases(workspace: Workspace, data: st.DataObject) -> None:
-    release = releases_on(made()[0].encode(), workspace)[0]
+def test_cached_releases(workspace: Workspace, server: Index, data: st.DataObject) -> None:
+    release = releases_on(made()[0].encode(), workspace, server)[0]
     path = workspace.releases / "1.8.9.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.draw(damaged_json(release.to_json())))
     with rejected(UnknownRelease):
         check_paths(cached_release("1.8.9", workspace), workspace)
-        event("read")
+        was_read()
 
 
 def ledger_lines() -> list[str]:
@@ -137,7 +155,7 @@ def ledgers(draw: st.DrawFn) -> bytes:
     return b"".join(lines[n] + ends[n] for n in order)
 
 
-@FUZZ
+@fuzz()
 @given(ledgers())
 def test_ledgers(workspace: Workspace, data: bytes) -> None:
     """Another client finds just these files on the pages, and no element that is not ours."""
@@ -147,7 +165,6 @@ def test_ledgers(workspace: Workspace, data: bytes) -> None:
     with rejected(IndexConflict):
         ledger = Ledger.read(folder)
         pages = render(ledger)
-        event("read")
         for path, content in pages.items():
             if not path.endswith("html") or path.count("/") != 2:
                 continue
@@ -159,9 +176,10 @@ def test_ledgers(workspace: Workspace, data: bytes) -> None:
             assert not page.count("<script") + page.count("<img")
             assert page.count("<a ") == len(names)
             ProjectPage.from_json_data(json.loads(pages[path.replace("html", "json")]))
+            was_read()
 
 
-@FUZZ
+@fuzz()
 @given(st.deferred(lambda: damaged_json(made()[1])))
 def test_verdicts(data: bytes) -> None:
     with rejected(IndexConflict):
@@ -169,8 +187,8 @@ def test_verdicts(data: bytes) -> None:
             verdict = Verdict.parse(data.decode("utf-8", "surrogateescape"))
         except Malformed as error:
             raise IndexConflict(str(error), next_step="-") from error
-        event("read")
         assert Verdict.parse(verdict.to_json()) == verdict
+        was_read()
 
 
 ROWS = (
@@ -181,7 +199,7 @@ ROWS = (
 HEAD, *TABLES = (REPOSITORY / "patches/releases.toml").read_text("utf-8").split("\n[release.")
 
 
-@FUZZ
+@fuzz()
 @given(st.data())
 def test_catalogues(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(TABLES) - 7))
@@ -189,8 +207,8 @@ def test_catalogues(data: st.DataObject) -> None:
     new = shuffled(text, ROWS).map(lambda t: t.encode("utf-8", "surrogatepass"))
     with rejected(InvalidSeries):
         entries = dict(Catalogue.parse(data.draw(new | scarred(text.encode())), Path("x.toml")))
-        event("read")
         assert dict(Catalogue.parse(dump(entries).encode(), Path("x.toml"))) == entries
+        was_read()
 
 
 @pytest.mark.parametrize(("problem", "step"), [(" ", "x"), ("x", ""), ("x" * 60_001, "x")])

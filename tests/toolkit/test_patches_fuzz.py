@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from mutations import FUZZ, NASTY, rejected, scarred, shuffled
+from mutations import NASTY, fuzz, rejected, scarred, shuffled, was_read
 from packaging.version import Version
 from series import diff, engine_patch, mail, write_series
 from wheels import ENGINE_PATH, TREES, source
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(FUZZ, max_examples=max(100, FUZZ.max_examples // 4))
+@fuzz(250)
 @given(st.sampled_from(SEEDS).flatmap(damaged))
 @example(SEEDS[2].encode())
 @example(SEEDS[2].replace("\n", "\r\n").encode())
@@ -104,13 +104,14 @@ def test_git_and_the_toolkit_apply_the_same(folder: Path, data: bytes) -> None:
         assert files == {ENGINE_PATH, *(change.path for change in variant.changes)}
         assert not any(path.is_symlink() for path in paths)
         assert made.changed
+        was_read()
     assert set(folder.iterdir()) == before
 
 
 REAL = sorted(REPOSITORY.glob("patches/*/*.patch"))
 
 
-@FUZZ
+@fuzz(750)
 @given(st.sampled_from(REAL).flatmap(lambda path: damaged(path.read_text("utf-8"))))
 def test_damaged_patches_of_the_series(folder: Path, data: bytes) -> None:
     """As for made patches, on the lines that the hunks themselves show."""
@@ -122,9 +123,10 @@ def test_damaged_patches_of_the_series(folder: Path, data: bytes) -> None:
             lines[hunk.source_start - 1 : hunk.source_start - 1 + len(old)] = old
         if not change.is_new:
             change.applied("\n".join(lines).encode("utf-8", "surrogateescape"))
+            was_read()
 
 
-@FUZZ
+@fuzz()
 @given(st.data())
 def test_damaged_tables(folder: Path, data: st.DataObject) -> None:
     patches = write_series(folder / "table", {"guard": {"1.0": SEEDS[0]}})
@@ -139,3 +141,4 @@ def test_damaged_tables(folder: Path, data: st.DataObject) -> None:
         assert all(patch.variants.keys() == {Version("1.0")} for patch in series.patches)
         paths = [f"{d.tree}/{d.version_file}" for d in series.distributions]
         assert not any(".." in path.split("/") for path in paths)
+        was_read()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from installer.sources import WheelFile
-from mutations import FUZZ, NASTY, rejected, scarred, shuffled
+from mutations import NASTY, fuzz, rejected, scarred, shuffled, was_read
 from packaging.version import Version
 from series import diff, mail, write_series
 from wheels import (
@@ -234,6 +234,7 @@ def check(folder: Path, name: str, data: bytes) -> str:
     contents = {name: wheel.read(name) for name in wheel.members if name[-1] != "/"}
     with WheelFile.open(path) as other:
         assert {str(row[0]): file.read() for row, file, _ in other.get_contents()} == contents
+    was_read()
     module = MODULES.get(wheel.distribution, ("",))[0]
     if contents.get(module) != source().encode():
         return "read"
@@ -264,7 +265,7 @@ def check_copy(folder: Path, wheel: Wheel, contents: Mapping[str, bytes]) -> Non
     assert all(found[n] == expected[n] for n in found.keys() - edited)
 
 
-@settings(FUZZ, max_examples=FUZZ.max_examples * 3)
+@fuzz(1000)
 @given(damaged_wheels())
 def test_damaged_wheels(folder: Path, wheel: tuple[str, bytes]) -> None:
     event(check(folder, *wheel))
@@ -277,13 +278,14 @@ def test_valid_wheels(folder: Path, name: str, kind: int) -> None:
 
 
 @pytest.mark.pypi
+@pytest.mark.usefixtures("some_read_some_rejected")
 def test_damaged_official_wheel(folder: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "cache")
     with PyPI(workspace=workspace) as pypi:
         (artefact,) = pypi.find("1.8.9").of(PARTNER)
     official = fetch_wheel(artefact, workspace)
 
-    @FUZZ
+    @fuzz(200)
     @given(damaged(official.read_bytes()))
     def test(data: bytes) -> None:
         check(folder, official.name, data)

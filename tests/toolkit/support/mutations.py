@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,13 +24,27 @@ from toolkit.util.errors import ToolkitError
 LONGEST = 20.0
 WORDIEST = 60_000
 MORE = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-FUZZ = settings(
-    max_examples=MORE or 200,
-    derandomize=not MORE,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+# how many examples of a test were read, and how many rejected
+OUTCOMES = Counter[str]()
+Test = Callable[..., None]
+
+
+def fuzz(examples: int = 300) -> Callable[[Test], Test]:
+    """A test of damaged input, of which some must be read and some rejected."""
+    new = settings(
+        max_examples=MORE or examples,
+        derandomize=not MORE,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    return lambda test: pytest.mark.usefixtures("some_read_some_rejected")(new(test))
+
+
+def was_read() -> None:
+    """Count an example that was read and found harmless."""
+    OUTCOMES["read"] += 1
+
 
 # What parsers, terminals, pages and file systems stumble over.
 NASTY = (
@@ -76,6 +91,7 @@ def rejected(kind: type[ToolkitError] | tuple[type[ToolkitError], ...]) -> Itera
         yield
     except kind as error:
         require_helpful(error)
+        OUTCOMES["rejected"] += 1
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
