@@ -7,8 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.parser import HeaderParser
-from email.utils import parseaddr
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -31,6 +33,9 @@ _FIELD = re.compile(
 )
 # What git neither splits at a boundary nor joins, as it does where lines are "flowed".
 _PLAIN_TEXT = re.compile(r'text/plain; *charset="?(utf-8|us-ascii)"?')
+_EXTENDED = re.compile(r"index [0-9a-f]+\.\.[0-9a-f]+(?: 100644)?|new file mode 100644")
+_PARAGRAPHS = re.compile(r"\n(?:[^\S\n]*\n)+")
+_DATE = re.compile(r"(?:\w{3}, )?\d\d? \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", re.A)
 _NO_NEWLINE = " No newline at end of file\n"
 _ORIGINS = ("upstream", "backport", "vendor", "other")
 _UNSUPPORTED = re.compile(
@@ -103,27 +108,58 @@ def _damage(data: bytes) -> str:
 
 def _header(text: str, faults: list[str]) -> dict[str, str]:
     """Read the DEP-3 fields of a mail, and check them and the mail's own headers."""
-    mail = HeaderParser().parsestr(text)
+    mail: dict[str, list[str]] = {}
+    # as they stand: Message.get fails where a value mixes encodings
+    for name, value in HeaderParser().parsestr(text).raw_items():
+        mail.setdefault(name.lower(), []).append(str(value))
     fields = {name: value.strip() for name, value in _FIELD.findall(text)}
-    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(str(mail.get("Subject", "")).split()))
+    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(mail.get("subject", [""])[0].split()))
     fields["Description"] = fields.get("Description") or subject
     required = ("Description", "Origin", "Forwarded", "Last-Update")
     faults += [f"has no {name}" for name in required if not fields.get(name)]
     origin = fields.get("Origin", "vendor")
     if origin.split(",")[0].split(":")[0] not in _ORIGINS and "://" not in origin:
         faults.append(f"has an Origin that is none of {', '.join(_ORIGINS)} nor a URL: {origin!r}")
-    if not all(parseaddr(str(mail.get("From", "")))):
+    # git takes what stands first in the body before the mail's own
+    start = "\n".join(_PARAGRAPHS.split(text)[:2])
+    authors, dates = (
+        re.findall(rf"^{name}:(.*(?:\n[ \t].*)*)", start, re.M | re.I) for name in ("From", "Date")
+    )
+    if "from" not in mail or not all(map(_is_author, authors)):
         faults.append("has no From of a name and an address")
+    if not all(map(_is_date, dates)):
+        faults.append("has a Date unlike `Sun, 22 Nov 2026 12:00:00 +0000`")
     try:
         datetime.date.fromisoformat(fields.get("Last-Update") or "2020-02-02")
     except ValueError:
         faults.append(f"has a Last-Update that is no date: {fields['Last-Update']!r}")
-    types = [str(kind).lower() for kind in mail.get_all("Content-Type", [])]
-    if any(not _PLAIN_TEXT.fullmatch(kind) for kind in types):
+    if not all(_PLAIN_TEXT.fullmatch(kind.lower()) for kind in mail.get("content-type", [])):
         faults.append("has a Content-Type other than text/plain; charset=UTF-8")
-    if str(mail.get("Content-Transfer-Encoding", "8bit")).lower() not in ("7bit", "8bit"):
+    if not {*map(str.lower, mail.get("content-transfer-encoding", []))} <= {"7bit", "8bit"}:
         faults.append("has an encoded body; send it as 8bit")
     return fields
+
+
+def _is_author(text: str) -> bool:
+    """Return whether git finds a name and an address, whatever the name is encoded in (RFC 2047).
+
+    Git drops what follows a name without ``@`` and ``>``, and refuses a name of punctuation alone
+    (``handle_from`` in its mailinfo.c, ``fmt_ident`` in its ident.c).
+    """
+    try:
+        author = str(make_header(decode_header(text.strip())))
+    except (HeaderParseError, LookupError, ValueError):
+        return False
+    return bool(re.fullmatch(r".*\w.*<[^<>@\s]+@[^<>@\s]+>", author, re.DOTALL))
+
+
+def _is_date(text: str) -> bool:
+    """Return whether a date is one of RFC 5322 since 1971, which git reads as everybody does."""
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return False
+    return bool(_DATE.fullmatch(text.strip())) and date.year > 1970
 
 
 def _changes(text: str, faults: list[str]) -> tuple[FileChange, ...]:
@@ -153,6 +189,8 @@ def _changes(text: str, faults: list[str]) -> tuple[FileChange, ...]:
         names = f"\n--- {old}\n+++ b/{change.path}"
         if change.diff and not section.partition("\n@@ -")[0].endswith(names):
             faults.append(f"has other names than {change.path} after `diff --git`")
+        if not all(map(_EXTENDED.fullmatch, section.partition("\n--- ")[0].splitlines()[1:])):
+            faults.append(f"has other lines than git's after `diff --git` of {change.path}")
         faults += [f"{fault} in {change.path}" for hunk in change.diff for fault in _faults(hunk)]
     return changes
 
