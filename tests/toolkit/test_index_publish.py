@@ -207,6 +207,7 @@ def test_only_what_was_proved(index: Path, wheels: list[Path], tmp_path: Path) -
     for given, text in (
         ([other, wheels[1]], f"these bytes: {other.name}"),
         ([*wheels, more], f"these bytes: {more.name}"),
+        ([*wheels, wheels[0]], f"more than once: {wheels[0].name}"),
         (wheels[:1], f"{wheels[1].name} is not among"),
         ([], "is not among"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -162,6 +163,11 @@ def _require_proof(wheels: Sequence[StagedWheel], claim: Claim, accepted: str) -
             next_step=f"only wheels with the verdict `{accepted}` go into an index",
         )
     given = {wheel.entry.filename: wheel.entry.sha256 for wheel in wheels}
+    names = Counter(wheel.entry.filename for wheel in wheels)
+    if twice := sorted(name for name in names if names[name] > 1):
+        raise NotProved(
+            f"given more than once: {', '.join(twice)}", next_step="name each wheel once"
+        )
     unproved = sorted(name for name in given if given[name] != claim.wheels.get(name))
     if unproved:
         raise NotProved(
