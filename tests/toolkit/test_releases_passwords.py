@@ -199,6 +199,7 @@ def test_in_no_echo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         ("for url: https://a:b@h/x?k=v", "for url: https://***@h/x?k=***"),
         ("'http://tok@h' and \"ssh://u:p%40@h:1/\"", "'http://***@h' and \"ssh://***@h:1/\""),
         ("http://a:b/c@h/", "http://***@h/"),
+        ("File name too long: 'https:/a:b@h/simple'", "File name too long: 'https:/***@h/simple'"),
         ("a@b: https://h/x has no tag livekit-agents@1.8.9", None),
         ("https://h/tree/livekit-agents@1.8.9/x#L1", None),
     ],

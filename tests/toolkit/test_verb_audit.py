@@ -240,6 +240,13 @@ def test_nothing_to_audit(market: Market, tmp_path: Path, run_verb: RunVerb) -> 
         assert (ran.code, "nothing to audit" in ran.err) == (25, True)
 
 
+def test_an_address_is_no_path(run_verb: RunVerb) -> None:
+    """One that is too long for a file's name was printed with its password."""
+    ran = run_verb("audit", f"http://somebody:secret@127.0.0.1:9/{'x' * 5000}/")
+    assert ran.code == 12
+    assert "secret" not in ran.err
+
+
 def test_it_believes_no_cache_of_repacked_wheels(market: Market, tmp_path: Path) -> None:
     """Whoever can write there could have put a tampered wheel and its digest there as well."""
     root = Path(shutil.copytree(market.workspace.root, tmp_path / "cache"))

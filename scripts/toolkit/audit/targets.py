@@ -66,22 +66,22 @@ def find_wheels(target: str, projects: Sequence[str]) -> Target:
 
     Raises AuditFailed if there are none, Unreachable.
     """
-    path = Path(target)
-    simple = path / "simple" if (path / "simple").is_dir() else path
-    if is_url(target):
-        result = _served(target, projects)
-    elif path.is_file():
-        result = Target((_read_wheel(path),))
-    elif (simple / "index.html").is_file():
-        result = _folder(simple, projects)
-    else:
-        result = Target(tuple(map(_read_wheel, sorted(path.glob("*.whl")))))
+    result = _served(target, projects) if is_url(target) else _stored(Path(target), projects)
     if not result.wheels:
         raise AuditFailed(
             f"there is nothing to audit in {target}",
             next_step="name a wheel, an index (its folder or URL), or an environment",
         )
     return result
+
+
+def _stored(path: Path, projects: Sequence[str]) -> Target:
+    simple = path / "simple" if (path / "simple").is_dir() else path
+    if path.is_file():
+        return Target((_read_wheel(path),))
+    if (simple / "index.html").is_file():
+        return _folder(simple, projects)
+    return Target(tuple(map(_read_wheel, sorted(path.glob("*.whl")))))
 
 
 def _read_wheel(path: Path) -> AuditedWheel:

@@ -11,9 +11,12 @@ import os
 import re
 from typing import ClassVar
 
-# What stands before the last @ of an address, even if a password holds the slash it should not,
-# and the values of its query, which may be signatures or tokens.
-_USER = re.compile(r"(?<=://)(?:[^\s/?#\"<>]*|[^\s/?#:\"<>]*:[^\s\"<>]*)@")
+# What stands before the last @ of an address, even if a password holds the slash it should not, or
+# if it was taken for a path, which has one slash for two; and the values of its query, which may be
+# signatures or tokens.
+_USER = re.compile(
+    r"(?:(?<=://)|(?<=http:/)|(?<=https:/))(?:[^\s/?#\"<>]*|[^\s/?#:\"<>]*:[^\s\"<>]*)@"
+)
 _VALUE = re.compile(r"([?&][\w.%-]+=)[^\s&#\"'<>)]+")
 
 
