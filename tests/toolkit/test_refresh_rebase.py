@@ -8,9 +8,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from rebase_world import RebaseWorld
+from rebase_world import JANUARY, RebaseWorld
 from series import diff, engine_patch, mail
-from wheels import AGENTS, ENGINE_PATH, REALTIME_PATH, TREES, source
+from wheels import (
+    AGENTS,
+    ENGINE,
+    ENGINE_PATH,
+    REALTIME_PATH,
+    TREES,
+    make_official,
+    members_of,
+    source,
+)
 
 from toolkit.patches import export
 from toolkit.patches.git_repo import CommitMessage
@@ -146,6 +155,19 @@ def test_what_changed_beside_a_hunk_is_merged(world: RebaseWorld) -> None:
     assert CommitMessage.of(new) == CommitMessage.of(old)
     assert not world.conflict.exists()
     assert "the series fits 1.8.9" in world.refresh("1.8.9").out
+
+
+def test_a_broken_release_is_no_base(world: RebaseWorld) -> None:
+    for version in ("1.8.7", "1.8.8"):
+        world.release(version)
+    members = members_of(AGENTS, "1.8.8") | {ENGINE: source(line10="odd = 1").encode()}
+    tag = "cp310-abi3-linux_x86_64"
+    other = make_official(world.folder / "other", AGENTS, "1.8.8", members=members, tag=tag)
+    world.index.add(other, JANUARY)
+    world.release("1.8.9", line8="another = 8")
+    world.series(first=engine_patch(line10="first = 1"))
+    assert world.refresh("1.8.9", "--json").json["base"] == "1.8.7"
+    assert "differs between the platforms" in world.refresh("1.8.8", code=14).err
 
 
 def test_a_patch_that_no_older_release_needed(world: RebaseWorld) -> None:

@@ -17,7 +17,7 @@ from toolkit.releases.catalogue import Entry
 from toolkit.releases.official import OfficialWheels
 from toolkit.releases.release import Release
 from toolkit.releases.sources import official_files, series_applies
-from toolkit.util.errors import PatchConflict
+from toolkit.util.errors import InvalidWheel, PatchConflict
 from toolkit.util.workspace import Workspace
 
 # From how many releases a rebase is tried: the one before, and some with older variants.
@@ -46,7 +46,7 @@ class RebasePlan:
                 variants = tuple(since for _, since in self.series.chosen(other))
             if variants and variants not in bases and len(bases) < BASES:
                 base = self.fetch(self.entries[other].release)
-                if series_applies(base, self.series):
+                if is_base(base, self.series):
                     bases[variants] = base
                     yield base, False
         if not bases:
@@ -102,3 +102,10 @@ class RebasePlan:
 
         between = [other for other in self.entries if base.release.version < other < version]
         return [*between, version][bisect_left(between, True, key=stops)]
+
+
+def is_base(official: OfficialWheels, series: Series) -> bool:
+    """Return whether a release can be rebased from: broken wheels of one are no error."""
+    with suppress(InvalidWheel):
+        return series_applies(official, series)
+    return False

@@ -25,12 +25,12 @@ from toolkit.refresh.conflict import (
     conflict_hunk,
 )
 from toolkit.refresh.rebase import RebaseStopped
-from toolkit.refresh.rebase_plan import RebasePlan
+from toolkit.refresh.rebase_plan import RebasePlan, is_base
 from toolkit.releases.catalogue import Catalogue, Entry
 from toolkit.releases.official import OfficialWheels, Settings
 from toolkit.releases.release import Release
 from toolkit.releases.repack import repack_release
-from toolkit.releases.sources import make_series_tree, official_files, series_applies
+from toolkit.releases.sources import make_series_tree, official_files
 from toolkit.util.errors import PatchConflict
 from toolkit.util.files import not_writable_errors, replacing
 from toolkit.util.workspace import Workspace
@@ -199,7 +199,7 @@ class Refresher:
         version = official.release.version
         # where an older line goes on, later releases keep the variants that they have
         later = (self.fetch(e.release) for other, e in self.entries.items() if other > version)
-        after = next((release for release in later if series_applies(release, self.series)), None)
+        after = next((release for release in later if is_base(release, self.series)), None)
         files = new_files(self.workspace.patches, version, patches, ends=after is None)
         if after:
             name = after.release.version
