@@ -27,17 +27,6 @@ import argparse
 from collections.abc import Sequence
 
 from toolkit.cli import Arguments, verb
-from toolkit.index.bundle import read_bundle
-from toolkit.index.ledger import Listed
-from toolkit.index.mirror import mirror
-from toolkit.index.publish import consume_lines, publish, repair
-from toolkit.index.report import Report
-from toolkit.index.server import Server
-from toolkit.index.yank import unyank, yank
-from toolkit.pipeline.publish import publish_verdicts
-from toolkit.pipeline.results import require_all, summary_of, tell
-from toolkit.util.markdown import append
-from toolkit.util.workspace import Workspace
 
 
 def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -85,6 +74,18 @@ def read_options(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish, yank or repair, then upload; or publish by verdicts from elsewhere."""
     options = read_options(argv)
+    # slow to import, and not needed to refuse a command line
+    from toolkit.index.bundle import read_bundle
+    from toolkit.index.mirror import mirror
+    from toolkit.index.publish import consume_lines, publish, repair
+    from toolkit.index.report import Report
+    from toolkit.index.server import Server
+    from toolkit.index.yank import unyank, yank
+    from toolkit.pipeline.publish import publish_verdicts
+    from toolkit.pipeline.results import require_all, summary_of, tell
+    from toolkit.util.markdown import append
+    from toolkit.util.workspace import Workspace
+
     index, dry_run = options.index, options.dry_run
     workspace = Workspace.default(options.patches)
     if options.source:
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             append(options.summary, summary_of(results, lines=bool(options.url)))
         require_all(results)
         return
-    ahead: list[Listed] = []
+    ahead = []
     report = Report(options.json, dry_run)
     if options.wheels:
         bundle = read_bundle(options.wheels, options.verdict, workspace)

@@ -24,16 +24,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
-from toolkit.pipeline.flow import release_all
-from toolkit.pipeline.results import (
-    Result,
-    hashes_below,
-    require_all,
-    show_changes,
-    summary_of,
-    tell,
-)
-from toolkit.pipeline.session import Session
 from toolkit.proof.settings import STANDSTILL
 from toolkit.releases.catalogue import Catalogue
 from toolkit.releases.official import Settings
@@ -75,11 +65,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if NEW in options.release and (len(options.release) > 1 or options.offline):
         arguments.error(f"{NEW} goes with no other release, and not with --offline")
 
-    # Which releases, and what they share
+    # Which releases, and what they share; the flow imports all rooms, which --help needs not
+    from toolkit.pipeline import results as outcome
+    from toolkit.pipeline.flow import release_all
+    from toolkit.pipeline.session import Session
+
     settings = settings_of(options)
     proof = proof_settings_of(options, settings)
     patches = settings.workspace.patches
-    before = hashes_below(patches)
+    before = outcome.hashes_below(patches)
     chosen = choose(options.release, settings)
     total = len(chosen.names)
     session = Session(
@@ -93,15 +87,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     # The flow, and what came of it
     results = release_all(chosen.names, session)
-    results += [Result(str(one.version), left_out=one.reason) for one in chosen.left_out]
-    tell(results, as_json=options.json)
+    results += [outcome.Result(str(one.version), left_out=one.reason) for one in chosen.left_out]
+    outcome.tell(results, as_json=options.json)
     if options.summary:
-        append(options.summary, summary_of(results, lines=False))
+        append(options.summary, outcome.summary_of(results, lines=False))
     if not options.json:
-        show_changes(before, patches)
+        outcome.show_changes(before, patches)
     if options.release != [NEW]:
         chosen.require()
-    require_all(results, single=total == 1)
+    outcome.require_all(results, single=total == 1)
 
 
 def choose(names: list[str], settings: Settings) -> Selection:

@@ -28,17 +28,15 @@ import toolkit as toolkit  # isort: split
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from toolkit.cli import add_index, add_proof, parser, proof_settings_of, settings_of, verb
-from toolkit.index.report import Report
-from toolkit.index.retire import last_bundle, retire, undo
-from toolkit.patches.series import Series
 from toolkit.proof.settings import STANDSTILL, TIERS
-from toolkit.proof.store import FIXED, VerdictStore
-from toolkit.proof.unpatched import FULL, cached_unpatched, prove_unpatched, require_fixed
-from toolkit.proof.verdict import Verdict, read_verdict
 from toolkit.util.console import step_status
 from toolkit.util.files import not_writable_errors, write_whole
+
+if TYPE_CHECKING:
+    from toolkit.proof.verdict import Verdict
 
 
 @verb
@@ -62,6 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments.parse_args(argv)
     if options.yes and (options.as_of or options.offline):
         arguments.error("--yes asks what is newest today: not with --as-of, nor with --offline")
+
+    # slow to import, and not needed to refuse a command line
+    from toolkit.index.report import Report
+    from toolkit.index.retire import last_bundle, retire, undo
+    from toolkit.patches.series import Series
+    from toolkit.proof.store import FIXED, VerdictStore
+    from toolkit.proof.unpatched import FULL, cached_unpatched, prove_unpatched, require_fixed
+    from toolkit.proof.verdict import read_verdict
 
     # take it back
     if options.undo:

@@ -24,9 +24,6 @@ import socket
 from collections.abc import Sequence
 
 from toolkit.cli import Arguments, verb
-from toolkit.index.layout import require_index
-from toolkit.patches.series import Series
-from toolkit.util.workspace import Workspace
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     # servers are slow to import, and not needed to refuse what they cannot serve
     import uvicorn
 
+    from toolkit.index.layout import require_index
     from toolkit.index.proxy import make_app, reserved_projects, upstream_endpoint
+    from toolkit.patches.series import Series
+    from toolkit.util.workspace import Workspace
 
     require_index(options.index)
     reserved = reserved_projects(Series.load(Workspace.default(options.patches).patches))

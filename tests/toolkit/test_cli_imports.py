@@ -14,6 +14,7 @@ VERBS = sorted(path.stem for path in (REPOSITORY / "scripts").glob("*.py"))
 HEAVY = {
     *("requests", "rich", "jinja2", "unidiff", "pypi_simple", "uv", "git", "filelock"),
     *("fastapi", "uvicorn", "httpx", "asyncio", "multiprocessing"),
+    *("packaging.metadata", "toolkit.index.bundle"),
 }
 HELP = """
 import runpy, sys

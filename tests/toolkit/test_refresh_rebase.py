@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from rebase_world import JANUARY, RebaseWorld
+from rebase_world import RebaseWorld
 from series import diff, engine_patch, mail
+from upstream_index import JANUARY
 from wheels import (
     AGENTS,
     ENGINE,

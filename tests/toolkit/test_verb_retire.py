@@ -18,7 +18,6 @@ from standing_in import replace_proof
 from upstream_index import MARCH, Upstream
 from wheels import AGENTS, PLUGIN
 
-import retire as verb
 from toolkit.environments.interpreter import uv
 from toolkit.environments.pair import WheelPair
 from toolkit.forward.github import API_VARIABLE
@@ -26,7 +25,7 @@ from toolkit.index.ledger import Ledger, retirement_reason
 from toolkit.index.metapackage import PROJECT
 from toolkit.index.retire import UNDONE
 from toolkit.index.yank import yank
-from toolkit.proof import prove
+from toolkit.proof import prove, unpatched
 from toolkit.proof.settings import ProofSettings
 from toolkit.proof.store import VerdictStore
 from toolkit.proof.unpatched import cache_unpatched, prove_unpatched
@@ -436,7 +435,7 @@ def test_a_verdict_from_another_machine_ends_the_series(
     world.remember()
     world.retire("--out", path)
     # another machine, which remembers nothing
-    monkeypatch.setattr(verb, "cached_unpatched", lambda *_: None)
+    monkeypatch.setattr(unpatched, "cached_unpatched", lambda *_: None)
     world.retire("--yes", code=NOT_FIXED)
     world.retire("--verdict", path)
     assert snapshot(world.index) == before

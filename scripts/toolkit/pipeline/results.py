@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from toolkit.index.bundle import Bundle
-from toolkit.index.publish import ConsumeLines
 from toolkit.proof.store import FIXED, VerdictSummary
 from toolkit.proof.unpatched import FULL
-from toolkit.refresh.refresher import Refreshed
 from toolkit.releases.release import Release
 from toolkit.util.console import print_table
 from toolkit.util.errors import (
@@ -25,6 +23,11 @@ from toolkit.util.errors import (
 )
 from toolkit.util.files import sha256_of
 from toolkit.util.markdown import cell, fence, table
+
+if TYPE_CHECKING:
+    from toolkit.index.bundle import Bundle
+    from toolkit.index.publish import ConsumeLines
+    from toolkit.refresh.refresher import Refreshed
 
 # With more releases than these, the lines of one have to do for all.
 MANY = 4
