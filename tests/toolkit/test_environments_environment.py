@@ -210,6 +210,13 @@ def add(path: Path) -> None:
     path.touch()
 
 
+def shorten(path: Path) -> None:
+    """Take the hash and the size out of one row."""
+    text = path.read_text()
+    path.unlink()
+    path.write_text(text.replace(text.splitlines()[0], text.partition(",")[0], 1))
+
+
 AGENTS = "livekit/agents"
 
 
@@ -223,6 +230,7 @@ AGENTS = "livekit/agents"
         (add, f"{AGENTS}/voice/sneaked.py", "{path} is in no RECORD"),
         (Path.unlink, "livekit_plugins_openai-1.8.9.dist-info/METADATA", "is not installed"),
         (Path.unlink, "livekit_plugins_openai-1.8.9.dist-info/RECORD", "METADATA is in no RECORD"),
+        (shorten, "livekit_plugins_openai-1.8.9.dist-info/RECORD", "other than three fields"),
     ],
 )
 def test_what_no_installer_sees(made: Environment, spoil: object, path: str, problem: str) -> None:

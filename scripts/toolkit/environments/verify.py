@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib.metadata import distributions
@@ -34,11 +35,15 @@ def verify_installed(environment: Environment, projects: Iterable[str]) -> None:
     problems: list[str] = []
     spoilt: list[str] = []
     for distribution in distributions(path=[str(site)]):
-        rows = read_record(distribution.read_text("RECORD") or "")
+        text = distribution.read_text("RECORD") or ""
+        rows = read_record(text)
         record = {file: digest for file, digest, _ in rows}
         listed |= record.keys()
         missing.discard(name := project_of(distribution))
-        if differences := [*_differences(record, site)]:
+        differences = [*_differences(record, site)]
+        if len(rows) != len([*csv.reader(text.splitlines())]):
+            differences.append(f"the RECORD of {name} has rows of other than three fields")
+        if differences:
             problems += differences
             spoilt.append(name)
     # The distributions, and files that none of them lists.
