@@ -222,6 +222,16 @@ def test_rate_limited(look: Watch, status: int, headers: dict[str, str], until: 
     assert look.one(CLOSED).state == "closed"
 
 
+def test_a_limit_without_a_zone_is_forgotten(look: Watch, tmp_path: Path) -> None:
+    before = dict(look.recorded.answers)
+    look.recorded.everywhere(status=429, headers={}, body={})
+    assert "rate limited" in look.one(CLOSED).trouble
+    (kept,) = (p for p in tmp_path.rglob("*") if p.is_file() and b'"until"' in p.read_bytes())
+    kept.write_bytes(kept.read_bytes().replace(b"+00:00", b""))
+    look.recorded.answers = before
+    assert look.one(CLOSED).state == "closed"
+
+
 def test_forbidden_is_no_rate_limit(look: Watch) -> None:
     look.recorded.everywhere(status=403, body={"message": "Resource not accessible"})
     assert [*map(str, look(OPEN, CLOSED))] == ["it answers 403 Forbidden"] * 2

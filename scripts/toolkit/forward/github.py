@@ -62,9 +62,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Limit:
-    """Until when GitHub answers no requests."""
+    """Until when GitHub answers no requests. Raises ValueError for a time without a zone."""
 
     until: datetime
+
+    def __post_init__(self) -> None:
+        if self.until.tzinfo is None:
+            raise ValueError(f"{self.until} has no time zone")
 
 
 class GitHub:
