@@ -65,7 +65,7 @@ class Generation(Iterator[Event]):
         conversation: where the items go.
         audio: speak the messages, or write them.
         metadata: what the client sent along with its request.
-        behind: the caller speaks while each call is announced.
+        behind: the caller speaks while each call or answer is announced.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Generation(Iterator[Event]):
             yield self._output("response.output_item.added", item, index)
             self._conversation.items.append(item)
             yield self._conversation.placed("conversation.item.added", item)
-            if self._behind and isinstance(content, Call):
+            if self._behind and isinstance(content, Call | Answer):
                 yield from spoken(self._conversation, f"behind {content.id}")
             yield from self._contents(content, item, cut)
             if not cut:

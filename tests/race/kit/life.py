@@ -41,7 +41,8 @@ class Life:
         audio among them.
     reconnects: connections that were lost before.
     seconds: how long passes before each move, as far as no timer of the client ends sooner.
-    behind: whether the caller speaks while each call is announced, so that an item is behind it.
+    behind: whether the caller speaks while each call or answer is announced, so that an item is
+        behind it.
     neighbours: other sessions in the process, each with a call of the same ids in flight.
     vendor: whose options the model has.
     audio: whether the model speaks, where it can be told.

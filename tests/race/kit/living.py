@@ -70,10 +70,11 @@ def neighbours(flavour: Flavour, life: Life) -> list[World]:
     return worlds
 
 
-def lose_connections(world: World, life: Life) -> None:
-    for _ in range(life.reconnects):
-        world.disconnect()
-        world.rest(60.0)
+def lose_connections(driver: SessionDriver | AgentDriver, life: Life) -> None:
+    """As often as the life says, where this release comes back at all."""
+    for _ in range(life.reconnects if driver.flavour.reconnects else 0):
+        driver.world.disconnect()
+        driver.world.rest(60.0)
 
 
 def live_in_session(driver: SessionDriver, life: Life) -> None:
@@ -88,7 +89,7 @@ def live_in_session(driver: SessionDriver, life: Life) -> None:
         driver.world.finish(driver.ask(Say("Done.", id=f"{say.id}_done")))
     if life.handed_over:
         driver.change_hands()
-    lose_connections(driver.world, life)
+    lose_connections(driver, life)
     driver.forget()
 
 
@@ -103,7 +104,7 @@ def live_as_agent(driver: AgentDriver, life: Life, history: list[Any]) -> None:
         driver.hear(say, call)
         driver.tools.open()
         driver.world.rest()
-    lose_connections(driver.world, life)
+    lose_connections(driver, life)
 
 
 def pass_time(world: World, seconds: float) -> None:

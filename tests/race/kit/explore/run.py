@@ -186,7 +186,8 @@ def first(possible: Sequence[str]) -> str:
 class AtMoment:
     """Act as soon as a call has come as far as the life's moment, and let the server read it first.
 
-    Before, the server speaks and is heard; what ends a call (its tool, a hang-up) comes last.
+    Where the server answers calls itself, its answers are what is waited for. Before that, the
+    server speaks and is heard; what ends a call (its tool, a hang-up) comes last.
     """
 
     def __init__(self, scenario: Scenario, stage: Stage) -> None:
@@ -198,7 +199,8 @@ class AtMoment:
             "complete": ("response.output_item.done",),
         }[scenario.life.moment]
         self._events = {rename(name) for name in names}
-        self._calls = set(scenario.generated())
+        calls = scenario.generated().keys()
+        self._awaited = scenario.guarded() - calls or set(calls)
         self._seen = 0
         self._acts = False
 
@@ -206,10 +208,12 @@ class AtMoment:
         chronicle = self._stage.world.chronicle
         for kind, event in chronicle[self._seen :]:
             if kind == "heard" and event["type"] in self._events:
-                self._acts |= _about(event) in self._calls
+                self._acts |= _about(event) in self._awaited
         self._seen = len(chronicle)
         operations = [move for move in possible if move in LETTERS]
-        if operations and (self._acts or not self._calls or not set("gdh").intersection(possible)):
+        if operations and (
+            self._acts or not self._awaited or not set("gdh").intersection(possible)
+        ):
             return operations[0]
         # what was sent is read before anything else happens
         order = "hdg" if self._acts else "dhg"

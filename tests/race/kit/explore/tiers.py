@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..clock import stopwatch
-from ..life import LIVES
+from ..life import LIVES, Life
 from .against import Against, Names, Part
 from .agent_space import agent_flavours, agent_scenarios, at_every_tick
 from .checks import DIFFERENTIAL, FLAG, SHARED
@@ -17,7 +17,7 @@ from .ends import Explorer, Space
 from .run import Result, at_random, perform
 from .scenario import Level, Scenario
 from .schedule import encode, split, weight
-from .selection import QUICK, among
+from .selection import IN_EVERY_LIFE, QUICK, among
 from .session_space import session_flavours, session_scenarios
 from .shrink import shrink
 
@@ -49,6 +49,19 @@ def scenarios(tier: Tier = "full") -> Iterator[Scenario]:
     for scenario in _present().values():
         if tier == "full" or among(scenario.id, QUICK):
             yield scenario
+
+
+def lived(tier: Tier, life: Life) -> list[Scenario]:
+    """What is played in a life, each once; in the tier quick a few, and each of the others in one.
+
+    What is cut at every tick is left out.
+    """
+    there = [scenario for scenario in scenarios(tier) if not scenario.ticks]
+    if tier == "quick":
+        rest = [scenario for scenario in there if not among(scenario.id, IN_EVERY_LIFE)]
+        there = [scenario for scenario in there if among(scenario.id, IN_EVERY_LIFE)]
+        there += rest[life.number - 1 :: len(LIVES)]
+    return [scenario.in_life(life) for scenario in there]
 
 
 @functools.cache
